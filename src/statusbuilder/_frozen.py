@@ -1,0 +1,48 @@
+"""JSON containers that cannot be changed, so that a snapshot can share them with the builder."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeAlias
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+
+
+def _refuse(self: object, *_: Any, **__: Any) -> NoReturn:
+    raise TypeError(
+        f"{type(self).__name__} is part of an immutable snapshot; copy it first, for example with dict(…) or list(…)."
+    )
+
+
+class JsonObject(dict[str, Any]):
+    """A `dict` of JSON values that refuses to be changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (dict(self),))
+
+
+class JsonArray(list[Any]):
+    """A `list` of JSON values that refuses to be changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (list(self),))
+
+
+def freeze(value: JSON) -> Any:
+    """Return a JSON value as an immutable one; a frozen value is returned as it is."""
+    kind = type(value)
+    if kind is dict:
+        return JsonObject((key, freeze(item)) for key, item in value.items())  # type: ignore[union-attr]
+    if kind is list:
+        return JsonArray(freeze(item) for item in value)  # type: ignore[union-attr]
+    return value
+
+
+EMPTY = JsonObject()

@@ -1,0 +1,52 @@
+"""What a builder and a delivery know of each other: two protocols, so that neither imports the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ._model import Receipt, Snapshot
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class Source(Protocol):
+    """What a delivery needs of a builder: the newest state, at the moment it is about to send."""
+
+    @property
+    def execution_id(self) -> str: ...
+
+    @property
+    def close_timeout(self) -> float: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def take_over(self, epoch: int) -> bool:
+        """Go on under a larger epoch, unless the present one was given by the user; says whether that was done."""
+
+    def end(self, error: str) -> None:
+        """End the execution FAILED, if it has not ended."""
+
+
+class Link(Protocol):
+    """A delivery's end of one builder. None of its calls waits for the delivery."""
+
+    def signal(self, urgent: bool) -> None:
+        """Say that the state changed; `urgent` when the phase did."""
+
+    def flush(self, snapshot: Snapshot) -> Future[bool]:
+        """Ask for the fate of a snapshot: True once it, or something newer, is delivered; False once that is over."""
+
+    def detach(self, snapshot: Snapshot) -> None:
+        """Say that this is the builder's last snapshot."""
+
+    def receipt(self, snapshot: Snapshot) -> Receipt:
+        """Say what became of a snapshot, as far as known now."""
+
+
+@runtime_checkable
+class Attachable(Protocol):
+    """A sink that takes snapshots when it is ready for them, instead of being called with each."""
+
+    def attach(self, source: Source) -> Link:
+        """Begin to deliver for a builder. The builder is not kept alive by it."""
