@@ -1,0 +1,127 @@
+"""A task while it changes."""
+
+from __future__ import annotations
+
+from ._frozen import EMPTY, JsonObject
+from ._model import Task, TaskStatus, TaskType, from_millis, to_millis
+
+_PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
+
+
+class TaskRecord:
+    """A task that can be changed in place; times are milliseconds since 1970.
+
+    A change costs a tenth of making a new `Task`, which is only made when somebody asks for a snapshot.
+    """
+
+    __slots__ = (
+        "completed",
+        "error",
+        "index",
+        "input",
+        "metadata",
+        "output",
+        "revision",
+        "stale",
+        "started",
+        "status",
+        "task_id",
+        "task_name",
+        "task_type",
+    )
+
+    def __init__(self, index: int, task_id: str) -> None:
+        self.index = index
+        self.task_id = task_id
+        self.task_name = task_id
+        self.task_type = TaskType.CUSTOM
+        self.status = _PENDING
+        self.input: JsonObject | None = None
+        self.output: JsonObject | None = None
+        self.error: str | None = None
+        self.metadata = EMPTY
+        self.started: int | None = None
+        self.completed: int | None = None
+        self.revision = 0
+        self.stale = False
+        """Whether a `Task` of an earlier revision is all that there is."""
+
+    @classmethod
+    def thaw(cls, index: int, task: Task) -> TaskRecord:
+        """Make a record of a task that was taken over."""
+        record = cls(index, task.task_id)
+        record.task_name, record.task_type, record.status = task.task_name, task.task_type, task.status
+        record.input, record.output, record.error = task.input, task.output, task.error
+        record.metadata = task.metadata
+        record.started = None if task.started_at is None else to_millis(task.started_at)
+        record.completed = None if task.completed_at is None else to_millis(task.completed_at)
+        record.revision = task.revision
+        return record
+
+    def freeze(self) -> Task:
+        """Make the immutable value of the present state."""
+        return Task(
+            self.task_id,
+            self.task_name,
+            self.task_type,
+            self.status,
+            self.input,
+            self.output,
+            self.error,
+            self.metadata,
+            None if self.started is None else from_millis(self.started),
+            None if self.completed is None else from_millis(self.completed),
+            self.revision,
+        )
+
+    def fill(
+        self, name: str | None, task_type: TaskType | None, input: JsonObject | None, metadata: JsonObject | None
+    ) -> None:
+        """Take over what was given."""
+        if name is not None:
+            self.task_name = name
+        if task_type is not None:
+            self.task_type = task_type
+        if input is not None:
+            self.input = input
+        if metadata:
+            self.merge(metadata)
+
+    def merge(self, metadata: JsonObject) -> None:
+        """Add metadata, key by key."""
+        self.metadata = JsonObject({**self.metadata, **metadata}) if self.metadata else metadata
+
+    def differs(self, error: str | None, output: JsonObject | None, metadata: JsonObject | None) -> bool:
+        """Whether any of what was given is not there yet."""
+        if error is not None and error != self.error:
+            return True
+        if output is not None and output != self.output:
+            return True
+        return bool(metadata) and {**self.metadata, **(metadata or {})} != self.metadata
+
+    def move(self, status: TaskStatus, now: int) -> None:
+        """Enter another status, and set the times that go with it."""
+        if status is _IN_PROGRESS:
+            if self.status is _FAILED:
+                self.count_retry()
+            self.error = self.completed = None
+        elif status is not _PENDING:
+            self.completed = now
+        if self.started is None and status is not _PENDING:
+            self.started = now
+        self.status = status
+
+    def count_retry(self) -> None:
+        """Count a retry, where the task had started before; what only a cancelled attempt has goes away."""
+        if self.started is None:
+            return
+        count = self.metadata.get("retry_count")
+        metadata = {key: value for key, value in self.metadata.items() if key != "cancelled"}
+        metadata["retry_count"] = (int(count) if isinstance(count, (int, float)) else 0) + 1
+        self.metadata = JsonObject(metadata)
+
+    def reset(self) -> None:
+        """Forget how the last attempt went, after it was counted."""
+        self.count_retry()
+        self.output = self.error = self.started = self.completed = None
+        self.status = _PENDING

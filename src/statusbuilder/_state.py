@@ -1,0 +1,310 @@
+"""The state machine of one execution: what a call changes. Not safe for threads; the builder holds the lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._blocks import Blocks
+from ._frozen import JsonObject
+from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_millis, to_millis
+from ._record import TaskRecord
+from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
+from .errors import DuplicateTaskError, ExecutionEndedError, InvalidTransitionError, UnknownTaskError
+
+NOTHING, CHANGED, PHASE_CHANGED = 0, 1, 2
+"""What a call did."""
+
+ENDED_EARLY = "the execution ended before this task finished"
+FORGOTTEN = "not finished when the execution completed"
+INTERRUPTED = "interrupted by a restart"
+
+_PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
+    TaskStatus.PENDING,
+    TaskStatus.IN_PROGRESS,
+    TaskStatus.FAILED,
+    TaskStatus.SKIPPED,
+)
+_COMPLETED = int(ExecutionPhase.COMPLETED)  # the first terminal phase
+
+
+class ExecutionState:
+    """Phase, tasks and times of one execution.
+
+    Every change validates before it touches anything, so that a refused one changes nothing. `now` is in milliseconds
+    since 1970; a reading below the last one counts as the last one.
+    """
+
+    def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
+        self.execution_id = execution_id
+        self.epoch = epoch
+        self.temporal_workflow_id = temporal_workflow_id
+        self.revision = 0
+        self.phase = ExecutionPhase.PENDING
+        self.output: JsonObject | None = None
+        self.error: str | None = None
+        self.started: int | None = None
+        self.completed: int | None = None
+        self.last = 0
+        self.tasks: dict[str, TaskRecord] = {}
+        self.inherited: set[str] = set()
+        """Ids that came with the initial snapshot and were not started since."""
+        self._changed: list[TaskRecord] = []
+        self._frozen: Blocks[Task] = Blocks()
+        self._snapshot: Snapshot | None = None
+
+    # Going on
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Take a snapshot over as it is."""
+        self.revision = snapshot.revision
+        self.phase = snapshot.phase
+        self.output, self.error = snapshot.output, snapshot.error
+        self.started = None if snapshot.started_at is None else to_millis(snapshot.started_at)
+        self.completed = None if snapshot.completed_at is None else to_millis(snapshot.completed_at)
+        self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
+        self.last = max(self.started or 0, self.completed or 0)
+        for index, task in enumerate(snapshot.tasks):
+            record = self.tasks[task.task_id] = TaskRecord.thaw(index, task)
+            self._frozen.put(index, task)
+            self.last = max(self.last, record.started or 0, record.completed or 0)
+        self.inherited.update(self.tasks)
+
+    def restart(self, now: int) -> None:
+        """Make what was taken over the start of a new attempt."""
+        running = [record for record in self.tasks.values() if record.status is _IN_PROGRESS]
+        if not running and not self.phase.is_terminal:
+            return
+        now = self._begin(now)
+        for record in running:
+            self._end_task(record, _FAILED, now, INTERRUPTED)
+        if self.phase.is_terminal:
+            self.phase = ExecutionPhase.PENDING
+            self.error = self.output = self.completed = None
+
+    # Tasks
+
+    def add(
+        self,
+        now: int,
+        task_id: str,
+        name: str | None,
+        status: TaskStatus,
+        task_type: TaskType | None,
+        input: JsonObject | None,
+        metadata: JsonObject | None,
+        again: bool = False,
+    ) -> int:
+        """Add a task; `again` allows ids that were inherited, as retries."""
+        if self.phase >= _COMPLETED:
+            raise self.ended("add_task", task_id, status)
+        record = self.tasks.get(task_id)
+        if record is None:
+            record = self.tasks[task_id] = TaskRecord(len(self.tasks), task_id)
+        elif again and task_id in self.inherited:
+            self.inherited.discard(task_id)
+            record.reset()
+        else:
+            raise DuplicateTaskError(self.execution_id, task_id, record.status)
+        now = self._begin(now)
+        record.fill(name, task_type, input, metadata)
+        record.move(status, now)
+        self.touch(record)
+        return self._follow(status, now)
+
+    def start(
+        self,
+        now: int,
+        task_id: str,
+        name: str | None,
+        task_type: TaskType | None,
+        input: JsonObject | None,
+        metadata: JsonObject | None,
+    ) -> int:
+        """Start a task for a block: a new one, or one that is PENDING, FAILED or inherited."""
+        record = self.tasks.get(task_id)
+        if record is None or self.phase >= _COMPLETED:
+            return self.add(now, task_id, name, _IN_PROGRESS, task_type, input, metadata)
+        if record.status not in (_PENDING, _FAILED):
+            if task_id not in self.inherited:
+                raise DuplicateTaskError(self.execution_id, task_id, record.status)
+            record.count_retry()
+        now = self._begin(now)
+        self.inherited.discard(task_id)
+        record.fill(name, task_type, input, metadata)
+        record.move(_IN_PROGRESS, now)
+        self.touch(record)
+        return self._follow(_IN_PROGRESS, now)
+
+    def update(
+        self,
+        now: int,
+        task_id: str,
+        status: TaskStatus,
+        error: str | None,
+        output: JsonObject | None,
+        metadata: JsonObject | None,
+    ) -> int:
+        """Move a task to a status, or change the other fields of one that has it already."""
+        if self.phase >= _COMPLETED:
+            raise self.ended("update_task_status", task_id, status)
+        record = self._find(task_id)
+        moves = status is not record.status
+        if not moves and not record.differs(error, output, metadata):
+            return NOTHING
+        if moves:
+            self._check_move(record, status)
+        now = self._begin(now)
+        if moves:
+            record.move(status, now)
+        if error is not None:
+            record.error = error
+        if output is not None:
+            record.output = output
+        if metadata:
+            record.merge(metadata)
+        self.touch(record)
+        return self._follow(status, now)
+
+    # The execution
+
+    def set_phase(self, now: int, phase: ExecutionPhase, output: JsonObject | None) -> int:
+        """Move the execution to a phase; a terminal one ends the tasks that are open."""
+        if self.phase >= _COMPLETED:
+            raise self.ended("update_status", None, phase)
+        if phase is self.phase:
+            if output is None or output == self.output:
+                return NOTHING
+            self._begin(now)
+            self.output = output
+            return CHANGED
+        if not PHASE_MASKS[self.phase] >> phase & 1:
+            raise InvalidTransitionError(self.execution_id, None, self.phase, phase, remedy(self.phase))
+        if phase is ExecutionPhase.COMPLETED:
+            self._refuse_running()
+        if output is not None:
+            self.output = output
+        return self._enter(self._begin(now), phase, None, ENDED_EARLY)
+
+    def complete_anyway(self, now: int) -> tuple[str, ...]:
+        """Complete the execution; returns the tasks that were still running, which are FAILED then."""
+        forgotten = tuple(record.task_id for record in self.tasks.values() if record.status is _IN_PROGRESS)
+        self._enter(self._begin(now), ExecutionPhase.COMPLETED, None, FORGOTTEN)
+        return forgotten
+
+    def fail(self, now: int, error: str, task_id: str | None) -> int:
+        """End the execution FAILED, and one task with it."""
+        if self.phase >= _COMPLETED:
+            raise self.ended("with_error", task_id, ExecutionPhase.FAILED)
+        record = None
+        if task_id is not None:
+            record = self._find(task_id)
+            if record.status is not _FAILED:
+                self._check_move(record, _FAILED)
+        now = self._begin(now)
+        if record is not None:
+            if record.status is not _FAILED:
+                record.move(_FAILED, now)
+            record.error = error
+            self.touch(record)
+        return self._enter(now, ExecutionPhase.FAILED, error, ENDED_EARLY)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on under another epoch, with the same revision."""
+        self.epoch = epoch
+        self._snapshot = None
+
+    # The steps that they share
+
+    def _find(self, task_id: str) -> TaskRecord:
+        record = self.tasks.get(task_id)
+        if record is None:
+            raise UnknownTaskError(self.execution_id, task_id, tuple(self.tasks))
+        return record
+
+    def _check_move(self, record: TaskRecord, status: TaskStatus) -> None:
+        if not STATUS_MASKS[record.status] >> status & 1:
+            raise InvalidTransitionError(
+                self.execution_id, record.task_id, record.status, status, remedy(record.status)
+            )
+
+    def _refuse_running(self) -> None:
+        for record in self.tasks.values():
+            if record.status is _IN_PROGRESS:
+                hint = f"Task {record.task_id!r} is still IN_PROGRESS; end it first."
+                raise InvalidTransitionError(self.execution_id, None, self.phase, ExecutionPhase.COMPLETED, hint)
+
+    def _begin(self, now: int) -> int:
+        """Count the revision; return the time of the change."""
+        self.revision += 1
+        if now > self.last:
+            self.last = now
+        return self.last
+
+    def touch(self, record: TaskRecord) -> None:
+        """Note that a task changed at this revision."""
+        record.revision = self.revision
+        if not record.stale:
+            record.stale = True
+            self._changed.append(record)
+
+    def _follow(self, status: TaskStatus, now: int) -> int:
+        """Move a pending execution along with its first running task."""
+        if status is not _IN_PROGRESS or self.phase is not ExecutionPhase.PENDING:
+            return CHANGED
+        return self._enter(now, ExecutionPhase.IN_PROGRESS, None, "")
+
+    def _enter(self, now: int, phase: ExecutionPhase, error: str | None, unfinished: str) -> int:
+        self.phase = phase
+        if self.started is None:
+            self.started = now
+        if phase.is_terminal:
+            self.completed = now
+            self.error = error
+            for record in self.tasks.values():
+                if record.status is _IN_PROGRESS:
+                    self._end_task(record, _FAILED, now, unfinished)
+                elif record.status is _PENDING:
+                    self._end_task(record, _SKIPPED, now, None)
+        return PHASE_CHANGED
+
+    def _end_task(self, record: TaskRecord, status: TaskStatus, now: int, error: str | None) -> None:
+        record.move(status, now)
+        record.error = error
+        self.touch(record)
+
+    def ended(self, call: str, task_id: str | None, requested: object) -> ExecutionEndedError:
+        """Make the error for a change after the end."""
+        return ExecutionEndedError(self.execution_id, task_id, self.phase, requested, "", call)
+
+    # The values
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state; the same object until the next change."""
+        if self._snapshot is None or self._snapshot.revision != self.revision:
+            self._snapshot = self._freeze()
+        return self._snapshot
+
+    def _freeze(self) -> Snapshot:
+        return self._with_tasks(Snapshot, {})
+
+    def _with_tasks(self, kind: type[Snapshot], more: dict[str, Any]) -> Snapshot:
+        for record in self._changed:
+            record.stale = False
+            self._frozen.put(record.index, record.freeze())
+        self._changed.clear()
+        tasks, blocks = self._frozen.freeze()
+        snapshot = kind(
+            self.execution_id,
+            self.epoch,
+            self.revision,
+            self.phase,
+            tasks,
+            self.output,
+            self.error,
+            None if self.started is None else from_millis(self.started),
+            None if self.completed is None else from_millis(self.completed),
+            self.temporal_workflow_id,
+            **more,
+        )
+        object.__setattr__(snapshot, "_blocks", blocks)
+        return snapshot
