@@ -1,0 +1,145 @@
+"""The project's chores: `nox -l` lists them."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+WIRE = Path("src/statusbuilder/contracts/wire")
+GATED = "*/_*.py,*/errors.py,*/contracts/*,*/delivery/*,*/sinks/*"
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+# Also in CI: a machine tests with the interpreters that it has.
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["tests", "lint", "typing", "docs", "protos"]
+
+# uv does not read pip's variables: where they name an index, it has to be told.
+for theirs, ours in {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX"}.items():
+    if theirs in os.environ:
+        os.environ.setdefault(ours, os.environ[theirs])
+
+
+def _group(name: str) -> list[str]:
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def _floors() -> list[str]:
+    """Return every run-time requirement, those of the extras too, at its lowest allowed version."""
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    wanted = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    found = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in wanted]
+    return sorted({f"{match[1]}=={match[2]}" for match in found if match})
+
+
+def _install_all(session: nox.Session, *groups: str) -> None:
+    session.install(".[all]", *(line for group in groups for line in _group(group)))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show a run from end to end; `-- agent` and `-- temporal` show those runners."""
+    name, *rest = session.posargs or [""]
+    script, needs = {
+        "agent": ("agent_runner.py", [".[console,langgraph,server]"]),
+        "temporal": ("workflow_runner.py", [".[console,server,temporal]", *_group("temporal-server")]),
+    }.get(name, ("demo.py", [".[console,server]"]))
+    session.install(*needs)
+    session.run("python", f"examples/{script}", *(rest if name in ("agent", "temporal") else session.posargs))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test the built wheel on every interpreter there is; the first one also measures coverage."""
+    _install_all(session, "tests")
+    if session.python != PYTHONS[0] or session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("coverage", "run", "-m", "pytest", env=data)
+    session.run("coverage", "report", f"--include={GATED}", "--fail-under=95", env=data)
+
+
+@nox.session(name="tests-lowest", python=PYTHONS[0])
+def tests_lowest(session: nox.Session) -> None:
+    """Test with the lowest version of every run-time dependency."""
+    session.install(".[all]", *_floors(), *_group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, the order of the layers, and that the wire stays as it was."""
+    session.install(".", *_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+    session.run("buf", "lint", "--config", ".ci/buf.yaml")
+    session.run("buf", "breaking", "--config", ".ci/buf.yaml", "--against", ".ci/wire.binpb")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types of the library and of its users: tests/typing holds right and wrong uses."""
+    _install_all(session, "typing")
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", str(Path(session.bin, "python")))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    _install_all(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def protos(session: nox.Session) -> None:
+    """Generate the wire's Python code; with `-- --check` only say whether it is stale."""
+    session.install(*_group("protos"))
+    out = Path(session.create_tmp()).resolve()
+    shutil.rmtree(out / "statusbuilder", ignore_errors=True)
+    sources = sorted(path.relative_to("src").as_posix() for path in WIRE.glob("*.proto"))
+    command = ["python", "-m", "grpc_tools.protoc", "-Isrc", f"--python_out={out}", f"--pyi_out={out}"]
+    session.run(*command, *sources)
+    fresh = {path.name: path.read_bytes() for path in (out / WIRE.relative_to("src")).iterdir()}
+    present = {path.name: path.read_bytes() for path in WIRE.glob("*_pb2.py*")}
+    stale = sorted(name for name in fresh.keys() | present.keys() if fresh.get(name) != present.get(name))
+    if "--check" in session.posargs:
+        if stale:
+            session.error(f"stale: {', '.join(stale)}; run `nox -s protos` and commit what it writes")
+        return
+    for name in stale:
+        (WIRE / name).unlink(missing_ok=True)
+        if name in fresh:
+            (WIRE / name).write_bytes(fresh[name])
+    session.log(f"changed: {', '.join(stale) or 'nothing'}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the budgets, each beside its reference in the same run."""
+    _install_all(session, "bench")
+    session.run("pytest", "-s", "-o", "python_files=bench_*.py", "tests/bench", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, freeze and cut things for longer than the tests may take."""
+    _install_all(session, "tests")
+    session.run("pytest", "-s", "-o", "python_files=chaos_*.py", "tests/chaos", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel into dist/ and check what an index would say."""
+    session.install(*_group("build"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--quiet")
+    session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
