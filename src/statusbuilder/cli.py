@@ -1,0 +1,71 @@
+"""The command line: `statusbuilder COMMAND …`.
+
+Each command is a module with two functions, `configure(parser)` and `run(options) -> int`. It is imported only when
+the command is asked for, because most bring gRPC with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Command:
+    """One command, as `statusbuilder --help` shows it."""
+
+    name: str
+    help: str
+    module: str
+    """The module that has `configure` and `run`, relative to the package."""
+
+
+COMMANDS = (Command("serve", "run a backend on this machine", ".server._command"),)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that gets its arguments from its command's module when it is used."""
+
+    module: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Load the command, then parse as usual."""
+        if self.module is not None:
+            module, self.module = importlib.import_module(self.module, __package__), None
+            module.configure(self)
+            self.set_defaults(run=module.run)
+        return super().parse_known_args(args, namespace)
+
+
+def make_parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; what it returns has `run`, the command's function."""
+    parser = _Parser(
+        prog="statusbuilder",
+        description="Build and deliver the status of long executions.",
+        epilog="'statusbuilder COMMAND --help' explains a command.",
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in commands:
+        subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help.capitalize()}.")
+        subparser.module = command.module
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's.
+
+    Returns:
+        The exit status: 0 when all went well, 2 when the call was wrong or the command could not begin.
+    """
+    options = make_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,113 @@
+"""The command `statusbuilder serve`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+from ._errors import ServerStartError
+from ._server import MAX_MESSAGE_BYTES, Server
+
+API_KEY_VARIABLE = "STATUSBUILDER_API_KEY"
+GRACE = 5.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=50051, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--db", metavar="PATH", help="SQLite file that keeps the executions (default: a temporary one, gone at the end)"
+    )
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help=f"key that clients must show; other users see a command line, {API_KEY_VARIABLE} they do not",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; needs --tls-key")
+    parser.add_argument("--tls-key", metavar="FILE", help="private key of the certificate, PEM")
+    parser.add_argument("--strict", action="store_true", help="answer NOT_FOUND for unknown executions")
+    parser.add_argument(
+        "--max-message-bytes",
+        type=_positive,
+        default=MAX_MESSAGE_BYTES,
+        metavar="N",
+        help="largest request that is accepted (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--health",
+        action=argparse.BooleanOptionalAction,
+        help="offer the standard health service (default: when statusbuilder[server] is installed)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status: 0, or 2 when the server cannot start."""
+    if (options.tls_cert is None) != (options.tls_key is None):
+        return _refuse("--tls-cert and --tls-key go together.")
+    tls = None if options.tls_cert is None else (options.tls_cert, options.tls_key)
+    key = options.api_key if options.api_key is not None else os.environ.get(API_KEY_VARIABLE) or None
+    if key == "":
+        return _refuse("--api-key is empty.")
+    stop = _stop_signal()
+    server = Server(
+        options.db,
+        host=options.host,
+        port=options.port,
+        api_key=key,
+        tls=tls,
+        strict=options.strict,
+        max_message_bytes=options.max_message_bytes,
+        health=options.health,
+    )
+    try:
+        server.start()
+    except (ServerStartError, ModuleNotFoundError) as error:
+        return _refuse(_text(error))
+    facts = (options.db or "temporary database", "TLS" if tls else "no TLS", "API key" if key else "no API key")
+    print(f"statusbuilder server listening on {server.address} ({', '.join(facts)})", flush=True)
+    stop.wait()
+    server.stop(GRACE)
+    return 0
+
+
+def _stop_signal() -> threading.Event:
+    """Return what SIGTERM and SIGINT set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return stop
+
+
+def _refuse(text: str) -> int:
+    print(f"statusbuilder serve: {text}", file=sys.stderr)
+    return 2
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"--health needs {error.name}: pip install 'statusbuilder[server]'."
+    return " ".join(str(error).split())
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port; ports are 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 2**31:
+        raise argparse.ArgumentTypeError(f"{number} is not between 1 and {2**31 - 1}")
+    return number

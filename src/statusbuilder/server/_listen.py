@@ -1,0 +1,60 @@
+"""Addresses and certificates, examined before gRPC gets them, because gRPC says little about what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+from ._errors import ServerStartError
+
+CertificateAndKey: TypeAlias = tuple[str | PathLike[str], str | PathLike[str]]
+
+
+def join(host: str, port: int) -> str:
+    """Return `host:port`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str) -> str:
+    """Return the address under which a client on this machine reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def check_address(host: str, port: int) -> None:
+    """Make sure that the address can be listened on.
+
+    Raises:
+        ServerStartError: the name is unknown, or the port is taken or not allowed.
+    """
+    try:
+        infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = infos[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ServerStartError(join(host, port), f"{reason}. Choose another address or port.") from error
+
+
+def read_certificate(tls: CertificateAndKey) -> grpc.ServerCredentials:
+    """Read the PEM files of a certificate chain and its key.
+
+    Raises:
+        ServerStartError: a file cannot be read, is not PEM, or the two do not belong together.
+    """
+    certificate, key = (fspath(name) for name in tls)
+    try:
+        # The empty password keeps OpenSSL from asking for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        pair = (Path(key).read_bytes(), Path(certificate).read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if type(error) in (FileNotFoundError, PermissionError) else str(error)
+        raise ServerStartError(f"{certificate}, {key}", f"no usable certificate and key: {reason}.") from error
+    return grpc.ssl_server_credentials([pair])
