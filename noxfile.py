@@ -89,7 +89,8 @@ def typing(session: nox.Session) -> None:
     """Check the types of the library and of its users: tests/typing holds right and wrong uses."""
     _install_all(session, "typing")
     session.run("mypy")
-    session.run("pyright", "--pythonpath", str(Path(session.bin, "python")))
+    for project in (".", "tests/typing"):
+        session.run("pyright", "-p", project, "--pythonpath", str(Path(session.bin, "python")))
 
 
 @nox.session

@@ -1,0 +1,18 @@
+"""What every test gets: an environment without the library's variables, and hypothesis without a stop-watch."""
+
+import os
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the variables that the library reads, so that a developer's own settings change no result."""
+    for name in list(os.environ):
+        if name.startswith(("STATUSBUILDER_", "STIGMER_")):
+            monkeypatch.delenv(name)

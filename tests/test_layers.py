@@ -1,0 +1,39 @@
+"""The order of the layers, and what an import of the package may load."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.api import read_configuration
+from importlinter.cli import lint_imports
+
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+HEAVY = {"grpc", "google.protobuf", "asyncio", "sqlite3", "concurrent.futures", "ssl", "socket", "multiprocessing"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a fresh interpreter has after one statement."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_each_layer_imports_only_from_below(capfd: pytest.CaptureFixture[str]) -> None:
+    """The contracts of import-linter in pyproject.toml are kept."""
+    assert read_configuration(str(PYPROJECT))["contracts_options"]
+    failed = lint_imports(config_filename=str(PYPROJECT), no_cache=True)
+    assert not failed, capfd.readouterr().out
+
+
+def test_importing_the_package_is_light() -> None:
+    """`import statusbuilder` loads neither grpc nor protobuf, nor anything else that does I/O."""
+    assert not HEAVY & (loaded_by("import statusbuilder") - loaded_by("import attrs"))
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    """The probe of the test above does see modules that are loaded."""
+    assert {"google.protobuf", "statusbuilder"} <= loaded_by("import statusbuilder.contracts.wire.rpc_pb2")
