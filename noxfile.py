@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 WIRE = Path("src/statusbuilder/contracts/wire")
-GATED = "*/_*.py,*/errors.py,*/contracts/*,*/delivery/*,*/sinks/*"
+# What the coverage gate is for: core, contracts, delivery and sinks.
+GATED = ",".join(f"*/statusbuilder/{part}" for part in ("_*.py", "errors.py", "contracts/*", "delivery/*", "sinks/*"))
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -63,7 +64,9 @@ def tests(session: nox.Session) -> None:
         return
     data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run("coverage", "run", "-m", "pytest", env=data)
-    session.run("coverage", "report", f"--include={GATED}", "--fail-under=95", env=data)
+    session.run(
+        "coverage", "report", f"--include={GATED}", "--omit=*/__main__.py,*_pb2.py", "--fail-under=95", env=data
+    )
 
 
 @nox.session(name="tests-lowest", python=PYTHONS[0])
