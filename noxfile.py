@@ -3,6 +3,9 @@
 import os
 import re
 import shutil
+import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -21,10 +24,17 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "typing", "docs", "protos"]
 
-# uv does not read pip's variables: where they name an index, it has to be told.
-for theirs, ours in {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX"}.items():
-    if theirs in os.environ:
-        os.environ.setdefault(ours, os.environ[theirs])
+
+def _tell_uv() -> None:
+    """Hand pip's settings to uv, which does not read them: a company's index, its certificate, the system's store."""
+    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    told = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+    for name, value in re.findall(r"^\S+\.([\w-]+)='(.*)'$", listing, re.MULTILINE):
+        if name in told:
+            os.environ.setdefault(told[name], value)
+    os.environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # as pip looks at several indexes
+    if ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().capath:
+        os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 
 
 def _group(name: str) -> list[str]:
@@ -37,6 +47,9 @@ def _floors() -> list[str]:
     wanted = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
     found = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in wanted]
     return sorted({f"{match[1]}=={match[2]}" for match in found if match})
+
+
+_tell_uv()
 
 
 def _install_all(session: nox.Session, *groups: str) -> None:
