@@ -6,12 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 from importlinter.api import read_configuration
 from importlinter.cli import lint_imports
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 HEAVY = {"grpc", "google.protobuf", "asyncio", "sqlite3", "concurrent.futures", "ssl", "socket", "multiprocessing"}
+# Each package that is not the standard library's, and the only parts of ours that may import it.
+IMPORTERS = {
+    "google": {"contracts", "sinks", "server"},
+    "grpc": {"sinks", "server", "testing"},
+    "grpc_health": {"server"},
+    "langchain_core": {"langgraph"},
+    "langgraph": {"langgraph"},
+    "opentelemetry": {"sinks"},
+    "pytest": {"testing", "pytest_plugin"},
+    "rich": {"sinks"},
+    "temporalio": {"temporal"},
+}
+ANYWHERE = {"attr", "attrs", "typing_extensions"}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -27,6 +41,20 @@ def test_each_layer_imports_only_from_below(capfd: pytest.CaptureFixture[str]) -
     assert read_configuration(str(PYPROJECT))["contracts_options"]
     failed = lint_imports(config_filename=str(PYPROJECT), no_cache=True)
     assert not failed, capfd.readouterr().out
+
+
+def test_each_dependency_has_its_place() -> None:
+    """A third-party package is imported only by the parts that are there for it, also inside functions."""
+    graph = grimp.build_graph("statusbuilder", include_external_packages=True, cache_dir=None)
+    outside = {name for name in graph.modules if graph.is_module_squashed(name)} - sys.stdlib_module_names - ANYWHERE
+    misplaced = {
+        (package, module)
+        for package in outside
+        for module in graph.find_modules_that_directly_import(package)
+        if module.split(".")[1] not in IMPORTERS.get(package, set())
+    }
+    assert {"google", "grpc"} <= outside
+    assert not misplaced
 
 
 def test_importing_the_package_is_light() -> None:
