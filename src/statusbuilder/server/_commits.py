@@ -11,6 +11,10 @@ from ._store import Store
 
 _log = logging.getLogger(__name__)
 
+SPACING = 0.0005
+"""The shortest time between two commits, in seconds: shorter than one call after the other takes, so that only
+concurrent updates wait for it, and share commits."""
+
 
 class Commits:
     """The changes that wait for the next commit. Only the event loop's thread may use it.
@@ -24,6 +28,7 @@ class Commits:
         self._feed = feed
         self._waiting: list[asyncio.Future[None]] = []
         self._states: dict[Key, State] = {}
+        self._next = 0.0
 
     def add(self, key: Key, state: State) -> asyncio.Future[None]:
         """Have a change that was written committed, and published then.
@@ -33,7 +38,7 @@ class Commits:
         """
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._commit)
+            loop.call_at(self._next, self._commit, loop)
         done = loop.create_future()
         self._waiting.append(done)
         self._states[key] = state
@@ -48,7 +53,8 @@ class Commits:
             if not done.done():
                 done.set_exception(error)
 
-    def _commit(self) -> None:
+    def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._next = loop.time() + SPACING
         try:
             self._store.commit()
         except sqlite3.Error as error:

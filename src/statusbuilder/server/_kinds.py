@@ -63,7 +63,7 @@ class Kind:
         does not have (the backend's own, such as `audit`) are dropped.
         """
         merged: Message = self.status()
-        carried = update.ListFields()
+        carried = list(update.ListFields())
         replaced = {field.number for field, _ in carried}
         kept = [pair for pair in self.status.FromString(stored).ListFields() if pair[0].number not in replaced]
         for field, value in carried + kept:

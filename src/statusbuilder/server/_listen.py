@@ -54,7 +54,12 @@ def read_certificate(tls: CertificateAndKey) -> grpc.ServerCredentials:
         # The empty password keeps OpenSSL from asking for one on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
         pair = (Path(key).read_bytes(), Path(certificate).read_bytes())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if type(error) in (FileNotFoundError, PermissionError) else str(error)
-        raise ServerStartError(f"{certificate}, {key}", f"no usable certificate and key: {reason}.") from error
+    except ssl.SSLError as error:
+        raise _unusable(certificate, key, error.reason or "they are not PEM files of a chain and its key") from error
+    except OSError as error:
+        raise _unusable(certificate, key, error.strerror or str(error)) from error
     return grpc.ssl_server_credentials([pair])
+
+
+def _unusable(certificate: str, key: str, reason: str) -> ServerStartError:
+    return ServerStartError(f"certificate {certificate!r} with key {key!r}", f"{reason}.")

@@ -49,7 +49,8 @@ class Services:
 
     def handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a `grpc.aio.Server` takes; requests and answers are bytes."""
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+        unary: Any = grpc.unary_unary_rpc_method_handler
+        stream: Any = grpc.unary_stream_rpc_method_handler
         query = {"get": unary(self._get), "list": unary(self._list), "subscribe": stream(self._subscribe)}
         return (
             grpc.method_handlers_generic_handler(kind.command_service, {"updateStatus": unary(self._update)}),
