@@ -1,0 +1,63 @@
+"""The two backend services."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .._model import Snapshot
+from . import _agent, _workflow
+from ._contract import Contract, Format
+from .wire import agent_pb2, workflow_pb2
+
+
+def _contract(name: str, format: Format) -> Contract:
+    service = f"/ai.stigmer.agentic.{name}execution.v1.{name.capitalize()}Execution"
+    return Contract(
+        name=name,
+        update_path=f"{service}CommandController/updateStatus",
+        get_path=f"{service}QueryController/get",
+        list_path=f"{service}QueryController/list",
+        subscribe_path=f"{service}QueryController/subscribe",
+        format=format,
+    )
+
+
+def _agent_snapshot_type() -> type[Snapshot]:
+    from .._agent import AgentSnapshot
+
+    return AgentSnapshot
+
+
+def _read_agent(status: Any, execution_id: str) -> Snapshot:
+    from ._read_agent import read_snapshot
+
+    return read_snapshot(status, execution_id)
+
+
+WORKFLOW_EXECUTION: Final = _contract(
+    "workflow",
+    Format(
+        request_type=workflow_pb2.WorkflowExecutionUpdateStatusInput,
+        resource_type=workflow_pb2.WorkflowExecution,
+        tracks=_workflow.tracks,
+        fitting=_workflow.FITTING,
+        read=_workflow.read_snapshot,
+        statuses=_workflow.task_statuses,
+        snapshot_type=lambda: Snapshot,
+    ),
+)
+"""`WorkflowExecutionCommandController.updateStatus` and its query service."""
+
+AGENT_EXECUTION: Final = _contract(
+    "agent",
+    Format(
+        request_type=agent_pb2.AgentExecutionUpdateStatusInput,
+        resource_type=agent_pb2.AgentExecution,
+        tracks=_agent.tracks,
+        fitting=_agent.FITTING,
+        read=_read_agent,
+        statuses=_agent.call_statuses,
+        snapshot_type=_agent_snapshot_type,
+    ),
+)
+"""`AgentExecutionCommandController.updateStatus` and its query service."""

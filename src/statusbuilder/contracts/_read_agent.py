@@ -1,0 +1,115 @@
+"""The way back from the agent wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from .._agent import AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from .._frozen import EMPTY, JsonObject, freeze
+from .._model import Task, TaskStatus, TaskType, from_millis
+from ._agent import SKIPPED
+from ._codec import to_json
+from ._read import Read
+
+_UNKNOWN_TIME = from_millis(0)
+
+
+def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
+    """Read an `AgentExecutionStatus`; tool calls come first among the tasks, then sub-agents."""
+    read = Read(status)
+    return AgentSnapshot(
+        execution_id=execution_id,
+        phase=read.phase(),
+        tasks=tuple({task.task_id: task for task in _tasks(read)}.values()),
+        error=read.text("error"),
+        started_at=read.time("started_at"),
+        completed_at=read.time("completed_at"),
+        messages=tuple(_message(place, message) for place, message in enumerate(read.items("messages"), 1)),
+        todos=_todos(read),
+    )
+
+
+def _tasks(read: Read) -> Iterable[Task]:
+    for place, call in enumerate(read.items("tool_calls"), 1):
+        fields = Read(call)
+        component = fields.message("component_metadata")
+        yield _task(
+            fields,
+            f"tool-call-{place}",
+            task_type=TaskType.TOOL_CALL,
+            input=fields.payload("args"),
+            output=_from_text(fields.text("result")),
+            metadata=Read(component).payload("metadata") or EMPTY,
+        )
+    for place, agent in enumerate(read.items("sub_agent_executions"), 1):
+        fields = Read(agent)
+        yield _task(
+            fields,
+            f"sub-agent-{place}",
+            task_type=TaskType.AGENT_INVOCATION,
+            input=_from_text(fields.text("input")),
+            output=_from_text(fields.text("output")),
+            metadata=fields.payload("metadata") or EMPTY,
+        )
+
+
+def _task(read: Read, default_id: str, **fields: Any) -> Task:
+    task_id = read.text("id") or default_id
+    started_at = read.time("started_at")
+    status = read.enum("status", TaskStatus, TaskStatus.IN_PROGRESS if started_at else TaskStatus.PENDING)
+    error = read.text("error")
+    if status is TaskStatus.FAILED and error == SKIPPED:
+        status, error = TaskStatus.SKIPPED, None
+    return Task(
+        task_id=task_id,
+        task_name=read.text("name") or task_id,
+        status=status,
+        error=error,
+        started_at=started_at,
+        completed_at=read.time("completed_at"),
+        **fields,
+    )
+
+
+def _from_text(text: str | None) -> JsonObject | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    # Only what comes out as the same text again was JSON of ours.
+    is_ours = isinstance(value, dict) and to_json(value) == text
+    return freeze(value if is_ours else {"value": text})  # type: ignore[no-any-return]
+
+
+def _message(place: int, message: Any) -> Message:
+    read = Read(message)
+    return Message(
+        message_id=f"message-{place}",
+        type=read.enum("type", MessageType, MessageType.SYSTEM),
+        content=read.text("content") or "",
+        timestamp=read.time("timestamp") or _UNKNOWN_TIME,
+        tool_calls=tuple(call_id for call in read.items("tool_calls") if (call_id := Read(call).text("id"))),
+        metadata=read.payload("metadata") or EMPTY,
+    )
+
+
+def _todos(read: Read) -> tuple[Todo, ...]:
+    entries = read.mapping("todos")
+    todos = [_todo(key, Read(entries[key])) for key in entries]
+    # A map has no order; the one in which they came into being is the best there is.
+    return tuple(sorted(todos, key=lambda todo: (todo.created_at, todo.todo_id)))
+
+
+def _todo(key: str, read: Read) -> Todo:
+    created_at = read.time("created_at") or _UNKNOWN_TIME
+    return Todo(
+        todo_id=read.text("id") or key,
+        content=read.text("content") or "",
+        status=read.enum("status", TodoStatus, TodoStatus.PENDING),
+        created_at=created_at,
+        updated_at=read.time("updated_at") or created_at,
+    )

@@ -1,0 +1,79 @@
+"""Comparing a backend's own generated request class with the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+# A type's name for people, by FieldDescriptor.type.
+_TYPES: Final = {
+    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
+    10: "group", 11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32",
+    18: "sint64",
+}  # fmt: skip
+_MESSAGE: Final = 11
+_ENUM: Final = 14
+_NEVER_SENT: Final = {"audit", "callback_token", "component_type", "component_group", "layout_hint"}
+
+
+def differences(theirs: Any, ours: Any) -> tuple[str, ...]:
+    """Return in words where a message descriptor lacks or contradicts a field of ours that is sent."""
+    return tuple(_of_message(theirs, ours, set()))
+
+
+def _of_message(theirs: Any, ours: Any, seen: set[str]) -> Iterator[str]:
+    if ours.full_name in seen:
+        return
+    seen.add(ours.full_name)
+    if ours.file.package == "google.protobuf":
+        if theirs.full_name != ours.full_name:
+            yield f"{theirs.name} is expected to be {ours.full_name}"
+        return
+    for field in ours.fields:
+        if field.name not in _NEVER_SENT:
+            yield from _of_field(theirs, field, seen)
+
+
+def _of_field(message: Any, ours: Any, seen: set[str]) -> Iterator[str]:
+    path = f"{message.name}.{ours.name}"
+    theirs = message.fields_by_name.get(ours.name)
+    if theirs is None:
+        there = message.fields_by_number.get(ours.number)
+        instead = f"; its field {ours.number} is {there.name!r}" if there is not None else ""
+        yield f"{path} (field {ours.number}, {_kind(ours)}) is missing{instead}"
+        return
+    if theirs.number != ours.number:
+        yield f"{path} is field {theirs.number}, expected {ours.number}"
+    if _repeated(theirs) is not _repeated(ours):
+        yield f"{path} is {_label(theirs)}, expected {_label(ours)}"
+    if theirs.type != ours.type:
+        yield f"{path} is of type {_kind(theirs)}, expected {_kind(ours)}"
+    elif ours.type == _MESSAGE:
+        yield from _of_message(theirs.message_type, ours.message_type, seen)
+    elif ours.type == _ENUM:
+        yield from _of_enum(path, theirs.enum_type, ours.enum_type)
+
+
+def _of_enum(path: str, theirs: Any, ours: Any) -> Iterator[str]:
+    for value in ours.values:
+        if value.number == 0:
+            continue
+        same = theirs.values_by_name.get(value.name)
+        if same is None:
+            yield f"{path}: {theirs.name} has no {value.name} ({value.number})"
+        elif same.number != value.number:
+            yield f"{path}: {theirs.name}.{value.name} is {same.number}, expected {value.number}"
+
+
+def _repeated(field: Any) -> bool:
+    # `label` is going away in newer protobuf releases, `is_repeated` is not there in the oldest.
+    known = getattr(field, "is_repeated", None)
+    return bool(field.label == field.LABEL_REPEATED) if known is None else bool(known)
+
+
+def _label(field: Any) -> str:
+    return "repeated" if _repeated(field) else "singular"
+
+
+def _kind(field: Any) -> str:
+    return _TYPES.get(field.type, f"type {field.type}")
