@@ -148,25 +148,34 @@ class Store:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._check(connection)  # first, so that nothing is written to the file of another program
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application == 0 and tables == 0:
+        if _is_empty(connection):
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif application != _APPLICATION_ID:
+        connection.execute("COMMIT")
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application == 0 and _is_empty(connection):
+            return
+        if application != _APPLICATION_ID:
             raise ServerStartError(self._path, "this is the database of another program. Name another file.")
-        elif version != _SCHEMA_VERSION:
+        if version != _SCHEMA_VERSION:
             raise ServerStartError(
                 self._path,
                 f"this database has layout {version}, and this release knows {_SCHEMA_VERSION}. Name another file.",
             )
-        connection.execute("COMMIT")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
 
 
 def _explain(database: str, error: sqlite3.Error) -> str:
