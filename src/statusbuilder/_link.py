@@ -17,12 +17,12 @@ class Source(Protocol):
     def execution_id(self) -> str: ...
 
     @property
-    def close_timeout(self) -> float: ...
+    def epoch_given(self) -> bool: ...
 
     def snapshot(self) -> Snapshot: ...
 
-    def take_over(self, epoch: int) -> bool:
-        """Go on under a larger epoch, unless the present one was given by the user; says whether that was done."""
+    def take_over(self, epoch: int) -> None:
+        """Go on under this epoch, if it is larger and the present one was not given by the user."""
 
     def end(self, error: str) -> None:
         """End the execution FAILED, if it has not ended."""

@@ -63,7 +63,7 @@ class ExecutionState:
         self.completed = None if snapshot.completed_at is None else to_millis(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
         self.last = max(self.started or 0, self.completed or 0)
-        for index, task in enumerate(snapshot.tasks):
+        for index, task in enumerate({task.task_id: task for task in snapshot.tasks}.values()):
             record = self.tasks[task.task_id] = TaskRecord.thaw(index, task)
             self._frozen.put(index, task)
             self.last = max(self.last, record.started or 0, record.completed or 0)
@@ -185,11 +185,20 @@ class ExecutionState:
             self.output = output
         return self._enter(self._begin(now), phase, None, ENDED_EARLY)
 
-    def complete_anyway(self, now: int) -> tuple[str, ...]:
-        """Complete the execution; returns the tasks that were still running, which are FAILED then."""
-        forgotten = tuple(record.task_id for record in self.tasks.values() if record.status is _IN_PROGRESS)
-        self._enter(self._begin(now), ExecutionPhase.COMPLETED, None, FORGOTTEN)
-        return forgotten
+    def open(self, now: int) -> int:
+        """Move a pending execution to IN_PROGRESS."""
+        if self.phase >= _COMPLETED:
+            raise self.ended("with", None, None)
+        if self.phase is not ExecutionPhase.PENDING:
+            return NOTHING
+        return self._enter(self._begin(now), ExecutionPhase.IN_PROGRESS, None, "")
+
+    def finish(self, now: int, phase: ExecutionPhase, error: str | None) -> tuple[str, ...]:
+        """End the execution whatever its tasks do; returns those that were forgotten by a COMPLETED one."""
+        completed = phase is ExecutionPhase.COMPLETED
+        running = tuple(record.task_id for record in self.tasks.values() if record.status is _IN_PROGRESS)
+        self._enter(self._begin(now), phase, error, FORGOTTEN if completed else ENDED_EARLY)
+        return running if completed else ()
 
     def fail(self, now: int, error: str, task_id: str | None) -> int:
         """End the execution FAILED, and one task with it."""

@@ -1,0 +1,360 @@
+"""The builder: what runners call. It checks and converts, changes the state under its lock, and tells the sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from enum import IntEnum
+from time import time_ns
+from typing import Any, Self
+
+from ._frozen import EMPTY, JsonObject
+from ._lifecycle import Lifecycle, is_cancellation
+from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, to_millis
+from ._payload import PayloadPolicy
+from ._redact import DEFAULT_SECRET_KEYS, Redaction
+from ._record import TaskRecord
+from ._state import NOTHING, ExecutionState
+from ._task_block import TaskBlock
+from .errors import StatusBuilderError
+
+DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
+_REFUSALS = (StatusBuilderError, TypeError, ValueError)
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class StatusBuilder(Lifecycle):
+    """The status of one execution, built in memory and delivered to its sinks.
+
+    All methods may be called from several threads and asyncio tasks at once. No change waits for a sink that is a
+    `Delivery`; plain sinks are called inline, one revision after the other.
+
+    As a context manager (`with` and `async with`) it moves the execution to IN_PROGRESS on entry. Leaving the block
+    ends the execution and closes the builder: COMPLETED, FAILED with the exception that leaves, or CANCELLED when that
+    is `asyncio.CancelledError` or `KeyboardInterrupt`; a phase that the body has ended stays. The exception goes on.
+
+    Args:
+        execution_id: The backend's id of the execution; not empty.
+        sinks: Where the status goes, see `Sink` and `Delivery`; `STATUSBUILDER_DISABLED=1` in the environment turns all of them off.
+        initial: A snapshot to go on from, taken over as it is.
+        restart: Whether this is a new attempt at the execution of `initial`: a terminal phase returns to PENDING,
+            running tasks become FAILED, and inherited ids may be added again, as retries.
+        epoch: Which builder of the execution this is; must grow from builder to builder. By default the clock's
+            milliseconds, at least `initial.epoch + 1`.
+        clock: Returns the present time; a reading below the last one counts as the last one.
+        strict: False makes wrong calls do nothing, instead of raising: the first is logged, all are counted.
+        ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`.
+        close_timeout: Seconds that leaving the block and `close()` wait at most, for all sinks together.
+        temporal_workflow_id: The workflow engine's id of the same run.
+        max_payload_bytes: Bytes that one payload keeps at most; a larger one is cut as it enters.
+        redact_keys: Keys whose values are replaced; `()` turns that off.
+        redact_values: Known secrets, replaced in all text.
+        redact_text: Whether bearer tokens and URL credentials inside texts are replaced.
+
+    Raises:
+        ValueError: The execution id is empty.
+        TypeError: A sink cannot be one, or an argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        execution_id: str,
+        *,
+        sinks: Iterable[Any] = (),
+        initial: Snapshot | None = None,
+        restart: bool = False,
+        epoch: int | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        strict: bool = True,
+        ends: Callable[[BaseException], ExecutionPhase | None] | None = None,
+        close_timeout: float = 5.0,
+        temporal_workflow_id: str | None = None,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        redact_keys: Iterable[str] = DEFAULT_SECRET_KEYS,
+        redact_values: Iterable[str] = (),
+        redact_text: bool = True,
+    ) -> None:
+        _check_id("execution_id", execution_id)
+        read_clock = None if clock is utc_now else clock
+        now = time_ns() // 1_000_000 if read_clock is None else to_millis(read_clock())
+        state = self._make_state(execution_id, _first_epoch(epoch, now, initial), temporal_workflow_id)
+        if initial is not None:
+            state.load(initial)
+            if restart:
+                state.restart(now)
+        super().__init__(
+            state,
+            _policy(max_payload_bytes, redact_keys, redact_values, redact_text),
+            clock=read_clock,
+            strict=strict,
+            ends=ends,
+            close_timeout=close_timeout,
+            epoch_given=epoch is not None,
+        )
+        self._restarted = restart
+        self._attach(sinks)
+
+    def _make_state(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> ExecutionState:
+        return ExecutionState(execution_id, epoch, temporal_workflow_id)
+
+    def add_task(
+        self,
+        task_id: str,
+        task_name: str | None = None,
+        status: TaskStatus = TaskStatus.PENDING,
+        *,
+        task_type: TaskType = TaskType.CUSTOM,
+        input: object = None,
+        metadata: object = None,
+    ) -> str:
+        """Add a task and return its id.
+
+        Args:
+            task_id: Unique within the execution; not empty.
+            task_name: What people read; by default the id.
+            status: Any status to begin with. IN_PROGRESS moves a PENDING execution to IN_PROGRESS too.
+            task_type: What kind of task it is.
+            input: What the task is given; anything, it becomes JSON. None is not recorded.
+            metadata: A mapping with anything else to show.
+
+        Raises:
+            DuplicateTaskError: The execution has a task with this id.
+            ExecutionEndedError: The execution has ended.
+            ValueError: The id is empty or no valid text.
+            TypeError: A status or type is not of its enum.
+        """
+        try:
+            _check_id("task_id", task_id)
+            if type(status) is not TaskStatus or type(task_type) is not TaskType:
+                _check_enum("status", status, TaskStatus)
+                _check_enum("task_type", task_type, TaskType)
+            policy = self._policy
+            name = None if task_name is None else policy.text(task_name)
+            given = None if input is None else policy.payload(input)
+            more = None if metadata is None else policy.metadata(metadata)
+            now = self._now()
+            with self._lock:
+                change = self._state.add(now, task_id, name, status, task_type, given, more, self._restarted)
+                self._put(change)
+        except _REFUSALS as error:
+            self._refuse(error)
+            return task_id
+        self._publish(change)
+        return task_id
+
+    def update_task_status(
+        self,
+        task_id: str,
+        status: TaskStatus,
+        message: str | None = None,
+        *,
+        output: object = None,
+        error: str | BaseException | None = None,
+        metadata: object = None,
+    ) -> None:
+        """Move a task to a status, or change the other fields of one that has it already.
+
+        Args:
+            task_id: A task that was added.
+            status: The new status, or the present one.
+            message: The task's error when FAILED, else shown as `metadata["message"]`.
+            output: What the task gave; anything, it becomes JSON. Replaces what is there; None leaves it.
+            error: Why it failed, a text or an exception; only with FAILED, and wins over `message`.
+            metadata: A mapping that is merged into what is there, key by key.
+
+        Raises:
+            UnknownTaskError: The execution has no such task.
+            InvalidTransitionError: The status may not follow the present one.
+            ExecutionEndedError: The execution has ended.
+            ValueError: `error` was given with another status than FAILED.
+            TypeError: The status is not a `TaskStatus`.
+        """
+        try:
+            if type(status) is not TaskStatus:
+                _check_enum("status", status, TaskStatus)
+            policy = self._policy
+            failure = None
+            if status is TaskStatus.FAILED:
+                reason = message if error is None else error
+                failure = None if reason is None else policy.error(reason)
+                message = None
+            elif error is not None:
+                raise ValueError(
+                    f"error= is for FAILED; task {task_id!r} of execution {self.execution_id!r} was to become "
+                    f"{status.name}. Use message=, or TaskStatus.FAILED."
+                )
+            payload = None if output is None else policy.payload(output)
+            more = None if metadata is None else policy.metadata(metadata)
+            if message is not None:
+                more = JsonObject({**(more or EMPTY), "message": policy.text(message)})
+            now = self._now()
+            with self._lock:
+                change = self._state.update(now, task_id, status, failure, payload, more)
+                self._put(change)
+        except _REFUSALS as refusal:
+            return self._refuse(refusal)
+        self._publish(change)
+
+    def update_status(self, phase: ExecutionPhase, *, output: object = None) -> None:
+        """Move the execution to a phase.
+
+        COMPLETED skips the tasks that are still PENDING. FAILED and CANCELLED do that too, and fail the running ones.
+
+        Args:
+            phase: The new phase; the present one changes only the output.
+            output: What the execution gave; anything, it becomes JSON.
+
+        Raises:
+            InvalidTransitionError: The phase may not follow the present one, or it is COMPLETED and a task still runs.
+            ExecutionEndedError: The execution has ended.
+            TypeError: The phase is not an `ExecutionPhase`.
+        """
+        try:
+            _check_enum("phase", phase, ExecutionPhase)
+            payload = None if output is None else self._policy.payload(output)
+            now = self._now()
+            with self._lock:
+                change = self._state.set_phase(now, phase, payload)
+                self._put(change)
+        except _REFUSALS as error:
+            return self._refuse(error)
+        self._publish(change)
+
+    def with_error(self, error: str | BaseException, *, task_id: str | None = None) -> Self:
+        """End the execution FAILED, with a text or an exception; with `task_id` that task fails with it.
+
+        Raises:
+            UnknownTaskError: The execution has no such task.
+            InvalidTransitionError: The task has ended well.
+            ExecutionEndedError: The execution has ended.
+        """
+        try:
+            text = self._policy.error(error)
+            now = self._now()
+            with self._lock:
+                change = self._state.fail(now, text, task_id)
+                self._put(change)
+        except _REFUSALS as refusal:
+            self._refuse(refusal)
+            return self
+        self._publish(change)
+        return self
+
+    def task(
+        self,
+        task_id: str,
+        task_name: str | None = None,
+        *,
+        task_type: TaskType | None = None,
+        input: object = None,
+        metadata: object = None,
+    ) -> TaskBlock:
+        """Return a context manager (`with` and `async with`) that runs a block as one task.
+
+        The task is IN_PROGRESS from entry, and COMPLETED on exit, or FAILED when an exception leaves, which goes on.
+        On an id that is PENDING, FAILED or inherited it starts that task, as a retry where it had started before.
+        The arguments are those of `add_task`; errors are raised on entry.
+        """
+        return TaskBlock(self, task_id, task_name, task_type, input, metadata)
+
+    # What a task block does
+
+    def _start_task(
+        self, task_id: str, task_name: str | None, task_type: TaskType | None, input: object, metadata: object
+    ) -> None:
+        try:
+            _check_id("task_id", task_id)
+            if task_type is not None:
+                _check_enum("task_type", task_type, TaskType)
+            policy = self._policy
+            name = None if task_name is None else policy.text(task_name)
+            given = None if input is None else policy.payload(input)
+            more = None if metadata is None else policy.metadata(metadata)
+            now = self._now()
+            with self._lock:
+                change = self._state.start(now, task_id, name, task_type, given, more)
+                self._put(change)
+        except _REFUSALS as error:
+            return self._refuse(error)
+        self._publish(change)
+
+    def _update_running(self, task_id: str, message: str | None, metadata: object) -> None:
+        """Add to the metadata of a task, whatever its status is by now."""
+        with self._lock:
+            record = self._state.tasks.get(task_id)
+            status = TaskStatus.IN_PROGRESS if record is None else record.status
+        if message is not None:
+            metadata = {**self._policy.metadata(metadata or {}), "message": message}
+        self.update_task_status(task_id, status, metadata=metadata)
+
+    def _end_task(self, task_id: str, error: BaseException | None, output: object) -> None:
+        """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""
+        payload = None if output is None else self._policy.payload(output)
+        failure = None if error is None else self._policy.error(error)
+        now = self._now()
+        with self._lock:
+            record = None if self._state.phase.is_terminal else self._state.tasks.get(task_id)
+            change = NOTHING if record is None else self._end_record(now, record, error, failure, payload)
+            self._put(change)
+        if record is None:
+            self._drop(f"the end of task {task_id!r} came after the end of the execution")
+        self._publish(change)
+
+    def _end_record(
+        self,
+        now: int,
+        record: TaskRecord,
+        error: BaseException | None,
+        failure: str | None,
+        output: JsonObject | None,
+    ) -> int:
+        state, task_id = self._state, record.task_id
+        if record.status is not TaskStatus.IN_PROGRESS:  # the body has ended it
+            return state.update(now, task_id, record.status, None, output, None)
+        if error is None:
+            return state.update(now, task_id, TaskStatus.COMPLETED, None, output, None)
+        if self._suspended:
+            return NOTHING
+        if is_cancellation(error):
+            return state.update(now, task_id, TaskStatus.FAILED, "cancelled", output, _CANCELLED)
+        return state.update(now, task_id, TaskStatus.FAILED, failure, output, None)
+
+
+_CANCELLED = JsonObject(cancelled=True)
+_DEFAULT_POLICY = PayloadPolicy()
+
+
+def _policy(max_bytes: int, keys: Iterable[str], values: Iterable[str], text: bool) -> PayloadPolicy:
+    if max_bytes == DEFAULT_MAX_PAYLOAD_BYTES and keys is DEFAULT_SECRET_KEYS and not values and text:
+        return _DEFAULT_POLICY
+    return PayloadPolicy(Redaction(keys, values, text), max_bytes)
+
+
+def _first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
+    if given is not None:
+        if not isinstance(given, int) or given < 0:
+            raise ValueError(f"epoch must be a whole number of at least 0, not {given!r}.")
+        return given
+    return now if initial is None else max(now, initial.epoch + 1)
+
+
+def _check_id(name: str, value: object) -> None:
+    if type(value) is str and value and value.isascii():
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {value!r}.")
+    if not value:
+        raise ValueError(f"{name} must not be empty: it is what the backend and later calls know it by.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} {value!r} is not valid Unicode text, so no backend can store it.") from None
+
+
+def _check_enum(name: str, value: object, kind: type[IntEnum]) -> None:
+    if type(value) is not kind:
+        raise TypeError(f"{name} must be a {kind.__name__}, for example {next(iter(kind))!s}, not {value!r}.")

@@ -1,0 +1,306 @@
+"""What every builder has around its state: the lock, the sinks, waiting for them, and the block it is used in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable
+from time import monotonic, time_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ._model import ExecutionPhase, Receipt, Snapshot, to_millis
+from ._outlets import Outlets, await_all, wait
+from ._payload import PayloadPolicy
+from ._state import NOTHING, PHASE_CHANGED, ExecutionState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Lifecycle:
+    """The base of the builders: how a state reaches its sinks, and how it ends."""
+
+    def __init__(
+        self,
+        state: ExecutionState,
+        policy: PayloadPolicy,
+        *,
+        clock: Callable[[], datetime] | None,
+        strict: bool,
+        ends: Callable[[BaseException], ExecutionPhase | None] | None,
+        close_timeout: float,
+        epoch_given: bool,
+    ) -> None:
+        self.close_timeout = close_timeout
+        """Seconds that leaving the block and `close()` wait at most."""
+        self._state = state
+        self._policy = policy
+        self._clock = clock
+        self._strict = strict
+        self._ends = ends
+        self.epoch_given = epoch_given
+        """Whether the epoch was chosen by the user, so that it stays."""
+        self._lock = threading.RLock()
+        self._outlets: Outlets | None = None
+        self._first_revision = state.revision
+        self._suspended = False
+        self._closed = False
+        self._dropped = 0
+        _live.add(self)
+
+    def _attach(self, sinks: Iterable[Any]) -> None:
+        if not isinstance(sinks, Iterable):
+            raise TypeError(f"sinks must be a list of sinks, not {sinks!r}: write sinks=[…].")
+        sinks = list(sinks)
+        if sinks and os.environ.get("STATUSBUILDER_DISABLED", "").lower() not in ("1", "true"):
+            self._outlets = Outlets(sinks, self)
+
+    @property
+    def execution_id(self) -> str:
+        """The backend's id of the execution."""
+        return self._state.execution_id
+
+    @property
+    def dropped(self) -> int:
+        """How many late or wrong calls were ignored instead of raising."""
+        return self._dropped
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state, immutable."""
+        with self._lock:
+            return self._state.snapshot()
+
+    def suspend(self) -> None:
+        """Let the block be left without ending the execution, because it goes on elsewhere."""
+        self._suspended = True
+
+    # Waiting for the sinks
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until the sinks have the present revision.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False when they do not have it in time, and at once when it was refused for good.
+        """
+        outlets, snapshot = self._outlets, self.snapshot()
+        if outlets is None or snapshot.revision == self._first_revision:
+            return True
+        deadline = monotonic() + timeout
+        futures = outlets.flush_links(snapshot)
+        inline = outlets.flush_inline(deadline)
+        return wait(futures, deadline) and inline
+
+    async def aflush(self, timeout: float = 5.0) -> bool:
+        """Do as `flush`, without blocking the running event loop."""
+        outlets, snapshot = self._outlets, self.snapshot()
+        if outlets is None or snapshot.revision == self._first_revision:
+            return True
+        deadline = monotonic() + timeout
+        futures = outlets.flush_links(snapshot)
+        inline = True
+        if outlets.takes_all:
+            import asyncio
+
+            inline = await asyncio.to_thread(outlets.flush_inline, deadline)
+        return await await_all(futures, deadline) and inline
+
+    def close(self, timeout: float | None = None) -> tuple[Receipt, ...]:
+        """Flush within the timeout and detach from the sinks; safe to call twice, a second call waits again.
+
+        Where a receipt says `pending`, delivery goes on in the background. An execution that has not ended stays so.
+
+        Args:
+            timeout: Seconds to wait at most, for all sinks together; by default the builder's `close_timeout`.
+
+        Returns:
+            A receipt for each sink, in their order.
+        """
+        outlets, snapshot = self._detach()
+        if outlets is None:
+            return ()
+        self.flush(self.close_timeout if timeout is None else timeout)
+        return outlets.receipts(snapshot)
+
+    async def aclose(self, timeout: float | None = None) -> tuple[Receipt, ...]:
+        """Do as `close`, without blocking the running event loop."""
+        outlets, snapshot = self._detach()
+        if outlets is None:
+            return ()
+        await self.aflush(self.close_timeout if timeout is None else timeout)
+        return outlets.receipts(snapshot)
+
+    def _detach(self) -> tuple[Outlets | None, Snapshot]:
+        with self._lock:
+            self._closed = True
+            snapshot = self._state.snapshot()
+        if self._outlets is not None:
+            self._outlets.detach(snapshot)
+        return self._outlets, snapshot
+
+    # The block
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            change = self._state.open(self._now())
+            self._put(change)
+        self._publish(change)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        try:
+            self._leave(error)
+            self.close()
+        except Exception as wrong:
+            self._warn("Leaving the block of execution %r failed: %r", self.execution_id, wrong)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        try:
+            self._leave(error)
+            await self.aclose()
+        except Exception as wrong:
+            self._warn("Leaving the block of execution %r failed: %r", self.execution_id, wrong)
+        return False
+
+    def _leave(self, error: BaseException | None) -> None:
+        """End the execution as its block was left."""
+        phase = self._last_phase(error)
+        if phase is None or self._suspended:
+            return
+        reason = self._policy.error(error) if error is not None and phase is ExecutionPhase.FAILED else None
+        now = self._now()
+        with self._lock:
+            if self._state.phase.is_terminal:
+                return
+            forgotten = self._state.finish(now, phase, reason)
+            self._put(PHASE_CHANGED)
+        self._publish(PHASE_CHANGED)
+        if forgotten:
+            self._warn(
+                "Execution %r completed with %d tasks still running, which are FAILED now: %s",
+                self.execution_id,
+                len(forgotten),
+                ", ".join(forgotten[:10]),
+            )
+
+    def _last_phase(self, error: BaseException | None) -> ExecutionPhase | None:
+        if error is None:
+            return ExecutionPhase.COMPLETED
+        if self._ends is not None:
+            try:
+                phase = self._ends(error)
+                return phase if phase is not None and ExecutionPhase(phase).is_terminal else None
+            except Exception as wrong:
+                self._warn("ends= failed for execution %r: %r", self.execution_id, wrong)
+        return ExecutionPhase.CANCELLED if is_cancellation(error) else ExecutionPhase.FAILED
+
+    # What deliveries call
+
+    def take_over(self, epoch: int) -> None:
+        """Go on under this epoch, if it is larger and the present one was not given by the user."""
+        with self._lock:
+            if not self.epoch_given and epoch > self._state.epoch:
+                self._state.set_epoch(epoch)
+
+    def end(self, error: str) -> None:
+        """End the execution FAILED, if it has not ended."""
+        with self._lock:
+            if self._state.phase.is_terminal:
+                return
+            self._state.fail(self._now(), error, None)
+            self._put(PHASE_CHANGED)
+        self._publish(PHASE_CHANGED)
+
+    # What the calls of the builders share
+
+    def _now(self) -> int:
+        """Read the clock, in milliseconds since 1970."""
+        return time_ns() // 1_000_000 if self._clock is None else to_millis(self._clock())
+
+    def _put(self, change: int) -> None:
+        """Keep the snapshot of a change for the sinks that want each; under the lock."""
+        if self._outlets is not None and self._outlets.takes_all and change and not self._closed:
+            self._outlets.put(self._state.snapshot())
+
+    def _publish(self, change: int) -> None:
+        """Tell the sinks of a change; without the lock."""
+        if self._outlets is None or change == NOTHING:
+            return
+        if self._closed:
+            self._drop("changes after close() stay in memory")
+        else:
+            self._outlets.publish(change == PHASE_CHANGED)
+
+    def _refuse(self, error: Exception) -> None:
+        """Raise what is wrong with a call, or ignore the call, as the builder was told."""
+        if self._strict:
+            raise error
+        self._drop(f"wrong calls are ignored ({error})")
+
+    def _drop(self, what: str) -> None:
+        self._dropped += 1
+        if self._dropped == 1:
+            self._warn("Execution %r: %s; this is said once, then counted", self.execution_id, what)
+
+    @staticmethod
+    def _warn(text: str, *facts: object) -> None:
+        import logging
+
+        logging.getLogger("statusbuilder").warning(text, *facts)
+
+    # Life and death
+
+    def _forked(self) -> None:
+        """Keep a builder usable in a forked child, where it is no longer the one that delivers."""
+        self._lock = threading.RLock()
+        self._outlets = None
+
+    def __del__(self) -> None:
+        outlets = getattr(self, "_outlets", None)
+        if outlets is None or self._closed or sys.is_finalizing():
+            return
+        self._closed = True
+        # No lock: nobody else has this builder any more.
+        snapshot = self._state.snapshot()
+        outlets.detach(snapshot)
+        if snapshot.revision > self._first_revision and outlets.has_deliveries:
+            warnings.warn(
+                f"The builder of execution {snapshot.execution_id!r} was dropped without close(); its last state is "
+                "delivered all the same. Use it in a with block, or call close().",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception means that somebody ended the work, not that it went wrong."""
+    # An asyncio error can only come from an asyncio that was imported, which takes too long to do here unasked.
+    asyncio: Any = sys.modules.get("asyncio.exceptions")
+    return isinstance(error, KeyboardInterrupt) or (asyncio is not None and isinstance(error, asyncio.CancelledError))
+
+
+_live: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for builder in list(_live):
+        builder._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,65 @@
+"""A block of work as one task."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from ._model import TaskStatus, TaskType
+
+if TYPE_CHECKING:
+    from ._builder import StatusBuilder
+
+
+class TaskBlock:
+    """The context manager, sync and async, that `StatusBuilder.task` returns, and its own handle inside the block."""
+
+    def __init__(
+        self,
+        builder: StatusBuilder,
+        task_id: str,
+        task_name: str | None,
+        task_type: TaskType | None,
+        input: object,
+        metadata: object,
+    ) -> None:
+        self.task_id = task_id
+        """The task's id."""
+        self.output: object = None
+        """What the task gave: set it inside the block; anything, it becomes JSON. None is not recorded."""
+        self._builder = builder
+        self._start = (task_name, task_type, input, metadata)
+
+    def update(self, message: str | None = None, metadata: object = None) -> None:
+        """Show a message, or more metadata, while the task runs.
+
+        Raises:
+            ExecutionEndedError: The execution has ended.
+        """
+        self._builder._update_running(self.task_id, message, metadata)
+
+    def skip(self, reason: str | None = None) -> None:
+        """Make the task SKIPPED; the block may still do what is left to do.
+
+        Args:
+            reason: Why, shown as `metadata["message"]`.
+        """
+        self._builder.update_task_status(self.task_id, TaskStatus.SKIPPED, reason)
+
+    def __enter__(self) -> Self:
+        self._builder._start_task(self.task_id, *self._start)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self._builder._end_task(self.task_id, error, self.output)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, trace)

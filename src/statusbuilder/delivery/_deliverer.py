@@ -1,0 +1,192 @@
+"""The public face of a delivery: what builders attach to, and what owners flush, close and look at."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from itertools import count
+from time import monotonic
+from typing import Any, Self, Unpack
+
+from .._link import Source
+from .._model import Snapshot
+from .._outlets import await_all, is_coroutine_sink, wait
+from ._options import DeliveryOptions, DeliveryStats, Options
+from ._plain import LoopTransport, ThreadTransport
+from ._slot import DeliveryLink
+from ._transport import Transport
+from ._worker import Worker
+
+
+class Deliverer:
+    """Delivers the newest snapshots of any number of executions through one transport, on one thread.
+
+    It is what all sinks that do I/O are made of. One is made per process and backend, and shared by all builders; its
+    owner closes it. At the exit of the interpreter it closes itself.
+    """
+
+    def __init__(self, transport: Transport, **options: Unpack[DeliveryOptions]) -> None:
+        self._transport = transport
+        self._options = Options(**options)
+        self._worker = Worker(transport, self._options)
+        self._numbers = count(1)
+        _live.add(self)
+
+    # What builders call
+
+    def attach(self, source: Source) -> DeliveryLink:
+        """Begin to deliver for a builder."""
+        return DeliveryLink(self._worker, self, source.execution_id, source, next(self._numbers))
+
+    def send(self, snapshot: Snapshot, /) -> None:
+        """Deliver a snapshot that comes from no builder; returns at once."""
+        link = DeliveryLink(self._worker, self, snapshot.execution_id, None, 0)
+        self._worker.post(self._worker.offer, link, snapshot)
+
+    # What owners call
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until nothing is left to send.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False when something is left.
+        """
+        return wait([self._ask_idle()], monotonic() + timeout)
+
+    async def aflush(self, timeout: float = 5.0) -> bool:
+        """Do as `flush`, without blocking the running event loop."""
+        return await await_all([self._ask_idle()], monotonic() + timeout)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Deliver what is outstanding, and stop; safe to call twice. What could not be delivered is logged.
+
+        Args:
+            timeout: Seconds to wait at most; by default the `close_timeout` of the settings.
+
+        Returns:
+            False when something was lost.
+        """
+        wait([self._begin_close(timeout, False)], monotonic() + self._seconds(timeout) + GRACE)
+        return self._worker.closed and not self._worker.counters.lost
+
+    async def aclose(self, timeout: float | None = None) -> bool:
+        """Do as `close`, without blocking the running event loop."""
+        await await_all([self._begin_close(timeout, False)], monotonic() + self._seconds(timeout) + GRACE)
+        return self._worker.closed and not self._worker.counters.lost
+
+    def stats(self) -> DeliveryStats:
+        """Return what was done so far."""
+        counters, worker = self._worker.counters, self._worker
+        return DeliveryStats(
+            sent=counters.sent,
+            superseded=counters.superseded,
+            retried=counters.retried,
+            failed=counters.failed,
+            spooled=counters.spooled,
+            lost=counters.lost,
+            bytes=counters.bytes,
+            pending=len(worker.unsent),
+            last_success_age=None if counters.last_success is None else monotonic() - counters.last_success,
+            last_error=counters.last_error,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    # Behind them
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._options.close_timeout if timeout is None else timeout
+
+    def _ask_idle(self) -> Future[bool]:
+        future: Future[bool] = Future()
+        if not self._worker.post(self._worker.flush_all, future):
+            future.set_result(not self._worker.counters.lost)
+        return future
+
+    def _begin_close(self, timeout: float | None, exiting: bool) -> Future[bool]:
+        future: Future[bool] = Future()
+        deadline = monotonic() + self._seconds(timeout)
+        if not self._worker.post(self._worker.close, deadline, exiting, future):
+            future.set_result(True)
+        return future
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child; what was outstanding is the parent's to deliver."""
+        self._transport.after_fork()
+        self._worker = Worker(self._transport, self._options)
+
+    def __del__(self) -> None:
+        worker = getattr(self, "_worker", None)
+        if worker is not None and worker.is_running:
+            worker.post(worker.close, monotonic(), False, Future())  # nobody can attach any more, so nothing is left
+
+
+class Delivery(Deliverer):
+    """Puts any sink behind a worker, so that no change waits for it; a sink itself.
+
+    Args:
+        sink: A callable that takes a snapshot, an object with `send`, or a coroutine function.
+        threads: How many calls of a plain sink may be under way at the same time; a call that hangs keeps its thread.
+        options: The settings of the delivery, see `DeliveryOptions`.
+
+    Raises:
+        TypeError: It is no sink.
+    """
+
+    def __init__(
+        self, sink: Callable[[Snapshot], Any] | Any, *, threads: int = 8, **options: Unpack[DeliveryOptions]
+    ) -> None:
+        self.sink = sink
+        """The sink behind it."""
+        if is_coroutine_sink(sink):
+            super().__init__(LoopTransport(sink), **options)
+        else:
+            options["max_in_flight"] = min(threads, options.get("max_in_flight", threads))
+            super().__init__(ThreadTransport(sink, threads), **options)
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.sink!r})"
+
+
+GRACE = 0.5
+"""Seconds that a close waits for the worker beyond the deadline, which the worker keeps by itself."""
+
+_live: weakref.WeakSet[Deliverer] = weakref.WeakSet()
+
+
+def _close_all(deliverers: Iterable[Deliverer]) -> None:
+    started = monotonic()
+    closing = [(deliverer, deliverer._begin_close(None, True)) for deliverer in deliverers]
+    for deliverer, future in closing:
+        deliverer._worker.finish()
+        wait([future], started + deliverer._options.close_timeout + GRACE)
+
+
+def _at_exit() -> None:
+    _close_all([deliverer for deliverer in list(_live) if deliverer._worker.has_work])
+
+
+def _after_fork() -> None:
+    for deliverer in list(_live):
+        deliverer._forked()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

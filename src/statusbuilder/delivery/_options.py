@@ -1,0 +1,99 @@
+"""The settings of a delivery, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
+
+import attrs
+from attrs.validators import ge, gt, in_, instance_of, optional
+
+from .._model import ExecutionPhase, Receipt
+from ._retry import RetryPolicy
+
+_positive = (gt(0),)
+
+
+class DeliveryOptions(TypedDict, total=False):
+    """The settings that every sink with a delivery takes; `Options` says what they mean."""
+
+    min_interval: float
+    max_rate: float
+    attempt_timeout: float
+    settle: float | None
+    close_timeout: float
+    max_in_flight: int
+    retry: RetryPolicy
+    at_exit: ExecutionPhase | None
+    on_receipt: Callable[[Receipt], object] | None
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The settings of a delivery."""
+
+    min_interval: float = attrs.field(default=0.1, validator=ge(0))
+    """Seconds between two sends of one execution at least; a change of phase does not wait for it."""
+    max_rate: float = attrs.field(default=1024.0 * 1024.0, validator=gt(0))
+    """Bytes a second of one execution at most, on average."""
+    attempt_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    """Seconds until an attempt counts as failed."""
+    settle: float | None = attrs.field(default=None, validator=optional(ge(0)))
+    """Seconds after which a backend has applied, or never will, an attempt that ended without an answer; by default
+    two attempt timeouts. Then the newest snapshot is sent once more."""
+    close_timeout: float = attrs.field(default=5.0, validator=ge(0))
+    """Seconds that `close()` and the exit of the interpreter wait at most."""
+    max_in_flight: int = attrs.field(default=256, validator=ge(1))
+    """Attempts under way at the same time at most, for all executions."""
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=instance_of(RetryPolicy))
+    """How long to wait between attempts."""
+    at_exit: ExecutionPhase | None = attrs.field(default=None, validator=in_((None, ExecutionPhase.FAILED)))
+    """FAILED ends executions that are still open when the interpreter exits; None leaves them as they are."""
+    on_receipt: Callable[[Receipt], object] | None = None
+    """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
+
+    @property
+    def settle_after(self) -> float:
+        """`settle`, or its default."""
+        return 2 * self.attempt_timeout if self.settle is None else self.settle
+
+
+@attrs.define
+class Counters:
+    """What a delivery counts while it works."""
+
+    sent: int = 0
+    superseded: int = 0
+    retried: int = 0
+    failed: int = 0
+    spooled: int = 0
+    lost: int = 0
+    bytes: int = 0
+    last_success: float | None = None
+    last_error: str = ""
+
+
+@attrs.frozen
+class DeliveryStats:
+    """What a delivery has done since it was made."""
+
+    sent: int
+    """Snapshots that the backend took."""
+    superseded: int
+    """Revisions that were not sent because a newer one replaced them."""
+    retried: int
+    """Attempts that were made because an earlier one had failed."""
+    failed: int
+    """Attempts that failed."""
+    spooled: int
+    """Snapshots that were written to the spool."""
+    lost: int
+    """Executions whose last snapshot was given up."""
+    bytes: int
+    """Bytes of all requests that were sent."""
+    pending: int
+    """Executions that have something to send now."""
+    last_success_age: float | None
+    """Seconds since the backend last took something; None when it never did."""
+    last_error: str
+    """Why the last failed attempt failed; empty when none did."""

@@ -1,0 +1,80 @@
+"""Which execution is served next, and which one later."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._slot import Slot
+
+TERMINAL, PHASE, OTHER = range(3)
+"""Ranks: terminal states first, then other changes of phase, then the longest waiting."""
+
+
+class ReadyQueue:
+    """The slots that may be sent now."""
+
+    def __init__(self) -> None:
+        self._ranks: tuple[deque[Slot], ...] = (deque(), deque(), deque())
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def push(self, slot: Slot, rank: int) -> None:
+        """Queue a slot, or move it forward to a better rank."""
+        if slot.rank is None:
+            self._size += 1
+        elif slot.rank <= rank:
+            return
+        slot.rank = rank
+        self._ranks[rank].append(slot)
+
+    def pop(self) -> Slot:
+        """Take the slot that is to be served first; the queue is not empty."""
+        for rank, queue in enumerate(self._ranks):
+            while queue:
+                slot = queue.popleft()
+                if slot.rank == rank:  # else it has moved forward, or was taken out
+                    slot.rank = None
+                    self._size -= 1
+                    return slot
+        raise IndexError("pop from an empty queue")
+
+    def remove(self, slot: Slot) -> None:
+        """Take a slot out, if it is queued."""
+        if slot.rank is not None:
+            slot.rank = None
+            self._size -= 1
+
+
+class Timers:
+    """The slots that are to be looked at later, by `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Slot]] = []
+        self._ticket = count()
+
+    def set(self, slot: Slot, time: float) -> None:
+        """Look at the slot at that time, or earlier where it was set to an earlier one."""
+        if slot.timer is None or time < slot.timer:
+            slot.timer = time
+            heapq.heappush(self._heap, (time, next(self._ticket), slot))
+
+    def next(self) -> float | None:
+        """Return when the next slot is due; None without one."""
+        while self._heap and self._heap[0][2].timer != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> list[Slot]:
+        """Take out the slots that are due."""
+        due: list[Slot] = []
+        while (time := self.next()) is not None and time <= now:
+            slot = heapq.heappop(self._heap)[2]
+            slot.timer = None
+            due.append(slot)
+        return due

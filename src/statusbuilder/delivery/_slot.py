@@ -1,0 +1,228 @@
+"""What a delivery knows of one execution, and the end of it that the builder holds."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .._link import Source
+from .._model import Outcome, Receipt, Snapshot
+from ._transport import Request
+
+if TYPE_CHECKING:
+    from ._worker import Worker
+
+
+class DeliveryLink:
+    """The end that a builder holds.
+
+    Its calls may come from any thread, and even from a finalizer or a signal handler, so they only set flags and put
+    something into the worker's inbox, which is made for that. All else is the worker's alone.
+    """
+
+    __slots__ = (
+        "_worker",
+        "conflict",
+        "confirmed",
+        "delivered",
+        "epoch",
+        "execution_id",
+        "final",
+        "fixed_epoch",
+        "number",
+        "outcome",
+        "queued",
+        "reason",
+        "refused",
+        "sink",
+        "source",
+        "spooled",
+        "told",
+        "took_over",
+        "urgent",
+        "used",
+        "waiters",
+    )
+
+    def __init__(self, worker: Worker, sink: object, execution_id: str, source: Source | None, number: int) -> None:
+        self._worker = worker
+        self.sink = sink
+        self.execution_id = execution_id
+        self.source: Callable[[], Source | None] = _gone if source is None else weakref.ref(source)
+        self.fixed_epoch = source is None or source.epoch_given
+        self.number = number
+        self.used = False
+        """Whether there ever was a change."""
+        self.queued = False
+        """Whether the worker knows that there is something new."""
+        self.urgent = False
+        """Whether the worker knows that the phase changed."""
+        self.final: Snapshot | None = None
+        """The last snapshot, once the builder is closed."""
+        self.epoch: int | None = None
+        """The epoch that the worker chose for a builder that is gone."""
+        self.took_over = False
+        self.delivered = 0
+        """The newest revision that the backend took."""
+        self.refused = 0
+        """The newest revision that the backend refused, for good or until the next one."""
+        self.confirmed = 0
+        self.spooled = 0
+        self.conflict = False
+        self.outcome: Outcome | None = None
+        """SUPERSEDED or LOST, once nothing more is tried for what is there."""
+        self.reason = ""
+        self.told: Receipt | None = None
+        """The last receipt that `on_receipt` got."""
+        self.waiters: list[tuple[int, Future[bool]]] = []
+
+    def signal(self, urgent: bool) -> None:
+        """Say that the state changed; at most one message is under way, and one more for a change of phase."""
+        if urgent:
+            if self.urgent:
+                return
+            self.urgent = True
+        elif self.queued:
+            return
+        self.queued = True
+        self._worker.post(self._worker.changed, self)
+
+    def flush(self, snapshot: Snapshot) -> Future[bool]:
+        """Ask for the fate of a snapshot."""
+        future: Future[bool] = Future()
+        if self.delivered >= snapshot.revision:
+            future.set_result(True)
+        elif not self._worker.post(self._worker.flush, self, snapshot.revision, future):
+            future.set_result(False)
+        return future
+
+    def detach(self, snapshot: Snapshot) -> None:
+        """Say that this is the last snapshot."""
+        self._worker.post(self._worker.detached, self, snapshot)
+
+    def receipt(self, snapshot: Snapshot) -> Receipt:
+        """Say what became of a snapshot."""
+        return self.receipt_for(snapshot.revision)
+
+    def receipt_for(self, revision: int) -> Receipt:
+        """Say what became of a revision."""
+        outcome, reason = self._fate(revision)
+        return Receipt(self.sink, outcome, revision, reason, self.execution_id)
+
+    def _fate(self, revision: int) -> tuple[Outcome, str]:
+        if self.delivered >= revision:
+            if self.conflict:
+                return Outcome.CONFLICT, self.reason
+            return (Outcome.CONFIRMED if self.confirmed >= revision else Outcome.DELIVERED), ""
+        if self.outcome is not None:
+            return self.outcome, self.reason
+        if self.spooled >= revision:
+            return Outcome.SPOOLED, self.reason
+        if self._worker.closed:
+            return Outcome.LOST, self.reason or "the sink is closed"
+        return Outcome.PENDING, self.reason or "not answered yet"
+
+    # For the worker
+
+    def take(self) -> Snapshot | None:
+        """Return the newest snapshot; None when the builder is gone and its last one is still under way."""
+        self.queued = self.urgent = False
+        if self.final is None:
+            source = self.source()
+            return None if source is None else source.snapshot()
+        if self.epoch is not None and self.final.epoch != self.epoch:
+            self.final = attrs.evolve(self.final, epoch=self.epoch)
+        return self.final
+
+    def take_over(self, epoch: int) -> bool:
+        """Go on under a larger epoch, once, unless the builder's was given."""
+        if self.took_over or self.fixed_epoch:
+            return False
+        self.took_over = True
+        source = self.source()
+        if source is not None:
+            source.take_over(epoch)
+        self.epoch = epoch
+        return True
+
+    def settle_waiters(self, revision: int, done: bool) -> None:
+        """Tell those who wait for a revision up to this one."""
+        if self.waiters:
+            waiting = self.waiters
+            self.waiters = [waiter for waiter in waiting if waiter[0] > revision]
+            for wanted, future in waiting:
+                if wanted <= revision and not future.done():
+                    future.set_result(done)
+
+
+def _gone() -> None:
+    return None
+
+
+class Attempt:
+    """One attempt to send one snapshot."""
+
+    __slots__ = ("link", "max_bytes", "request", "slot", "started")
+
+    def __init__(self, slot: Slot, request: Request, started: float, max_bytes: int | None) -> None:
+        self.slot = slot
+        self.link = slot.link
+        self.request = request
+        self.started = started
+        self.max_bytes = max_bytes
+        """The limit that was in force."""
+
+
+class Slot:
+    """One execution; only the worker touches it."""
+
+    __slots__ = (
+        "attempt",
+        "differing",
+        "doubt_at",
+        "execution_id",
+        "failures",
+        "is_terminal",
+        "link",
+        "memo",
+        "not_before",
+        "patience_until",
+        "rank",
+        "retry_at",
+        "sent",
+        "timer",
+        "tried",
+        "wanted",
+    )
+
+    def __init__(self, link: DeliveryLink, memo: Any) -> None:
+        self.execution_id = link.execution_id
+        self.link = link
+        self.memo = memo
+        self.attempt: Attempt | None = None
+        self.wanted = False
+        """Whether something newer than what was last sent is there, or that has to be sent again."""
+        self.sent = 0
+        """The newest revision that an attempt was made for."""
+        self.not_before = 0.0
+        """When the pace allows the next send."""
+        self.retry_at = 0.0
+        """When the backoff allows the next attempt."""
+        self.failures = 0
+        """Answered errors in a row."""
+        self.tried = False
+        """Whether the last attempt failed, so that the next one is a retry."""
+        self.is_terminal = False
+        """Whether the snapshot that was last taken is terminal."""
+        self.patience_until: float | None = None
+        """When a terminal snapshot that keeps being refused counts as lost."""
+        self.doubt_at: float | None = None
+        """When an attempt last ended without an answer, although it may still be applied."""
+        self.differing = 0
+        """Answers in a row that showed something else than was sent."""
+        self.rank: int | None = None
+        self.timer: float | None = None

@@ -1,0 +1,77 @@
+"""What a delivery needs of the way to a backend: one attempt at a time, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+from .._model import Snapshot
+
+
+@attrs.frozen
+class Request:
+    """One snapshot, ready to be sent."""
+
+    execution_id: str
+    epoch: int
+    revision: int
+    is_terminal: bool
+    body: Any
+    """What the transport sends: the serialized request, or the snapshot itself."""
+    size: int = 0
+    """Bytes of the body, for pacing; 0 where that is not known."""
+
+
+@attrs.frozen
+class Answer:
+    """How one attempt ended."""
+
+    code: str = "OK"
+    """The name of a gRPC status code; other sinks have OK and UNKNOWN."""
+    reason: str = ""
+    """What went wrong, in one line, for people."""
+    answered: bool = True
+    """Whether the backend itself said so; False after a deadline, a cancellation, and a refused or cut connection."""
+    in_doubt: bool = False
+    """Whether the request may still be applied, although nothing was answered."""
+    retry_after: float | None = None
+    """Seconds that the backend asked to wait; negative when it asked not to come again."""
+    held: tuple[int, int] | None = None
+    """The epoch and revision that the backend says it holds; None from one that does not know them."""
+    too_large: bool = False
+    """Whether the request was over the size that the backend receives."""
+    shows: Callable[[], bool] | None = None
+    """Whether a successful answer shows the phase and tasks that were sent; None where that cannot be told."""
+
+
+class Transport(Protocol):
+    """A way to a backend. All calls but `call` return at once; the worker makes them from one thread."""
+
+    max_bytes: int | None
+    """Bytes of the largest request that the backend takes; None without a limit."""
+
+    def memo(self) -> Any:
+        """Return what `prepare` may keep for one execution between its snapshots, such as an encoder."""
+
+    def prepare(self, memo: Any, snapshot: Snapshot, max_bytes: int | None) -> Request:
+        """Turn a snapshot into a request of at most `max_bytes`."""
+
+    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+        """Begin one attempt, and call `done` once when it has ended, from any thread.
+
+        `timeout` is in seconds. With `wait` the attempt waits for a connection, instead of failing without one.
+        """
+
+    def call(self, request: Request, timeout: float) -> Answer:
+        """Make one attempt and wait for its end, without starting a thread: for the exit of the interpreter."""
+
+    def renew(self) -> None:
+        """Leave the present connection for a fresh one, because nothing comes back on it."""
+
+    def close(self) -> None:
+        """Release the connection; an attempt under way ends without an answer."""
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, everything that belongs to the parent."""

@@ -1,0 +1,356 @@
+"""The thread that delivers: it takes snapshots when it may send them, and never more than one per execution at a time.
+
+All state of a delivery belongs to this one thread. Others only put calls into its inbox, a `queue.SimpleQueue`, whose
+`put` is safe even in finalizers and signal handlers; so there is no lock that a runner could wait for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from random import Random
+from time import monotonic
+from typing import Any
+
+from .._model import Outcome, Snapshot
+from ._options import Counters, Options
+from ._outcome import Outcomes
+from ._queue import OTHER, PHASE, TERMINAL, ReadyQueue, Timers
+from ._slot import Attempt, DeliveryLink, Slot
+from ._target import Target
+from ._transport import Answer, Transport
+
+log = logging.getLogger("statusbuilder")
+
+MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
+"""Bytes of requests under way at the same time; bounds the memory of many large executions."""
+
+
+class Worker:
+    """Delivers for all executions of one sink."""
+
+    def __init__(self, transport: Transport, options: Options) -> None:
+        self.transport = transport
+        self.options = options
+        self.counters = Counters()
+        self.closed = False
+        self.slots: dict[str, Slot] = {}
+        self.random = Random()
+        self.target = Target(options.retry, self.random, transport.max_bytes)
+        self.ready = ReadyQueue()
+        self.timers = Timers()
+        self.unsent: set[Slot] = set()
+        """Slots that have something to send, or under way."""
+        self.doubtful: set[Slot] = set()
+        """Slots whose last state has to be sent once more, because an earlier attempt may still be applied."""
+        self._outcomes = Outcomes(self)
+        self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
+        self._in_flight = 0
+        self._bytes_in_flight = 0
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._exiting = False
+        self._deadline: float | None = None
+        self._closers: list[Future[None]] = []
+        self._idlers: list[Future[bool]] = []
+
+    # For any thread
+
+    def post(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Have a call made on the worker's thread; False when the delivery is closed."""
+        if self.closed:
+            return False
+        self._inbox.put((call, arguments))
+        if self._thread is None:
+            self._start()
+        return True
+
+    def _start(self) -> None:
+        # Not waiting for the lock: a finalizer may run here while this very thread holds it.
+        if self._starting.acquire(blocking=False):
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(target=self.run, name="statusbuilder-delivery", daemon=True)
+                    thread.start()
+                    self._thread = thread
+            except RuntimeError:
+                return  # the interpreter is exiting; what is in the inbox is delivered by `finish`
+            finally:
+                self._starting.release()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a thread to stop."""
+        return self._thread is not None and not self.closed
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there ever was something to do, and closing has not been seen to."""
+        return not self.closed and (self._thread is not None or not self._inbox.empty())
+
+    def finish(self) -> None:
+        """Make sure that somebody works the inbox, also at exit, when no thread can be started any more."""
+        if self._thread is None and self._starting.acquire(blocking=False):
+            self.run()
+
+    # The loop
+
+    def run(self) -> None:
+        """Work until closed."""
+        while not self.closed:
+            try:
+                self._receive()
+                self._turn()
+            except Exception:
+                log.exception("A delivery met a defect and goes on")
+        self._refuse_rest()
+
+    def _receive(self) -> None:
+        wake = self._next_wake()
+        try:
+            call, arguments = self._inbox.get(timeout=None if wake is None else max(0.0, wake - monotonic()))
+            call(*arguments)
+            for _ in range(1000):  # then let those be sent that are ready
+                call, arguments = self._inbox.get_nowait()
+                call(*arguments)
+        except Empty:
+            return
+
+    def _next_wake(self) -> float | None:
+        times = [self.timers.next(), self._deadline]
+        if self.ready and self.target.down_since is not None:
+            times.append(self.target.next_probe())
+        return min((time for time in times if time is not None), default=None)
+
+    def _turn(self) -> None:
+        now = monotonic()
+        for slot in self.timers.pop_due(now):
+            self.schedule(slot, now)
+        while self.ready and self._in_flight < self.options.max_in_flight:
+            if self._bytes_in_flight >= MAX_BYTES_IN_FLIGHT:
+                break
+            down = self.target.down_since is not None
+            if down and not self.target.may_probe(now):
+                break
+            self._send(self.ready.pop(), now, probe=down)
+        if self._idlers and not self.unsent:
+            for future in self._idlers:
+                future.set_result(True)
+            self._idlers.clear()
+        if self._deadline is not None and (now >= self._deadline or not (self.unsent or self.doubtful)):
+            self._close()
+
+    # What builders say
+
+    def changed(self, link: DeliveryLink) -> None:
+        """Take note that a builder has something new."""
+        link.used = True
+        slot = self._slot(link)
+        if slot is None or link.outcome is Outcome.SUPERSEDED:
+            link.queued = link.urgent = False
+            return
+        if link.urgent and slot.patience_until is None:
+            slot.retry_at = 0.0
+        self.want(slot)
+        self.schedule(slot, monotonic())
+
+    def flush(self, link: DeliveryLink, revision: int, future: Future[bool]) -> None:
+        """Answer the future once the fate of a revision is known."""
+        if link.delivered >= revision:
+            future.set_result(True)
+        elif link.outcome is not None or revision <= link.refused:
+            future.set_result(False)
+        else:
+            link.waiters.append((revision, future))
+
+    def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None:
+        """Take a builder's last snapshot."""
+        if not link.used:  # nothing is sent for a builder that never changed
+            link.delivered = snapshot.revision
+            return
+        link.final = snapshot
+        slot = self._slot(link)
+        if slot is None:
+            return
+        if snapshot.revision > link.delivered and link.outcome is None:
+            if snapshot.revision <= link.refused and not slot.wanted and slot.attempt is None:
+                self._outcomes.give_up(link, link.reason)
+            else:
+                self.want(slot)
+        self.schedule(slot, monotonic())
+        self.forget_if_done(slot)
+
+    def offer(self, link: DeliveryLink, snapshot: Snapshot) -> None:
+        """Take a snapshot that comes without a builder."""
+        slot = self.slots.get(link.execution_id)
+        if slot is not None and slot.link.number == link.number:
+            link = slot.link
+        link.used = True
+        if link.final is None or (snapshot.epoch, snapshot.revision) > (link.final.epoch, link.final.revision):
+            self.detached(link, snapshot)
+
+    def _slot(self, link: DeliveryLink) -> Slot | None:
+        """Return the slot of the link's execution; None when a later builder of it is in charge."""
+        slot = self.slots.get(link.execution_id)
+        if slot is None:
+            slot = self.slots[link.execution_id] = Slot(link, self.transport.memo())
+        elif slot.link is not link:
+            if slot.link.number > link.number:
+                self._outcomes.supersede(link, "a later builder of this execution took over")
+                return None
+            self._outcomes.supersede(slot.link, "a later builder of this execution took over")
+            slot.link = link
+            slot.retry_at = 0.0
+        return slot
+
+    # Sending
+
+    def want(self, slot: Slot) -> None:
+        """Note that the slot has something to send."""
+        slot.wanted = True
+        self.unsent.add(slot)
+
+    def schedule(self, slot: Slot, now: float) -> None:
+        """Queue a slot, or look at it later, as pace, backoff and doubt ask for."""
+        if slot.attempt is not None:
+            return
+        link = slot.link
+        if slot.wanted:
+            due = slot.retry_at
+            if not link.urgent and link.final is None:
+                due = max(due, slot.not_before)
+        elif slot.doubt_at is not None:
+            due = slot.doubt_at + self.options.settle_after
+        else:
+            return
+        if due > now:
+            self.timers.set(slot, due)
+        else:
+            self.ready.push(slot, self._rank(slot))
+
+    def _rank(self, slot: Slot) -> int:
+        link = slot.link
+        if link.final is not None:
+            return TERMINAL if link.final.is_terminal else OTHER
+        if link.urgent:
+            source = link.source()
+            return TERMINAL if source is not None and source.snapshot().is_terminal else PHASE
+        return TERMINAL if slot.is_terminal else OTHER
+
+    def _send(self, slot: Slot, now: float, probe: bool) -> None:
+        snapshot = slot.link.take()
+        if snapshot is None:  # the builder is gone, and its last snapshot is in the inbox
+            self.settled(slot)
+            return
+        limit = self.target.max_bytes
+        try:
+            request = self.transport.prepare(slot.memo, snapshot, limit)
+        except Exception as error:
+            self._outcomes.unencodable(slot, snapshot, error)
+            return
+        if slot.sent and snapshot.revision > slot.sent:
+            self.counters.superseded += snapshot.revision - slot.sent - 1
+        if slot.tried:
+            self.counters.retried += 1
+        slot.sent = snapshot.revision
+        slot.wanted = False
+        slot.is_terminal = snapshot.is_terminal
+        slot.not_before = now + max(self.options.min_interval, request.size / self.options.max_rate)
+        attempt = slot.attempt = Attempt(slot, request, now, limit)
+        if probe:
+            self.target.probe = attempt
+        self._in_flight += 1
+        self._bytes_in_flight += request.size
+        self.counters.bytes += request.size
+        self._launch(attempt, probe)
+
+    def _launch(self, attempt: Attempt, probe: bool) -> None:
+        timeout = self.options.attempt_timeout
+        if self._exiting:
+            left = max(0.0, (self._deadline or 0.0) - monotonic())
+            self.ended(attempt, self.transport.call(attempt.request, min(timeout, left)))
+        else:
+            self.transport.start(attempt.request, timeout, probe, partial(self._post_end, attempt))
+
+    def _post_end(self, attempt: Attempt, answer: Answer) -> None:
+        self._inbox.put((self.ended, (attempt, answer)))
+
+    def ended(self, attempt: Attempt, answer: Answer) -> None:
+        """Take note of how an attempt ended, and see to what follows."""
+        slot, now = attempt.slot, monotonic()
+        slot.attempt = None
+        self._in_flight -= 1
+        self._bytes_in_flight -= attempt.request.size
+        if self.target.probe is attempt:
+            self.target.probe = None
+        self._outcomes.take(attempt, answer, now)
+        self.schedule(slot, now)
+        self.forget_if_done(slot)
+
+    def settled(self, slot: Slot) -> None:
+        """Note that the slot has nothing to send."""
+        slot.wanted = False
+        if slot.attempt is None:
+            self.unsent.discard(slot)
+
+    def forget_if_done(self, slot: Slot) -> None:
+        """Drop a slot whose builder is closed and whose last state has arrived, or never will."""
+        if slot.wanted or slot.attempt is not None:
+            return
+        self.unsent.discard(slot)
+        if slot.link.final is not None and slot.doubt_at is None:
+            self.slots.pop(slot.execution_id, None)
+
+    # The end
+
+    def flush_all(self, future: Future[bool]) -> None:
+        """Answer the future once nothing is left to send."""
+        self._idlers.append(future)
+
+    def close(self, deadline: float, exiting: bool, future: Future[None]) -> None:
+        """Send what is left, without the waits of pace and backoff, until the deadline; then stop."""
+        self._closers.append(future)
+        self._exiting = self._exiting or exiting
+        self._deadline = deadline if self._deadline is None else max(self._deadline, deadline)
+        now = monotonic()
+        self.target.probe_at = now
+        for slot in list(self.slots.values()):
+            source = slot.link.source() if exiting and self.options.at_exit is not None else None
+            if source is not None:
+                source.end("the runner process exited")
+                self.want(slot)
+            slot.retry_at = slot.not_before = 0.0
+            self.schedule(slot, now)
+
+    def _close(self) -> None:
+        self.closed = True
+        unsent = [slot.link for slot in self.unsent]
+        for link in unsent:
+            self._outcomes.give_up(link, f"the sink was closed ({link.reason or 'not answered yet'})")
+        if unsent:
+            log.warning(
+                "Closed with the last state of %d executions not delivered, for example %r: %s",
+                len(unsent),
+                unsent[0].execution_id,
+                unsent[0].reason,
+            )
+        self.unsent.clear()
+        self.transport.close()
+        for future in self._closers:
+            future.set_result(None)
+
+    def _refuse_rest(self) -> None:
+        """Answer those who came while the delivery was closing."""
+        for future in self._idlers:
+            future.set_result(False)
+        try:
+            while True:
+                call, arguments = self._inbox.get_nowait()
+                if call in (self.flush, self.flush_all, self.close):
+                    arguments[-1].set_result(None if call == self.close else False)
+        except Empty:
+            return
