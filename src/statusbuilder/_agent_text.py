@@ -1,0 +1,73 @@
+"""Text that grows token by token."""
+
+from __future__ import annotations
+
+from ._redact import Redaction
+from ._redact_stream import StreamRedactor
+
+MOST_TEXT = 1024 * 1024
+"""What one message keeps: the beginning and the end of a longer one; characters where it grows, else bytes."""
+
+_MOST_PENDING = 64 * 1024
+
+
+class TextStream:
+    """A text that takes a token in O(1), is joined and redacted only when read, and never grows over its limit.
+
+    What is read is redacted: an end of the text that may be the beginning of a secret is held back until it is known
+    not to be one, or until `finish`.
+    """
+
+    __slots__ = ("_head", "_left_out", "_limit", "_parts", "_pending", "_redactor", "_text")
+
+    def __init__(self, redaction: Redaction, limit: int) -> None:
+        self._parts: list[str] = []
+        self._pending = 0
+        self._redactor = StreamRedactor(redaction)
+        self._limit = limit
+        self._head = ""
+        self._text = ""
+        self._left_out = 0
+
+    def append(self, text: str) -> None:
+        """Add a token; the tokens are joined now and then, so that they never pile up unread."""
+        self._parts.append(text)
+        self._pending += len(text)
+        if self._pending > _MOST_PENDING:
+            self._join()
+
+    def read(self) -> str:
+        """Return the text so far."""
+        if self._parts:
+            self._join()
+        return self._shown()
+
+    def finish(self) -> str:
+        """Return the whole text, with what was held back."""
+        if self._parts:
+            self._join()
+        self._keep(self._redactor.finish())
+        return self._shown()
+
+    def _join(self) -> None:
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._pending = 0
+        self._keep(self._redactor.feed(text))
+
+    def _keep(self, text: str) -> None:
+        self._text += text
+        half = self._limit // 2
+        if not self._head:
+            if len(self._text) <= self._limit:
+                return
+            self._head, self._text = self._text[:half], self._text[half:]
+        excess = len(self._text) - half
+        if excess > 0:
+            self._text = self._text[excess:]
+            self._left_out += excess
+
+    def _shown(self) -> str:
+        if not self._head:
+            return self._text
+        return f"{self._head}\n… {self._left_out} characters cut …\n{self._text}"
