@@ -94,7 +94,7 @@ class Calls:
             request = workflow_pb2.SubscribeWorkflowExecutionRequest(execution_id=execution_id).SerializeToString()
         else:
             request = agent_pb2.AgentExecutionId(value=execution_id).SerializeToString()
-        method = self.channel.unary_stream(
+        method: Any = self.channel.unary_stream(
             self.path("QueryController", "subscribe"),
             response_deserializer=getattr(self.pb, self.name).FromString,
         )

@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
 
-def make_parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; what it returns has `run`, the command's function."""
     parser = _Parser(
         prog="statusbuilder",
@@ -49,7 +49,7 @@ def make_parser(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentPars
         epilog="'statusbuilder COMMAND --help' explains a command.",
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in commands:
+    for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help.capitalize()}.")
         subparser.module = command.module
     return parser

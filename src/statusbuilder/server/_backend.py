@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import grpc
@@ -28,7 +30,10 @@ class Answer(NamedTuple):
 
 
 class Backend:
-    """The executions of one kind. Only the event loop's thread may use it."""
+    """The executions of one kind. Only the event loop's thread may use it.
+
+    Every call is refused with UNAVAILABLE when the database cannot be used.
+    """
 
     def __init__(self, kind: Kind, store: Store, feed: Feed, commits: Commits, *, strict: bool) -> None:
         self._kind = kind
@@ -43,16 +48,11 @@ class Backend:
         The merge itself happens at once, so that updates are merged in the order in which they arrive.
 
         Raises:
-            Refusal: INVALID_ARGUMENT, NOT_FOUND, or FAILED_PRECONDITION for a state older than the stored one;
-                UNAVAILABLE when the database cannot be written.
+            Refusal: INVALID_ARGUMENT, NOT_FOUND, or FAILED_PRECONDITION for a state older than the stored one.
         """
-        try:
+        with _database():
             answer, committed = self._merge(data, version)
             await committed
-        except sqlite3.Error as error:
-            raise Refusal(
-                grpc.StatusCode.UNAVAILABLE, f"The server cannot use its database ({error}). Try again."
-            ) from error
         return answer
 
     def get(self, data: bytes) -> Answer:
@@ -62,7 +62,8 @@ class Backend:
             Refusal: INVALID_ARGUMENT or NOT_FOUND.
         """
         execution_id = _required(self._kind.parse(self._kind.get_request, data).value)
-        found = self._store.read(self._kind.name, execution_id)
+        with _database():
+            found = self._store.read(self._kind.name, execution_id)
         if found is None:
             raise unknown(self._kind.name, execution_id)
         head, status = found
@@ -81,7 +82,9 @@ class Backend:
         if request.page_size < 0:
             raise invalid(f"page_size is {request.page_size}; it must not be negative (0: {DEFAULT_PAGE_SIZE}).")
         size = min(request.page_size or DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
-        count, rows = self._store.page(self._kind.name, request.phase, size, _page_number(request.page_token) - 1)
+        page = _page_number(request.page_token) - 1
+        with _database():
+            count, rows = self._store.page(self._kind.name, request.phase, size, page)
         resources = [self._kind.encode(execution_id, status) for execution_id, status in rows]
         return encode_list(-(-count // size), self._kind, resources)
 
@@ -105,7 +108,8 @@ class Backend:
             Refusal: NOT_FOUND, when the server is strict.
         """
         kind, execution_id = key
-        found = self._store.read(kind, execution_id)
+        with _database():
+            found = self._store.read(kind, execution_id)
         if found is not None:
             head, status = found
             watcher.offer(State(self._kind.encode(execution_id, status), head.phase))
@@ -160,6 +164,15 @@ class Backend:
 def is_terminal(phase: int) -> bool:
     """Whether a phase, as the number on the wire, ends an execution; unknown numbers do not."""
     return phase in ExecutionPhase._value2member_map_ and ExecutionPhase(phase).is_terminal
+
+
+@contextlib.contextmanager
+def _database() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = f"The server cannot use its database ({error}). Try again."
+        raise Refusal(grpc.StatusCode.UNAVAILABLE, text) from error
 
 
 def _required(execution_id: str) -> str:

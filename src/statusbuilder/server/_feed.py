@@ -53,6 +53,9 @@ class Feed:
         self._watchers: dict[Key, set[Watcher]] = {}
         self._closed = False
 
+    def __len__(self) -> int:
+        return sum(map(len, self._watchers.values()))
+
     @contextlib.contextmanager
     def watch(self, key: Key) -> Iterator[Watcher]:
         """Give a watcher of one execution for the duration of the block."""

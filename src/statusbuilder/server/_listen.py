@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -33,14 +34,32 @@ def check_address(host: str, port: int) -> None:
     """
     try:
         infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = infos[0]
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from error
+    errors = [error for error in map(_probe, infos) if error is not None]
+    # A name may stand for several addresses, of which a machine need not have all; but none may be another program's.
+    taken = [error for error in errors if error.errno in (errno.EADDRINUSE, errno.EACCES)]
+    if taken or len(errors) == len(infos):
+        raise _cannot_listen(host, port, (taken or errors)[0])
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> ServerStartError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ServerStartError(join(host, port), f"{reason}. Choose another address or port.")
+
+
+def _probe(info: tuple[Any, ...]) -> OSError | None:
+    family, kind, protocol, _, address = info
+    try:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(address)
             probe.listen()
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ServerStartError(join(host, port), f"{reason}. Choose another address or port.") from error
+    except OSError as error:
+        return error
+    return None
 
 
 def read_certificate(tls: CertificateAndKey) -> grpc.ServerCredentials:

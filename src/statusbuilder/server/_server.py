@@ -173,6 +173,7 @@ class Server:
                 await health.enter_graceful_shutdown()
             feed.close()
             await server.stop(stopping.result() if stopping.done() and not stopping.cancelled() else 0)
+            await _finish_tasks()
 
         stack.push_async_callback(end)
 
@@ -197,6 +198,13 @@ class Server:
 def _settle(stopping: asyncio.Future[float], grace: float) -> None:
     if not stopping.done():
         stopping.set_result(grace)
+
+
+async def _finish_tasks() -> None:
+    # gRPC's own tasks outlive its stop a little, and each would print a traceback if it were cancelled.
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
 async def _add_health(server: Any) -> Any:

@@ -26,6 +26,8 @@ CREATE TABLE executions (
 CREATE UNIQUE INDEX executions_by_id ON executions (kind, execution_id);
 CREATE INDEX executions_by_phase ON executions (kind, phase);
 """
+_LOCK_TIMEOUT = 1.0
+"""How long another program's lock on the file is waited for, in seconds; all calls wait with it."""
 _INSERT = "INSERT INTO executions (kind, execution_id, epoch, revision, phase, fields, status) VALUES (?,?,?,?,?,?,?)"
 _REPLACE = "UPDATE executions SET epoch = ?, revision = ?, phase = ?, fields = ?, status = ? WHERE number = ?"
 
@@ -63,7 +65,7 @@ class Store:
         self._path = fspath(database)
         try:
             self._writer = self._open()
-            self._reader = sqlite3.connect(self._path, isolation_level=None)
+            self._reader = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT, isolation_level=None)
         except sqlite3.Error as error:
             raise ServerStartError(self._path, _explain(self._path, error)) from error
 
@@ -139,7 +141,7 @@ class Store:
             self._writer.close()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT, isolation_level=None)
         try:
             self._prepare(connection)
         except BaseException:

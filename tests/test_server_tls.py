@@ -1,0 +1,101 @@
+"""TLS with real certificates, made for each run."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from server_calls import Calls, serving
+
+from statusbuilder.server import Server, ServerStartError
+
+
+def make_certificate(folder: Path, name: str = "server") -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def trusting(certificate: Path) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(certificate.read_bytes())
+
+
+def test_tls_server_answers_clients_that_trust_it(files: tuple[Path, Path]) -> None:
+    """Over TLS, with a key, everything works as without."""
+    with (
+        Server(tls=files, api_key="key") as server,
+        Calls(server.target, credentials=trusting(files[0]), key="key") as calls,
+    ):
+        calls.update("secure", phase=3)
+        assert next(calls.subscribe("secure")) == calls.get("secure")
+
+
+def test_tls_server_refuses_clients_without_tls_or_trust(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    """A client that speaks plain text, or that trusts another certificate, gets no answer."""
+    other, _ = make_certificate(tmp_path, "other")
+    with Server(tls=files) as server:
+        for credentials in (None, trusting(other)):
+            with Calls(server.target, credentials=credentials) as calls:
+                with pytest.raises(grpc.RpcError) as caught:
+                    calls.update("any")
+                assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_command_serves_tls(files: tuple[Path, Path]) -> None:
+    """`serve --tls-cert --tls-key` listens with TLS and says so."""
+    with serving("--port", "0", "--tls-cert", files[0], "--tls-key", files[1]) as process:
+        assert ", TLS," in process.line
+        with Calls(process.target, credentials=trusting(files[0])) as calls:
+            assert calls.update("secure", phase=2).status.phase == 2
+
+
+@pytest.mark.parametrize("bad", ["missing", "text", "mismatch", "encrypted"])
+def test_unusable_certificate_is_an_error(tmp_path: Path, files: tuple[Path, Path], bad: str) -> None:
+    """Files that are missing, no PEM, of two different keys, or behind a password are refused by name, in one line."""
+    certificate, key = files
+    if bad == "missing":
+        certificate = tmp_path / "missing.pem"
+    elif bad == "text":
+        certificate = tmp_path / "text.pem"
+        certificate.write_text("no certificate")
+    elif bad == "mismatch":
+        certificate, _ = make_certificate(tmp_path, "mismatch")
+    else:
+        encryption = serialization.BestAvailableEncryption(b"password")
+        loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+        key = tmp_path / "encrypted.key"
+        key.write_bytes(loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+    with pytest.raises(ServerStartError) as caught:
+        Server(tls=(certificate, key)).start()
+    assert str(certificate) in str(caught.value)
+    assert "\n" not in str(caught.value)
