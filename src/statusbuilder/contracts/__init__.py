@@ -14,6 +14,4 @@ __all__ = ["AGENT_EXECUTION", "WORKFLOW_EXECUTION", "Contract", "Encoder", "Stat
 
 def contract_for(snapshot: Snapshot) -> Contract:
     """Return the contract that fits a snapshot's type."""
-    if type(snapshot) is Snapshot or not isinstance(snapshot, AGENT_EXECUTION.snapshot_type):
-        return WORKFLOW_EXECUTION
-    return AGENT_EXECUTION
+    return AGENT_EXECUTION if isinstance(snapshot, AGENT_EXECUTION.snapshot_type) else WORKFLOW_EXECUTION

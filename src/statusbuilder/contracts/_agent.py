@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from .._agent_model import AgentSnapshot, Message, Todo
 from .._frozen import EMPTY, JsonObject
 from .._model import ExecutionPhase, Task, TaskStatus, TaskType
 from ._codec import delimited, number, payload, tag, text, time, to_text, utf8
@@ -77,7 +78,7 @@ def encode_sub_agent(task: Task) -> bytes:
     return delimited(_SUB_AGENT, data)
 
 
-def _todo(todo: Any) -> bytes:
+def _todo(todo: Todo) -> bytes:
     data = b"".join(
         (
             text(_1, todo.todo_id),
@@ -108,7 +109,7 @@ class _Calls:
             self._names[task.task_id] = task.task_name
         return encode_tool_call(task)
 
-    def encode_message(self, message: Any) -> bytes:
+    def encode_message(self, message: Message) -> bytes:
         data = b"".join(
             (
                 number(1, message.type),
@@ -126,7 +127,7 @@ class _Calls:
             self._missing.add(task_id)
         return delimited(_4, text(_1, task_id) + text(_2, name))
 
-    def changed(self, snapshot: Any) -> bool:
+    def changed(self, snapshot: AgentSnapshot) -> bool:
         """Whether messages that were encoded before have to be encoded again; call it once the tasks are."""
         if len(self._names) != len(snapshot.tasks):  # there are names of tasks that have gone
             names = {task.task_id: task.task_name for task in snapshot.tasks}
@@ -147,15 +148,14 @@ class _Messages(Track):
         super().__init__(Lane(_message_blocks, calls.encode_message, calls.encode_message))
         self._calls = calls
 
-    def update(self, snapshot: Any) -> None:
+    def update(self, snapshot: AgentSnapshot) -> None:
         if self._calls.changed(snapshot):
             self.blocks, self.columns = [], None
         super().update(snapshot)
 
 
-def _message_blocks(snapshot: Any) -> Iterable[tuple[Any, ...]]:
-    blocks: Iterable[tuple[Any, ...]] | None = snapshot._message_blocks
-    return chunked(snapshot.messages) if blocks is None else blocks
+def _message_blocks(snapshot: AgentSnapshot) -> Iterable[tuple[Message, ...]]:
+    return chunked(snapshot.messages) if snapshot._message_blocks is None else snapshot._message_blocks
 
 
 _SUB_AGENTS: Final = Lane(task_blocks, encode_sub_agent, encode_sub_agent)
@@ -167,15 +167,15 @@ def tracks() -> tuple[Track, ...]:
     return _Messages(calls), Track(Lane(task_blocks, calls.encode, encode_tool_call)), Track(_SUB_AGENTS)
 
 
-def _cut(room: int) -> Callable[[Any, Encode], bytes]:
-    def shorten(message: Any, encode: Encode) -> bytes:
+def _cut(room: int) -> Callable[[Message, Encode], bytes]:
+    def shorten(message: Message, encode: Encode) -> bytes:
         metadata = cut_payload(message.metadata, room)
         return encode(attrs.evolve(message, content=clip(message.content, room), metadata=metadata))
 
     return shorten
 
 
-def _bare(message: Any, encode: Encode) -> bytes:
+def _bare(message: Message, encode: Encode) -> bytes:
     return encode(attrs.evolve(message, content=clip(message.content, BARE), metadata=EMPTY, tool_calls=()))
 
 
@@ -189,7 +189,7 @@ def _folded_message(tally: Tally) -> bytes:
     return delimited(_MESSAGE, number(1, _SYSTEM) + note + payload(_5, JsonObject({FOLDED: tally.count})))
 
 
-def _frame(snapshot: Any, level: int) -> tuple[bytes, bytes, bytes, bytes]:
+def _frame(snapshot: AgentSnapshot, level: int) -> tuple[bytes, bytes, bytes, bytes]:
     error = snapshot.error if snapshot.phase is ExecutionPhase.FAILED else None
     if error is not None and level:
         error = clip(error, ERROR if level < 3 else BARE)

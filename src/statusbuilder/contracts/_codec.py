@@ -1,7 +1,7 @@
 """The protobuf encoding of the few shapes that the contracts send, written out in Python.
 
-It is several times as fast as filling generated classes, and its bytes are those of
-`SerializeToString(deterministic=True)`: fields by number, map entries by key.
+It is several times as fast as filling generated classes. The bytes are those of the generated classes, but for the
+order of map entries, which protobuf leaves open: here it is that of the keys, so that equal values have equal bytes.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _number(item: float) -> bytes:
     # elsewhere may still have it.
     if -_EXACT <= item <= _EXACT or (isinstance(item, float) and item - item == 0.0):
         return b"\x09" + _DOUBLE(_NUMBER, item)
-    data = delimited(b"\x1a", utf8(str(item)))
+    data = delimited(b"\x1a", utf8(json.dumps(item)))
     return b"%b%b" % (varint(len(data)), data)
 
 

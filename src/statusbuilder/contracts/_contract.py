@@ -37,7 +37,7 @@ class Format:
     fitting: Fitting
     read: Callable[[Any, str], Snapshot]
     statuses: Callable[[Any], tuple[tuple[str, int], ...]]
-    snapshot_type: Callable[[], type[Snapshot]]
+    snapshot_type: type[Snapshot]
 
 
 class Encoder:
@@ -98,7 +98,7 @@ class Contract:
     @property
     def snapshot_type(self) -> type[Snapshot]:
         """The type of the snapshots that this contract is for."""
-        return self._format.snapshot_type()
+        return self._format.snapshot_type
 
     def encode(self, snapshot: Snapshot, max_bytes: int | None = None) -> bytes:
         """Return the serialized request of one snapshot; an `encoder()` is much faster for many of one execution."""

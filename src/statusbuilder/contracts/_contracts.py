@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+from .._agent_model import AgentSnapshot
 from .._model import Snapshot
-from . import _agent, _workflow
+from . import _agent, _read_agent, _workflow
 from ._contract import Contract, Format
 from .wire import agent_pb2, workflow_pb2
 
@@ -22,18 +23,6 @@ def _contract(name: str, format: Format) -> Contract:
     )
 
 
-def _agent_snapshot_type() -> type[Snapshot]:
-    from .._agent import AgentSnapshot
-
-    return AgentSnapshot
-
-
-def _read_agent(status: Any, execution_id: str) -> Snapshot:
-    from ._read_agent import read_snapshot
-
-    return read_snapshot(status, execution_id)
-
-
 WORKFLOW_EXECUTION: Final = _contract(
     "workflow",
     Format(
@@ -43,7 +32,7 @@ WORKFLOW_EXECUTION: Final = _contract(
         fitting=_workflow.FITTING,
         read=_workflow.read_snapshot,
         statuses=_workflow.task_statuses,
-        snapshot_type=lambda: Snapshot,
+        snapshot_type=Snapshot,
     ),
 )
 """`WorkflowExecutionCommandController.updateStatus` and its query service."""
@@ -55,9 +44,9 @@ AGENT_EXECUTION: Final = _contract(
         resource_type=agent_pb2.AgentExecution,
         tracks=_agent.tracks,
         fitting=_agent.FITTING,
-        read=_read_agent,
+        read=_read_agent.read_snapshot,
         statuses=_agent.call_statuses,
-        snapshot_type=_agent_snapshot_type,
+        snapshot_type=AgentSnapshot,
     ),
 )
 """`AgentExecutionCommandController.updateStatus` and its query service."""

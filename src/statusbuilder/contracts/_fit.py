@@ -257,9 +257,8 @@ class Fitting:
                 frame = self.frame(snapshot, level)
             else:
                 lists = columns[step].shrink(lists, room_left)
-        if lists + sum(map(len, frame)) > room:
-            return list(frame)
-        return self._joined(lanes, frame)
+        parts = self._joined(lanes, frame)
+        return list(frame) if sum(map(len, parts)) > room else parts
 
     def _started(self, track: Track, rungs: tuple[tuple[Rung, ...], ...]) -> list[Column]:
         if track.columns is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
@@ -81,5 +82,5 @@ def _value(value: Any) -> Any:
 
 def _number(value: float) -> Any:
     if not isfinite(value):
-        return str(value)
+        return json.dumps(value)  # as where payloads enter a builder: NaN, Infinity
     return int(value) if value.is_integer() and abs(value) <= _EXACT else value

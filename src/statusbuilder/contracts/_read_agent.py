@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .._agent import AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from .._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from .._frozen import EMPTY, JsonObject, freeze
 from .._model import Task, TaskStatus, TaskType, from_millis
 from ._agent import SKIPPED
@@ -19,10 +19,12 @@ _UNKNOWN_TIME = from_millis(0)
 def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
     """Read an `AgentExecutionStatus`; tool calls come first among the tasks, then sub-agents."""
     read = Read(status)
+    # By id: where an id comes twice, which no builder takes, the later one counts.
+    tasks = tuple({task.task_id: task for task in _tasks(read)}.values())
     return AgentSnapshot(
         execution_id=execution_id,
         phase=read.phase(),
-        tasks=tuple({task.task_id: task for task in _tasks(read)}.values()),
+        tasks=tasks,
         error=read.text("error"),
         started_at=read.time("started_at"),
         completed_at=read.time("completed_at"),

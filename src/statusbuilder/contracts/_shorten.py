@@ -9,7 +9,7 @@ import attrs
 
 from .._frozen import JsonObject
 from .._model import Task, TaskStatus
-from ._codec import encode_struct, to_json, utf8
+from ._codec import encode_struct, to_json, to_text, utf8
 
 LARGE: Final = 2048
 """Bytes that a payload keeps when it is cut the first time."""
@@ -20,7 +20,7 @@ ERROR: Final = 1024
 BARE: Final = 128
 """Bytes that an error keeps when hardly anything else is left."""
 _FORM: Final = 96  # bytes of a cut payload beside its head and tail
-_MARK: Final = 32  # bytes of the note in a clipped text
+_MARK: Final = 40  # bytes of the note in a clipped text
 _ENDED_WELL: Final = (TaskStatus.COMPLETED, TaskStatus.SKIPPED)
 
 
@@ -39,7 +39,7 @@ def clip(text: str, room: int) -> str:
         return text
     tail = max(room - _MARK, 0) // 3
     head, end = _ends(data, max(room - _MARK, 0) - tail, tail)
-    return f"{head}…[{len(data)} bytes]…{end}"
+    return f"{head}\n… {len(text) - len(head) - len(end)} characters cut …\n{end}"
 
 
 def cut_payload(value: JsonObject, room: int) -> JsonObject:
@@ -51,8 +51,9 @@ def _cut(value: Mapping[str, Any], end: int) -> dict[str, Any]:
     if value.get("truncated") is True and isinstance(value.get("head"), str) and isinstance(value.get("tail"), str):
         size, first, last = value.get("bytes"), utf8(value["head"]), utf8(value["tail"])
     else:
-        first = last = utf8(to_json(value))
-        size = len(first)
+        # As where payloads are cut as they enter a builder: the text itself where there is nothing but a text.
+        first = last = utf8(to_text(value))
+        size = len(utf8(to_json(value)))
     return {"truncated": True, "bytes": size, "head": _ends(first, end, 0)[0], "tail": _ends(last, 0, end)[1]}
 
 

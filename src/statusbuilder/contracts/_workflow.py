@@ -84,11 +84,11 @@ def read_snapshot(status: Any, execution_id: str) -> Snapshot:
     """Read a `WorkflowExecutionStatus`."""
     read = Read(status)
     # By id: where an id comes twice, which no builder takes, the later one counts.
-    tasks = {task.task_id: task for task in map(_read_task, read.items("tasks"), count(1))}
+    tasks = tuple({task.task_id: task for task in map(_read_task, read.items("tasks"), count(1))}.values())
     return Snapshot(
         execution_id=execution_id,
         phase=read.phase(),
-        tasks=(*tasks.values(),),
+        tasks=tasks,
         output=read.payload("output"),
         error=read.text("error"),
         started_at=read.time("started_at"),
