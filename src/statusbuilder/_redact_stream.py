@@ -91,11 +91,12 @@ class StreamRedactor:
         base = len(self._context)
         full = self._context + held
         opened = _OPEN.search(full) if self._redaction.text and suspicious(full) else None
-        self._open = opened is not None and len(held) < _MOST_HELD
+        stop = len(full) if opened is None else max(base, opened.start())
+        self._open = opened is not None and len(full) - stop < _MOST_HELD
         if opened is not None and not self._open:
+            stop = len(full)
             spans = self._redaction.spans(full)
-            self._swallow = bool(spans) and spans[-1][1] == len(full) and spans[-1][1] > opened.start()
-        stop = max(base, opened.start()) if opened is not None and self._open else len(full)
+            self._swallow = bool(spans) and spans[-1][1] == stop
         if not self._swallow:
             stop = min(stop, self._value_start(full, base))
         shown = self._show(full, base, stop)

@@ -92,6 +92,8 @@ def _array(value: Any, kind: type, room: int) -> Opened:
     shape = tuple(map(int, value.shape))
     if not shape:
         item = value.item()
+        if type(item) is int and not hasattr(kind, "__index__"):
+            return Again(str(value))  # a time finer than datetime can tell
         return Again(float(value) if type(item) is kind else item)
     if prod(shape) * 2 > room:
         return f"<{name_of(kind)} {' x '.join(map(str, shape))}>"

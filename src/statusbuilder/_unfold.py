@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from enum import Enum
@@ -12,6 +13,8 @@ from ._shapes import SHAPES
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _MOST_STEPS = 8
+# Valid UTF-8, but nothing that people write: what is left are tab, line ends and escape.
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _SET = Walk(False, set.__iter__, size=set.__len__, unordered=True)
 _FROZENSET = Walk(False, frozenset.__iter__, size=frozenset.__len__, unordered=True)
 
@@ -67,7 +70,7 @@ def _bytes(value: bytes | bytearray | memoryview, room: int) -> str:
             text = bytes(value).decode()
         except UnicodeDecodeError:
             text = "\0"
-        if "\0" not in text:
+        if not _BINARY.search(text):
             return text
     return f"<{size} bytes>"
 
