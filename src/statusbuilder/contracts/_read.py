@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
-from math import isfinite
+from math import copysign, isfinite
 from typing import Any, Final, TypeVar
 
 from .._frozen import JsonArray, JsonObject
@@ -83,4 +83,5 @@ def _value(value: Any) -> Any:
 def _number(value: float) -> Any:
     if not isfinite(value):
         return json.dumps(value)  # as where payloads enter a builder: NaN, Infinity
-    return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+    whole = value.is_integer() and abs(value) <= _EXACT and (value != 0 or copysign(1, value) > 0)
+    return int(value) if whole else value

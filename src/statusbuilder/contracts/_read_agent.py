@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from .._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from .._frozen import EMPTY, JsonObject, freeze
 from .._model import Task, TaskStatus, TaskType, from_millis
 from ._agent import SKIPPED
-from ._codec import to_json
+from ._codec import to_text
 from ._read import Read
 
 _UNKNOWN_TIME = from_millis(0)
@@ -79,12 +79,17 @@ def _from_text(text: str | None) -> JsonObject | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse)
+        # Only what comes out as the same text again was JSON of ours.
+        if isinstance(value, dict) and to_text(value) == text:
+            return freeze(value)  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
-        value = None
-    # Only what comes out as the same text again was JSON of ours.
-    is_ours = isinstance(value, dict) and to_json(value) == text
-    return freeze(value if is_ours else {"value": text})  # type: ignore[no-any-return]
+        pass
+    return JsonObject(value=text)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _message(place: int, message: Any) -> Message:
