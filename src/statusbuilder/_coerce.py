@@ -10,7 +10,7 @@ from typing import Any
 
 from ._frozen import JsonArray, JsonObject
 from ._members import DICT, LIST, Walk, describe
-from ._redact import REDACTED, Redaction
+from ._redact import REDACTED, Redaction, valid_unicode
 from ._unfold import unfold
 
 MOST_DEPTH = 24
@@ -180,17 +180,16 @@ class Coercion:
     def _ends(self, text: str, keep: int) -> str:
         """Return the beginning of a long text, or its end when walking backwards, a little longer than `keep`.
 
-        It is redacted with a margin that is then dropped, so that a secret which the edge cuts in two is not shown.
+        A margin is looked at with it, so that a secret which the edge cuts in two is not shown.
         """
         size, margin = str.__len__(text), self._redaction.reach
-        take = min(size, keep + 1 + 2 * margin)
-        if take == size:
-            margin = 0
+        take = min(size, keep + 1 + margin)
+        ends = slice(size - take, size) if self._backwards else slice(0, take)
+        part = valid_unicode(str.__getitem__(text, ends))
+        seen = len(part) if take == size else max(0, len(part) - margin)
         if self._backwards:
-            part = self._redaction.clean(str.__getitem__(text, slice(size - take, size)))
-            return part[margin:][-keep - 1 :]
-        part = self._redaction.clean(str.__getitem__(text, slice(0, take)))
-        return part[: max(0, len(part) - margin)][: keep + 1]
+            return self._redaction.clean_part(part, max(len(part) - seen, len(part) - keep - 1), len(part))
+        return self._redaction.clean_part(part, 0, min(seen, keep + 1))
 
 
 def _is_number(value: object) -> bool:

@@ -8,13 +8,16 @@ import attrs
 
 from ._coerce import Coercion, to_text
 from ._frozen import JsonObject
-from ._members import describe, error_text, name_of
+from ._members import error_text, name_of
 from ._redact import Redaction
 
 _LEAST_BYTES = 128
 # JSON text takes at most so many bytes for each character that Coercion counts (a control character takes 6, a number
 # counts as 1), so that small payloads need not be measured.
 _MOST_BYTES_EACH = 24
+# Made beforehand: when the stack is used up, nothing can be called any more.
+_NO_TEXT = "<object>"
+_UNREADABLE = JsonObject(value=_NO_TEXT)
 
 
 def _at_least(policy: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -58,7 +61,7 @@ class PayloadPolicy:
                 return result
             return self._measured(value, result, walk)
         except Exception:
-            return JsonObject(value=_unreadable(value))
+            return _UNREADABLE
 
     def metadata(self, value: object) -> JsonObject:
         """Return metadata as a JSON object, as `payload` does."""
@@ -76,7 +79,7 @@ class PayloadPolicy:
                     return text
             return "" if value is None else self._measured_text(value)
         except Exception:
-            return _unreadable(value)
+            return _NO_TEXT
 
     def error(self, value: object) -> str:
         """Return an error's text: `ValueError: text` for an exception, the class name where it has no text."""
@@ -87,7 +90,7 @@ class PayloadPolicy:
             if issubclass(kind, type) and issubclass(value, BaseException):  # type: ignore[arg-type]
                 return self.text(name_of(value))  # type: ignore[arg-type]
         except Exception:
-            return _unreadable(value)
+            return _NO_TEXT
         return self.text(value)
 
     def _measured(self, value: object, result: JsonObject, walk: Coercion) -> JsonObject:
@@ -141,10 +144,3 @@ def _fitting(text: str, room: int, step: int) -> str:
         part = part[:keep] if step > 0 else part[len(part) - keep :]
     keep = room // 6
     return part[:keep] if step > 0 else part[len(part) - keep :]
-
-
-def _unreadable(value: object) -> str:
-    try:
-        return describe(value)
-    except Exception:
-        return "<object>"

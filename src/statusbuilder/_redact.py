@@ -207,6 +207,14 @@ class Redaction:
             return replace(text, self.spans(text))
         return text
 
+    def clean_part(self, text: str, start: int, stop: int) -> str:
+        """Return `text[start:stop]` redacted; a secret that either edge cuts in two is seen whole.
+
+        `text` has to be valid Unicode.
+        """
+        spans = [(max(begin, start), min(end, stop)) for begin, end in self.spans(text) if begin < stop and end > start]
+        return replace(text[start:stop], ((begin - start, end - start) for begin, end in spans))
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the secrets of a text are, in order; spans that overlap are one."""
         found = [*self._values_in(text), *(self._patterns_in(text) if self.text and suspicious(text) else ())]
