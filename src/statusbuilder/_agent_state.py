@@ -222,7 +222,7 @@ class AgentState(ExecutionState):
     def _new_todo_id(self, taken: set[str]) -> str:
         while True:
             self._todo_number += 1
-            todo_id = f"todo-{self._todo_number}"
+            todo_id = f"todo-{self._todo_number:03}"  # a backend keeps no order but that of the ids
             if todo_id not in taken:
                 return todo_id
 
