@@ -292,14 +292,16 @@ def test_numpy() -> None:
 
 
 def test_pydantic() -> None:
-    """Models are dumped; one that cannot be, because it holds itself, is shown by its fields."""
+    """Models are dumped, without a warning about a field of another type; one that holds itself ends there."""
     pydantic = pytest.importorskip("pydantic")
     model = pydantic.create_model("Model", a=(int, 1), key=(pydantic.SecretStr, "x"), more=(list[Any], []))
     made = model(key=pydantic.SecretStr("x"))
     assert POLICY.payload(made) == {"a": 1, "key": "<SecretStr object>", "more": []}
     made.a = "of another type"
     made.more.append(made)
-    assert POLICY.payload(made) == {"a": "of another type", "key": "<SecretStr object>", "more": ["<cycle>"]}
+    payload = POLICY.payload(made)
+    assert (payload["a"], payload["key"]) == ("of another type", "<SecretStr object>")
+    assert "<cycle>" in json.dumps(payload)
 
 
 def test_langchain_messages() -> None:
