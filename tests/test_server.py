@@ -127,16 +127,18 @@ def test_answers_without_version_have_no_trailers(calls: Calls) -> None:
     assert held(calls.send(calls.request("plain", phase=2), (0, 0))[1]) == (0, 0)
 
 
-@pytest.mark.parametrize("bad", ["", "x", "-1", "+1", "1.0", " 1", "1_0", "٣", str(2**63), "9" * 30])
+@pytest.mark.parametrize("bad", ["", "x", "-1", "+1", "1.0", " 1", "1_0", str(2**63), "9" * 30])
 def test_malformed_version_is_invalid(server: Server, bad: str) -> None:
     """A number that is not a decimal from 0 to 2**63 - 1 is INVALID_ARGUMENT, and nothing is stored."""
     with Calls(server.target) as calls:
         update = calls.updates
         for key, other in (("epoch", "revision"), ("revision", "epoch")):
-            # A value that is not ASCII cannot be sent under a key without -bin; gRPC itself refuses it.
-            expected = Code.INVALID_ARGUMENT if bad.isascii() else Code.INTERNAL
             metadata = ((f"statusbuilder-{key}", bad), (f"statusbuilder-{other}", "1"))
-            refused(expected, lambda given: update(calls.request("bad"), metadata=given, timeout=TIMEOUT), metadata)
+            refused(
+                Code.INVALID_ARGUMENT,
+                lambda given: update(calls.request("bad"), metadata=given, timeout=TIMEOUT),
+                metadata,
+            )
         refused(Code.NOT_FOUND, calls.get, "bad")
 
 
