@@ -1,5 +1,7 @@
 """Build the status of a long execution in memory, and deliver it to those who watch."""
 
+from typing import TYPE_CHECKING
+
 from ._builder import StatusBuilder
 from ._model import (
     ExecutionPhase,
@@ -12,7 +14,6 @@ from ._model import (
     TaskStatus,
     TaskType,
 )
-from .delivery import Delivery
 from .errors import (
     ContractMismatchError,
     DuplicateTaskError,
@@ -43,3 +44,15 @@ __all__ = [
     "TaskType",
     "UnknownTaskError",
 ]
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
+else:
+    # Deliveries bring threads, futures and logging, which would double the time of the import; type checkers see the
+    # real import above, and no other name.
+    def __getattr__(name):
+        if name != "Delivery":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .delivery import Delivery
+
+        return Delivery

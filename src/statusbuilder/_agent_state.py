@@ -185,7 +185,7 @@ class AgentState(ExecutionState):
         record = self.tasks.get(task_id)
         if record is not None and record.status is TaskStatus.PENDING:
             return self.start(now, task_id, name, task_type, input, metadata)
-        return self.add(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
+        return self.add_any(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
 
     def update(
         self,

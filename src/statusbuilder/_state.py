@@ -18,13 +18,15 @@ ENDED_EARLY = "the execution ended before this task finished"
 FORGOTTEN = "not finished when the execution completed"
 INTERRUPTED = "interrupted by a restart"
 
+# Bound once: before Python 3.12 each look at a member costs as much as the rest of a transition.
 _PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
     TaskStatus.PENDING,
     TaskStatus.IN_PROGRESS,
     TaskStatus.FAILED,
     TaskStatus.SKIPPED,
 )
-_COMPLETED = int(ExecutionPhase.COMPLETED)  # the first terminal phase
+_CUSTOM = TaskType.CUSTOM
+_NOT_STARTED = ExecutionPhase.PENDING
 
 
 class ExecutionState:
@@ -40,6 +42,8 @@ class ExecutionState:
         self.temporal_workflow_id = temporal_workflow_id
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
+        self.over = False
+        """Whether the phase is terminal."""
         self.output: JsonObject | None = None
         self.error: str | None = None
         self.started: int | None = None
@@ -48,7 +52,7 @@ class ExecutionState:
         self.tasks: dict[str, TaskRecord] = {}
         self.inherited: set[str] = set()
         """Ids that came with the initial snapshot and were not started since."""
-        self._changed: list[TaskRecord] = []
+        self.changed: list[TaskRecord] = []
         self._frozen: Blocks[Task] = Blocks()
         self._snapshot: Snapshot | None = None
 
@@ -58,6 +62,7 @@ class ExecutionState:
         """Take a snapshot over as it is."""
         self.revision = snapshot.revision
         self.phase = snapshot.phase
+        self.over = self.phase.is_terminal
         self.output, self.error = snapshot.output, snapshot.error
         self.started = None if snapshot.started_at is None else to_millis(snapshot.started_at)
         self.completed = None if snapshot.completed_at is None else to_millis(snapshot.completed_at)
@@ -72,13 +77,14 @@ class ExecutionState:
     def restart(self, now: int) -> None:
         """Make what was taken over the start of a new attempt."""
         running = [record for record in self.tasks.values() if record.status is _IN_PROGRESS]
-        if not running and not self.phase.is_terminal:
+        if not running and not self.over:
             return
         now = self._begin(now)
         for record in running:
             self._end_task(record, _FAILED, now, INTERRUPTED)
-        if self.phase.is_terminal:
+        if self.over:
             self.phase = ExecutionPhase.PENDING
+            self.over = False
             self.error = self.output = self.completed = None
 
     # Tasks
@@ -87,29 +93,52 @@ class ExecutionState:
         self,
         now: int,
         task_id: str,
+        name: str,
+        status: TaskStatus,
+        task_type: TaskType | None,
+        input: JsonObject | None,
+        metadata: JsonObject | None,
+    ) -> int:
+        """Add a task; the execution has not ended, and has no task with this id."""
+        self.revision = revision = self.revision + 1
+        if now < self.last:
+            now = self.last
+        self.last = now
+        record = TaskRecord(len(self.tasks), task_id, name, status, now, revision)
+        self.tasks[task_id] = record
+        self.changed.append(record)
+        if task_type is not _CUSTOM or input is not None or metadata is not None:
+            record.fill(None, task_type, input, metadata)
+        if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
+            return CHANGED
+        return self.follow(status, now)
+
+    def add_any(
+        self,
+        now: int,
+        task_id: str,
         name: str | None,
         status: TaskStatus,
         task_type: TaskType | None,
         input: JsonObject | None,
         metadata: JsonObject | None,
-        again: bool = False,
+        allowed: bool,
     ) -> int:
-        """Add a task; `again` allows ids that were inherited, as retries."""
-        if self.phase >= _COMPLETED:
+        """Add a task after all checks; an id that was inherited may come again, as a retry, where that is `allowed`."""
+        if self.over:
             raise self.ended("add_task", task_id, status)
         record = self.tasks.get(task_id)
         if record is None:
-            record = self.tasks[task_id] = TaskRecord(len(self.tasks), task_id)
-        elif again and task_id in self.inherited:
-            self.inherited.discard(task_id)
-            record.reset()
-        else:
+            return self.add(now, task_id, name or task_id, status, task_type, input, metadata)
+        if not allowed or task_id not in self.inherited:
             raise DuplicateTaskError(self.execution_id, task_id, record.status)
+        self.inherited.discard(task_id)
+        record.reset()
         now = self._begin(now)
         record.fill(name, task_type, input, metadata)
         record.move(status, now)
         self.touch(record)
-        return self._follow(status, now)
+        return self.follow(status, now)
 
     def start(
         self,
@@ -121,9 +150,11 @@ class ExecutionState:
         metadata: JsonObject | None,
     ) -> int:
         """Start a task for a block: a new one, or one that is PENDING, FAILED or inherited."""
+        if self.over:
+            raise self.ended("task", task_id, _IN_PROGRESS)
         record = self.tasks.get(task_id)
-        if record is None or self.phase >= _COMPLETED:
-            return self.add(now, task_id, name, _IN_PROGRESS, task_type, input, metadata)
+        if record is None:
+            return self.add(now, task_id, name or task_id, _IN_PROGRESS, task_type, input, metadata)
         if record.status not in (_PENDING, _FAILED):
             if task_id not in self.inherited:
                 raise DuplicateTaskError(self.execution_id, task_id, record.status)
@@ -133,7 +164,7 @@ class ExecutionState:
         record.fill(name, task_type, input, metadata)
         record.move(_IN_PROGRESS, now)
         self.touch(record)
-        return self._follow(_IN_PROGRESS, now)
+        return self.follow(_IN_PROGRESS, now)
 
     def update(
         self,
@@ -145,31 +176,43 @@ class ExecutionState:
         metadata: JsonObject | None,
     ) -> int:
         """Move a task to a status, or change the other fields of one that has it already."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("update_task_status", task_id, status)
-        record = self._find(task_id)
-        moves = status is not record.status
-        if not moves and not record.differs(error, output, metadata):
+        record = self.tasks.get(task_id) or self._find(task_id)
+        current = record.status
+        if status is not current:
+            if not STATUS_MASKS[current] >> status & 1:
+                raise self._refusal(record, status)
+        elif not record.differs(error, output, metadata):
             return NOTHING
-        if moves:
-            self._check_move(record, status)
-        now = self._begin(now)
-        if moves:
-            record.move(status, now)
+        self.revision = record.revision = self.revision + 1
+        if now < self.last:
+            now = self.last
+        self.last = now
+        if not record.stale:
+            record.stale = True
+            self.changed.append(record)
+        if status is not current:
+            if current is _IN_PROGRESS:
+                record.status = status
+                record.completed = now
+            else:
+                record.move(status, now)
         if error is not None:
             record.error = error
         if output is not None:
             record.output = output
         if metadata:
             record.merge(metadata)
-        self.touch(record)
-        return self._follow(status, now)
+        if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
+            return CHANGED
+        return self.follow(status, now)
 
     # The execution
 
     def set_phase(self, now: int, phase: ExecutionPhase, output: JsonObject | None) -> int:
         """Move the execution to a phase; a terminal one ends the tasks that are open."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("update_status", None, phase)
         if phase is self.phase:
             if output is None or output == self.output:
@@ -187,9 +230,9 @@ class ExecutionState:
 
     def open(self, now: int) -> int:
         """Move a pending execution to IN_PROGRESS."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("with", None, None)
-        if self.phase is not ExecutionPhase.PENDING:
+        if self.phase is not _NOT_STARTED:
             return NOTHING
         return self._enter(self._begin(now), ExecutionPhase.IN_PROGRESS, None, "")
 
@@ -202,13 +245,13 @@ class ExecutionState:
 
     def fail(self, now: int, error: str, task_id: str | None) -> int:
         """End the execution FAILED, and one task with it."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("with_error", task_id, ExecutionPhase.FAILED)
         record = None
         if task_id is not None:
             record = self._find(task_id)
-            if record.status is not _FAILED:
-                self._check_move(record, _FAILED)
+            if record.status is not _FAILED and not STATUS_MASKS[record.status] >> _FAILED & 1:
+                raise self._refusal(record, _FAILED)
         now = self._begin(now)
         if record is not None:
             if record.status is not _FAILED:
@@ -230,11 +273,9 @@ class ExecutionState:
             raise UnknownTaskError(self.execution_id, task_id, tuple(self.tasks))
         return record
 
-    def _check_move(self, record: TaskRecord, status: TaskStatus) -> None:
-        if not STATUS_MASKS[record.status] >> status & 1:
-            raise InvalidTransitionError(
-                self.execution_id, record.task_id, record.status, status, remedy(record.status)
-            )
+    def _refusal(self, record: TaskRecord, status: TaskStatus) -> InvalidTransitionError:
+        current = record.status
+        return InvalidTransitionError(self.execution_id, record.task_id, current, status, remedy(current))
 
     def _refuse_running(self) -> None:
         for record in self.tasks.values():
@@ -254,11 +295,11 @@ class ExecutionState:
         record.revision = self.revision
         if not record.stale:
             record.stale = True
-            self._changed.append(record)
+            self.changed.append(record)
 
-    def _follow(self, status: TaskStatus, now: int) -> int:
+    def follow(self, status: TaskStatus, now: int) -> int:
         """Move a pending execution along with its first running task."""
-        if status is not _IN_PROGRESS or self.phase is not ExecutionPhase.PENDING:
+        if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
             return CHANGED
         return self._enter(now, ExecutionPhase.IN_PROGRESS, None, "")
 
@@ -267,6 +308,7 @@ class ExecutionState:
         if self.started is None:
             self.started = now
         if phase.is_terminal:
+            self.over = True
             self.completed = now
             self.error = error
             for record in self.tasks.values():
@@ -297,10 +339,10 @@ class ExecutionState:
         return self._with_tasks(Snapshot, {})
 
     def _with_tasks(self, kind: type[Snapshot], more: dict[str, Any]) -> Snapshot:
-        for record in self._changed:
+        for record in self.changed:
             record.stale = False
             self._frozen.put(record.index, record.freeze())
-        self._changed.clear()
+        self.changed.clear()
         tasks, blocks = self._frozen.freeze()
         snapshot = kind(
             self.execution_id,
