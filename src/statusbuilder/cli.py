@@ -32,13 +32,13 @@ class _Parser(argparse.ArgumentParser):
 
     module: str | None = None
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Load the command, then parse as usual."""
         if self.module is not None:
             module, self.module = importlib.import_module(self.module, __package__), None
             module.configure(self)
             self.set_defaults(run=module.run)
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(*args, **kwargs)
 
 
 def make_parser() -> argparse.ArgumentParser:
