@@ -6,13 +6,12 @@ Nothing here does I/O or knows a wire format, so that the values can be used any
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import attrs
-from typing_extensions import Self
 
 from ._frozen import EMPTY, JsonObject, freeze
 from .errors import UnknownTaskError
@@ -219,6 +218,10 @@ class Progress:
         return self.finished / self.total if self.total else 0.0
 
 
+def _task_tuple(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple(tasks)
+
+
 @attrs.frozen
 class Snapshot:
     """The immutable state of an execution at one revision.
@@ -236,7 +239,7 @@ class Snapshot:
     revision: int = 0
     """Counts the accepted changes of the builder."""
     phase: ExecutionPhase = ExecutionPhase.PENDING
-    tasks: tuple[Task, ...] = attrs.field(default=(), converter=tuple)
+    tasks: tuple[Task, ...] = attrs.field(default=(), converter=_task_tuple)
     output: JsonObject | None = None
     error: str | None = None
     """Why the execution failed; None unless FAILED."""
