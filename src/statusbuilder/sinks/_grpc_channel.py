@@ -1,0 +1,169 @@
+"""Channels: how they are opened, and how they are left without waiting for what is under way on them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+
+from ._grpc_target import Target
+
+Tls: TypeAlias = "bool | str | os.PathLike[str] | bytes | grpc.ChannelCredentials | None"
+
+CONNECT_TIMEOUT = 4.0
+"""Seconds that connecting may take, TLS and all; shorter than an attempt, so that the attempt tells why it failed."""
+_MEBIBYTE = 1024 * 1024
+MAX_BYTES = 4 * _MEBIBYTE - 4096
+"""Default size of a request at most: what servers take by default, less what a proxy may add."""
+
+
+def credentials(tls: Tls, target: Target) -> grpc.ChannelCredentials | None:
+    """Return the credentials of a channel; None for an unencrypted one.
+
+    Raises:
+        TypeError: `tls` is something else.
+        ValueError: there is no certificate in what it gives, or no port for an unencrypted channel.
+        OSError: the file cannot be read.
+    """
+    if isinstance(tls, grpc.ChannelCredentials):
+        return tls
+    if tls is None:
+        tls = not target.is_loopback
+    if tls is False:
+        if not target.has_port:
+            raise ValueError(f"The target {target.text!r} has no port: write '{target.text}:50051'.")
+        return None
+    if tls is True:
+        return grpc.ssl_channel_credentials()
+    if isinstance(tls, (str, os.PathLike)):
+        tls = Path(tls).read_bytes()
+    if not isinstance(tls, bytes):
+        raise TypeError(
+            f"tls is {tls!r}; give True, False, root certificates (PEM, as bytes or as a path), "
+            "or grpc.ssl_channel_credentials(…)."
+        )
+    if b"-----BEGIN CERTIFICATE-----" not in tls:
+        raise ValueError("tls has no certificate: root certificates are PEM, with '-----BEGIN CERTIFICATE-----'.")
+    return grpc.ssl_channel_credentials(tls)
+
+
+def channel_options(is_loopback: bool, stall: float) -> list[tuple[str, int]]:
+    """Return the options of our channels; all of them were measured.
+
+    Args:
+        is_loopback: whether the target is this machine, where a proxy from the environment is in the way.
+        stall: seconds after which a connection is given up whose bytes the other side does not take.
+    """
+    options = [
+        # Otherwise channels share connections and back-off: a new one would wait as long as the old one.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),  # retries are the delivery's, and a hidden one would reorder
+        # A waiting attempt gets through at most max (and 20 % jitter) after the server's return.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        ("grpc.min_reconnect_backoff_ms", int(CONNECT_TIMEOUT * 1000)),
+        ("grpc.max_receive_message_length", -1),  # the answer echoes the whole execution
+        ("grpc.max_send_message_length", -1),
+        # No pings: this interval is 23 days. But it makes gRPC set TCP_USER_TIMEOUT. Without it no deadline ends a
+        # call whose bytes are stuck in a full socket buffer, and closing its channel waits for the call.
+        ("grpc.keepalive_time_ms", 2_000_000_000),
+        ("grpc.keepalive_timeout_ms", int(stall * 1000)),
+    ]
+    return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback else options
+
+
+def open_channel(target: Target, creds: grpc.ChannelCredentials | None, stall: float) -> grpc.Channel:
+    """Open a channel; it connects at the first call."""
+    options = channel_options(target.is_loopback, stall)
+    if creds is None:
+        return grpc.insecure_channel(target.text, options)
+    return grpc.secure_channel(target.text, creds, options)
+
+
+def is_connected(channel: Any) -> bool | None:
+    """Say whether the channel has a connection now; None when it cannot be told.
+
+    grpc.aio has a public way, and the synchronous channels one beneath interceptors and wrappers, which spares the
+    polling thread of `subscribe`.
+    """
+    try:
+        if isinstance(channel, grpc.aio.Channel):
+            return channel.get_state() is grpc.ChannelConnectivity.READY
+        state = beneath(channel).check_connectivity_state(False)
+        return bool(state == grpc.ChannelConnectivity.READY.value[0])
+    except Exception:
+        return None
+
+
+def channel_target(channel: Any) -> str | None:
+    """Return the target of a channel that the user made; None when it cannot be told."""
+    try:
+        found = beneath(channel).target()
+        return found.decode() if isinstance(found, bytes) else None
+    except Exception:
+        return None
+
+
+def beneath(channel: Any) -> Any:
+    """Return the C core's channel beneath a channel or a method of its stub, and beneath their interceptors."""
+    for _ in range(32):
+        if hasattr(channel, "check_connectivity_state"):
+            break
+        channel = channel._channel
+    return channel
+
+
+class Connection:
+    """One channel, and the attempts under way on it."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.proven = False
+        """Whether a call has come through."""
+        self._methods: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._open = 0
+        self._retired = False
+
+    def method(self, path: str) -> Any:
+        """Return the method at a path; it takes and returns bytes."""
+        method = self._methods.get(path)
+        if method is None:
+            method = self._methods[path] = self.channel.unary_unary(path)
+        return method
+
+    def enter(self) -> None:
+        """Count an attempt."""
+        with self._lock:
+            self._open += 1
+
+    def leave(self) -> None:
+        """Forget an attempt that has ended; the last one of a retired connection closes it."""
+        with self._lock:
+            self._open -= 1
+            last = self._retired and self._open == 0
+        if last:
+            self.channel.close()
+
+    def retire(self) -> None:
+        """Close the channel once nothing is under way on it; closing waits for calls, so it must not come earlier."""
+        with self._lock:
+            last = not self._retired and self._open == 0
+            self._retired = True
+        if last:
+            self.channel.close()
+
+
+Opener: TypeAlias = Callable[[float], grpc.Channel]
+"""Opens a channel; given the seconds after which a connection is given up whose bytes the other side does not take."""
+
+_inherited: list[object] = []
+
+
+def keep_for_ever(inherited: object) -> None:
+    """Keep a forked child from destroying what belongs to its parent: the threads that it would wait for are gone."""
+    _inherited.append(inherited)

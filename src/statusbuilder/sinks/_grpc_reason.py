@@ -1,0 +1,108 @@
+"""Why an attempt failed, in one line that says what to look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ._grpc_answer import Meaning
+from ._grpc_line import Ending
+
+_LONGEST = 300
+
+# In the order in which they are tried; the first that is found in gRPC's text tells.
+_UNREACHED: Final = (
+    (r"wrong_version_number", "{target} does not speak TLS on this port (tls=False, if it is meant to be unencrypted)"),
+    (r"certificate has expired", "the certificate of {target} has expired"),
+    (r"certificate is not yet valid", "the certificate of {target} is not valid yet"),
+    (r"certificate_verify_failed", "the certificate of {target} is not trusted, or has expired (tls= takes the roots)"),
+    (r"hostname verification|peer name .* is not in", "the certificate of {target} is for another name"),
+    (r"no certificate|bad certificate|certificate required|invalid cert", "{target} refused our certificate"),
+    (r"http1\.x|http/1\.1", "{target} speaks HTTP/1.1, not gRPC"),
+    (r"failed parsing http/2|settings frame", "{target} speaks something else than gRPC"),
+    (r"handshake failed|ssl_error|tsi_", "the TLS handshake with {target} failed"),
+    (r"errors? resolving|resolution failed|resolver|lookup failed|domain name", "the name {target} does not resolve"),
+    (r"refused", "nothing listens on {target}"),
+    (r"no such file", "there is no socket {target}"),
+    (r"unreachable|no route", "there is no route to {target}"),
+    (r"timed out|handshaker shutdown|deadline|timeout", "{target} does not answer attempts to connect"),
+    (r"target uri|channel to '", "{target} is not a usable target"),
+)
+_CLOSED = r"handshake read|socket closed|reset by peer|recvmsg|broken pipe|eof"
+_HTTP = re.compile(r"received http\d? .*?status\D{0,30}(\d{3})", re.IGNORECASE)
+
+
+def explain(
+    ending: Ending, meaning: Meaning, *, target: str, path: str, timeout: float, encrypted: bool | None, key_given: bool
+) -> str:
+    """Return the reason in one line: a sentence, then gRPC's own words.
+
+    Args:
+        ending: how the call ended, not OK.
+        meaning: what that means.
+        target: where it went, for people.
+        path: of the method.
+        timeout: seconds that the attempt had.
+        encrypted: whether the channel is; None when nobody knows.
+        key_given: whether there is an API key.
+    """
+    details = " ".join(ending.details.split())
+    details = details if len(details) <= _LONGEST else details[:_LONGEST] + "…"
+    if ending.unsent and ending.code in ("UNAVAILABLE", "CANCELLED"):
+        return details
+    if not meaning.answered:
+        sentence = _of_connection(ending, meaning, details, target, timeout, encrypted)
+    else:
+        sentence = _of_answer(ending, meaning, details, target, path, key_given)
+    words = f"{ending.code}: {details}" if details else ending.code
+    return f"{sentence} ({words})"
+
+
+def _of_connection(
+    ending: Ending, meaning: Meaning, details: str, target: str, timeout: float, encrypted: bool | None
+) -> str:
+    if ending.code == "DEADLINE_EXCEEDED":
+        what = f"no connection to {target}" if ending.unsent else f"no answer from {target}"
+        return f"{what} within {timeout:g} s"
+    if ending.code == "CANCELLED":
+        return f"the call to {target} was cancelled before an answer"
+    http = _HTTP.search(details)
+    if http is not None:
+        return _of_http(target, http[1])
+    if meaning.in_doubt:
+        return f"the connection to {target} was cut before an answer"
+    for pattern, sentence in _UNREACHED:
+        if re.search(pattern, details, re.IGNORECASE):
+            return sentence.format(target=target)
+    if re.search(_CLOSED, details, re.IGNORECASE):
+        if encrypted is None:
+            hint = "does it speak gRPC, and do both sides agree on TLS?"
+        elif encrypted:
+            hint = "does it speak gRPC with TLS, and does it want a client certificate?"
+        else:
+            hint = "does it want TLS? (tls=True)"
+        return f"{target} closes the connection at once; {hint}"
+    return f"{target} cannot be reached"
+
+
+def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path: str, key_given: bool) -> str:
+    if meaning.too_large:
+        return f"the request is too large for {target}"
+    if ending.code == "UNAUTHENTICATED":
+        return (
+            f"{target} does not accept the API key" if key_given else f"{target} wants an API key, and none was given"
+        )
+    if ending.code == "PERMISSION_DENIED":
+        return f"{target} does not allow this" + (" with this API key" if key_given else " without an API key")
+    http = _HTTP.search(details)
+    if http is not None:
+        return _of_http(target, http[1])
+    if ending.code == "UNIMPLEMENTED":
+        return f"{target} has no method {path}: is it the right service?"
+    if ending.code == "NOT_FOUND":
+        return f"{target} does not know the execution"
+    return f"{target} refused the update"
+
+
+def _of_http(target: str, status: str) -> str:
+    return f"an HTTP server answered for {target} with status {status}; is it a gRPC endpoint, or its proxy in trouble?"

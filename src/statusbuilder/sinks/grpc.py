@@ -1,0 +1,218 @@
+"""The sink that reaches a backend's `updateStatus` over gRPC."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from typing_extensions import Unpack
+
+from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
+from ..delivery import Deliverer, DeliveryOptions
+from ..errors import InsecureChannelError
+from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, open_channel
+from ._grpc_given import contract_of, line_of_channel, line_of_method
+from ._grpc_key import Key, insecure_key_allowed, read_flag
+from ._grpc_line import Line, OwnLine
+from ._grpc_target import Target, read_target
+from ._grpc_transport import GrpcTransport
+
+if TYPE_CHECKING:
+    import grpc
+
+ApiKey: TypeAlias = "str | Callable[[], str] | None"
+_CONTRACTS = {"auto": None, "workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}
+_OF_CHANNEL = "the backend"
+
+
+class GrpcSink(Deliverer):
+    """Delivers executions to a backend. Make one per process, and share it among all builders.
+
+    ```python
+    sink = GrpcSink("backend.example.com:443", api_key=key)
+    ```
+
+    The channel is opened at the first send, so that a sink may be made before a fork. No failure of the backend raises:
+    it is logged once, retried, and told by the builder's receipt.
+
+    Args:
+        target: `host:port`, or any target of gRPC's (`dns:`, `ipv4:`, `ipv6:`, `unix:`). Without a port it is 443,
+            with TLS only.
+        api_key: sent as `authorization: Bearer <key>`. A callable is asked before each attempt, on the delivery's
+            thread; what it raises counts as a failed attempt.
+        tls: None is TLS unless the target is a loopback address. True and False decide; root certificates (PEM, as
+            bytes or as a path) are trusted instead of the system's; `grpc.ssl_channel_credentials(…)` does the rest,
+            such as client certificates.
+        contract: "workflow", "agent", a contract, or "auto": by the type of an execution's snapshots.
+        channel: an open channel of grpc or grpc.aio, instead of a target. It stays the caller's: it is never closed
+            or renewed here, its own options hold (recovery after an outage may take longer, and a large echo may need
+            `grpc.max_receive_message_length`), and one of grpc.aio is used on its event loop, so that `aclose()` has to
+            be awaited before the loop ends.
+        allow_insecure_key: send the key over an unencrypted channel to another machine, too; None asks
+            STATUSBUILDER_ALLOW_INSECURE_KEY. On a given channel gRPC is asked whether it is encrypted, as the key is
+            first sent; an unencrypted one is a failed attempt.
+        max_bytes: bytes of a request at most; longer ones are shortened. By default just under 4 MiB, which is what
+            servers take by default.
+        options: the settings of the delivery, see `DeliveryOptions`.
+
+    Raises:
+        ValueError: the target or the key cannot be one.
+        InsecureChannelError: the key would travel unencrypted to another machine.
+        TypeError: an argument is of another kind; says what to give instead.
+        OSError: the root certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        api_key: ApiKey = None,
+        tls: Tls = None,
+        contract: Literal["auto", "workflow", "agent"] | Contract = "auto",
+        channel: grpc.Channel | grpc.aio.Channel | None = None,
+        allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None,
+        **options: Unpack[DeliveryOptions],
+    ) -> None:
+        allowed = insecure_key_allowed(allow_insecure_key)
+        wanted = _contract(contract)
+        if channel is not None:
+            if target is not None or tls is not None:
+                raise TypeError("Give a target (and tls=) or a channel, not both; a channel has its own.")
+            transport = _over_given(line_of_channel(channel), channel, api_key, allowed, wanted, _limit(max_bytes))
+        elif target is None:
+            raise TypeError("GrpcSink needs a target, such as 'backend.example.com:443', or channel=….")
+        else:
+            stall = max(1.0, options.get("attempt_timeout", 10.0))
+            transport = _over_own(read_target(target), api_key, tls, allowed, wanted, _limit(max_bytes), stall)
+        self.target = transport.label
+        """Where it delivers to, for people."""
+        super().__init__(transport, **options)
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> Self:
+        """Make a sink as the environment says.
+
+        | variable | or else | says |
+        |---|---|---|
+        | STATUSBUILDER_ENDPOINT | STIGMER_BACKEND_ENDPOINT | the target |
+        | STATUSBUILDER_API_KEY | STIGMER_API_KEY | the API key |
+        | STATUSBUILDER_TLS | STIGMER_SERVICE_USE_TLS | `true` or `false`; when neither is set, as `tls=None` |
+
+        An empty variable is as none. With STATUSBUILDER_DISABLED=1 an endpoint is not needed: builders ignore all
+        sinks then, and the sink never connects.
+
+        Args:
+            overrides: arguments of the class, which win over the environment.
+
+        Raises:
+            ValueError: there is no endpoint, or a variable cannot be read; the text names it.
+            InsecureChannelError: the key would travel unencrypted to another machine.
+        """
+        arguments = dict(overrides)
+        if arguments.get("channel") is None:
+            target = arguments.pop("target", None) or _variable("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
+            if target is None and not read_flag("STATUSBUILDER_DISABLED"):
+                raise ValueError(
+                    "STATUSBUILDER_ENDPOINT is not set (nor STIGMER_BACKEND_ENDPOINT): set it to the backend's "
+                    "host:port, or STATUSBUILDER_DISABLED=1 to run without one."
+                )
+            arguments["target"] = target or "disabled.invalid:443"
+            arguments.setdefault("tls", read_flag("STATUSBUILDER_TLS", "STIGMER_SERVICE_USE_TLS"))
+        arguments.setdefault("api_key", _variable("STATUSBUILDER_API_KEY", "STIGMER_API_KEY"))
+        return cls(**arguments)
+
+    @classmethod
+    def from_stub(
+        cls,
+        method: Any,
+        request_type: Any,
+        *,
+        api_key: ApiKey = None,
+        allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None,
+        **options: Unpack[DeliveryOptions],
+    ) -> Self:
+        """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
+
+        Args:
+            method: `stub.updateStatus`, of a stub of grpc or grpc.aio.
+            request_type: the generated class of its requests, such as `WorkflowExecutionUpdateStatusInput`. Its fields
+                are compared with the contracts and say which one it is.
+            api_key: as for the class; leave it out where the stub's channel adds one.
+            allow_insecure_key: as for the class.
+            max_bytes: as for the class.
+            options: the settings of the delivery, see `DeliveryOptions`.
+
+        Raises:
+            ContractMismatchError: a field that is sent is missing or differs; names each.
+            TypeError: an argument is of another kind; says what to give instead.
+        """
+        line = line_of_method(method)
+        contract = contract_of(request_type)
+        allowed = insecure_key_allowed(allow_insecure_key)
+        transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), request_type.FromString)
+        sink = cls.__new__(cls)
+        sink.target = transport.label
+        Deliverer.__init__(sink, transport, **options)
+        return sink
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r})"
+
+
+def _contract(contract: object) -> Contract | None:
+    if isinstance(contract, Contract):
+        return contract
+    if isinstance(contract, str) and contract in _CONTRACTS:
+        return _CONTRACTS[contract]
+    raise ValueError(f"contract is {contract!r}; give 'auto', 'workflow', 'agent', or one of statusbuilder.contracts.")
+
+
+def _limit(max_bytes: int | None) -> int:
+    if max_bytes is None:
+        return MAX_BYTES
+    if max_bytes < 1024:
+        raise ValueError(f"max_bytes is {max_bytes}; give at least 1024 bytes.")
+    return max_bytes
+
+
+def _over_own(
+    target: Target, api_key: ApiKey, tls: Tls, allowed: bool, contract: Contract | None, limit: int, stall: float
+) -> GrpcTransport:
+    creds = credentials(tls, target)
+    if creds is None and api_key is not None and not (target.is_loopback or allowed):
+        raise InsecureChannelError(target.text)
+    # Only credentials that the user made may be those of an unencrypted channel.
+    guarded = creds is not None and creds is tls and not (target.is_loopback or allowed)
+    line = OwnLine(lambda seconds: open_channel(target, creds, seconds), stall)
+    key = Key(api_key, guarded, target.text)
+    return GrpcTransport(line, key, contract=contract, label=target.text, max_bytes=limit, encrypted=creds is not None)
+
+
+def _over_given(
+    line: Line,
+    given: Any,
+    api_key: ApiKey,
+    allowed: bool,
+    contract: Contract | None,
+    limit: int,
+    parse: Callable[[bytes], Any] | None = None,
+) -> GrpcTransport:
+    found = channel_target(given)
+    label = found or _OF_CHANNEL
+    guarded = not (allowed or (found is not None and _is_loopback(found)))
+    key = Key(api_key, guarded, label)
+    return GrpcTransport(line, key, contract=contract, label=label, max_bytes=limit, encrypted=None, parse=parse)
+
+
+def _is_loopback(target: str) -> bool:
+    try:
+        return read_target(target).is_loopback
+    except ValueError:
+        return False
+
+
+def _variable(*names: str) -> str | None:
+    return next((text for name in names if (text := os.environ.get(name, "").strip())), None)
