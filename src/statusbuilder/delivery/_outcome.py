@@ -65,8 +65,8 @@ class Outcomes:
         slot.patience_until = None
         if revision > link.delivered:
             link.delivered = revision
-        link.outcome = None
-        link.reason = ""
+        if link.outcome is not Outcome.SUPERSEDED:
+            link.outcome, link.reason = None, ""
         if slot.doubt_at is not None:
             self._settle(attempt, answer)
         link.settle_waiters(revision, True)

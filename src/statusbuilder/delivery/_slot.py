@@ -70,7 +70,7 @@ class DeliveryLink:
         """The newest revision that the backend took."""
         self.refused = 0
         """The newest revision that the backend refused, for good or until the next one."""
-        self.confirmed = 0
+        self.confirmed = -1
         self.spooled = 0
         self.conflict = False
         self.outcome: Outcome | None = None
