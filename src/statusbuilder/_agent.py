@@ -9,7 +9,7 @@ from ._agent_state import AgentState
 from ._agent_text import MOST_TEXT
 from ._agent_todos import read_todos
 from ._builder import _REFUSALS, StatusBuilder, _check_enum, _check_id
-from ._model import Snapshot
+from ._model import Snapshot, TaskStatus
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING
 
@@ -149,16 +149,17 @@ class AgentStatusBuilder(StatusBuilder):
         self._publish(change)
         return tool_call_id
 
-    def start_sub_agent(self, id: str, name: str, input: object = None) -> str:
+    def start_sub_agent(self, id: str, name: str, input: object = None, *, parent_id: str | None = None) -> str:
         """Add a sub-agent as a task of type AGENT_INVOCATION that is IN_PROGRESS; return its id.
 
         Its output is its text: given to `update_task_status`, or streamed with `append_text(…, sub_agent_id=…)`. It
-        ends the open AI message. A sub-agent that is there and PENDING is started.
+        ends the open AI message, unless it has a parent. A sub-agent that is there and PENDING is started.
 
         Args:
             id: The task's id; unique within the execution, not empty.
             name: What people read.
             input: What the sub-agent is given; anything, it becomes JSON. None is not recorded.
+            parent_id: The sub-agent or task that started it, shown as `metadata["parent_id"]`.
 
         Raises:
             DuplicateTaskError: The execution has a task with this id.
@@ -167,11 +168,13 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             _check_id("id", id)
+            if parent_id is not None:
+                _check_id("parent_id", parent_id)
             text = self._policy.text(name)
             given = None if input is None else self._policy.payload(input)
             now = self._now()
             with self._lock:
-                change = self._agent.start_sub_agent(now, id, text, given, self._restarted)
+                change = self._agent.start_sub_agent(now, id, text, given, parent_id, self._restarted)
                 self._put(change)
         except _REFUSALS as error:
             self._refuse(error)
@@ -204,6 +207,12 @@ class AgentStatusBuilder(StatusBuilder):
         except _REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
+
+    def _task_status(self, task_id: str) -> TaskStatus | None:
+        """Return a task's status; None when there is no such task."""
+        with self._lock:
+            record = self._agent.tasks.get(task_id)
+            return None if record is None else record.status
 
     def _content(self, content: object) -> str:
         policy = self._policy

@@ -163,10 +163,16 @@ class AgentState(ExecutionState):
         record.metadata = metadata or EMPTY
         return change
 
-    def start_sub_agent(self, now: int, task_id: str, name: str, input: JsonObject | None, again: bool) -> int:
-        """Start a sub-agent, which ends the open message."""
-        change = self._start_call("start_sub_agent", now, task_id, name, TaskType.AGENT_INVOCATION, input, None, again)
-        self._close()
+    def start_sub_agent(
+        self, now: int, task_id: str, name: str, input: JsonObject | None, parent_id: str | None, again: bool
+    ) -> int:
+        """Start a sub-agent; only one of the agent's own ends its message."""
+        metadata = None if parent_id is None else JsonObject(parent_id=parent_id)
+        change = self._start_call(
+            "start_sub_agent", now, task_id, name, TaskType.AGENT_INVOCATION, input, metadata, again
+        )
+        if parent_id is None:
+            self._close()
         return change
 
     def _start_call(

@@ -1,0 +1,118 @@
+"""The way in through callbacks."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from .._agent import AgentStatusBuilder
+from ._read import content_of, get
+from ._reducer import reducer_of
+from ._runs import Kind
+
+
+class StatusCallbackHandler(BaseCallbackHandler):
+    """Report the runs it is given to, as in `graph.invoke(input, {"callbacks": [StatusCallbackHandler(status)]})`.
+
+    It works for `invoke`, `ainvoke`, `stream`, `astream` and `astream_events`, and costs the run no thread. It never
+    raises. The text of a model that does not stream comes when the model ends; a model streams in `invoke` too where it
+    was made with `streaming=True`.
+
+    A run that `track` or `apply_event` reports to the same status is reported once. The callbacks do not tell of a
+    breakpoint (`interrupt_before`, `interrupt_after`); `track` sees it.
+
+    Args:
+        status: The execution that the runs belong to. Its phase moves to IN_PROGRESS; the end stays the runner's.
+    """
+
+    raise_error = False
+    run_inline = True
+
+    def __init__(self, status: AgentStatusBuilder) -> None:
+        self.status = status
+        self._reducer = reducer_of(status)
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """Retrievers are no part of a status."""
+        return True
+
+    @property
+    def ignore_retry(self) -> bool:
+        """Retries show as the runs that they are."""
+        return True
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Custom events are no part of a status."""
+        return True
+
+    # The signatures are LangChain's; what is not named is taken by keyword, so that all its releases fit.
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the start of a chain, a graph or a node."""
+        self._start("chain", run_id, inputs, serialized, details)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the end of a chain, a graph or a node."""
+        self._reducer.end("callbacks", run_id, outputs)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """Report an exception of a chain, a graph or a node, or an interrupt."""
+        self._reducer.error("callbacks", run_id, error)
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the start of a chat model's turn."""
+        self._start("model", run_id, {"messages": messages}, serialized, details)
+
+    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the start of a text model's turn."""
+        self._start("model", run_id, {"messages": prompts}, serialized, details)
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **details: Any) -> None:
+        """Report streamed text."""
+        content = content_of(get(chunk, "message"))
+        self._reducer.token("callbacks", run_id, token if content is None else content)
+
+    def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the end of a model's turn."""
+        generations = get(response, "generations")
+        try:
+            generation = generations[0][0]
+        except (TypeError, IndexError, KeyError):
+            generation = None
+        message = get(generation, "message")
+        self._reducer.end("callbacks", run_id, generation if message is None else message)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """Report an exception of a model."""
+        self._reducer.error("callbacks", run_id, error)
+
+    def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report the start of a tool."""
+        inputs = details.get("inputs")
+        self._start("tool", run_id, input_str if inputs is None else inputs, serialized, details)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
+        """Report what a tool gave."""
+        self._reducer.end("callbacks", run_id, output)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """Report an exception of a tool."""
+        self._reducer.error("callbacks", run_id, error)
+
+    def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
+        parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
+        name = name or get(serialized, "name")
+        self._reducer.start(
+            "callbacks",
+            kind,
+            run_id,
+            () if parent is None else (parent,),
+            name=name if isinstance(name, str) else "",
+            input=given,
+            metadata=details.get("metadata"),
+            call_id=call_id if isinstance(call_id, str) and call_id else None,
+        )

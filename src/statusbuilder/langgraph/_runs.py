@@ -1,0 +1,142 @@
+"""What is known of runs while they last: their tree, whose text is whose, and which tool call is which."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, Literal
+
+from ._read import Call, calls_in_input
+
+Kind = Literal["chain", "model", "tool"]
+Source = Literal["events", "callbacks"]
+
+
+class Scope:
+    """Where text and calls belong: the main answer, a sub-agent, or the inside of a tool, whose text is nobody's."""
+
+    __slots__ = ("announced", "last", "parent_id", "silent", "speaker", "spoken", "sub_agent_id", "waiting")
+
+    def __init__(self, sub_agent_id: str | None, parent_id: str | None = None, silent: bool = False) -> None:
+        self.sub_agent_id = sub_agent_id
+        self.parent_id = parent_id
+        """The task that calls made here belong to."""
+        self.silent = silent
+        self.spoken = False
+        self.speaker: Run | None = None
+        """The model run whose text is being shown; the others wait, so that texts never mix."""
+        self.waiting: deque[Run] = deque()
+        self.announced: dict[str, Call] = {}
+        """Calls that a model made, and that were not started yet."""
+        self.last: tuple[str | None, str] = (None, "")
+        """Id and text of the last whole message."""
+
+
+class Root:
+    """A run that nobody of us knows a parent of, with all that happens in it."""
+
+    __slots__ = (
+        "answer",
+        "ended",
+        "interrupted",
+        "main",
+        "models",
+        "ns",
+        "open",
+        "run_id",
+        "runs",
+        "subs",
+        "thread_id",
+    )
+
+    def __init__(self, run_id: str, ns: str, thread_id: str | None) -> None:
+        self.run_id = run_id
+        self.ns = ns
+        self.thread_id = thread_id
+        self.main = Scope(None)
+        self.subs: dict[str, Scope] = {}
+        """Sub-agents that are nodes, by their namespace."""
+        self.open: dict[str, Run] = {}
+        """Tool calls and sub-agents that run, by task id."""
+        self.ended: dict[str, Run | None] = {}
+        """Calls that have ended, and the run that they were made in."""
+        self.models: dict[Run, None] = {}
+        self.runs: set[Any] = set()
+        self.interrupted = False
+        self.answer: tuple[str | None, str] | None = None
+        """Id and text of a message that a node gave without a model."""
+
+
+class Run:
+    """One run of a chain, a model or a tool."""
+
+    __slots__ = (
+        "buffer",
+        "call_id",
+        "claimed",
+        "done",
+        "host",
+        "inner",
+        "input",
+        "key",
+        "kind",
+        "name",
+        "ns",
+        "parent",
+        "root",
+        "scope",
+        "streamed",
+        "sub",
+        "wanted",
+    )
+
+    def __init__(self, kind: Kind, key: str, name: str, root: Root, parent: Run | None, ns: str, input: Any) -> None:
+        self.kind = kind
+        self.key = key
+        self.name = name
+        self.root = root
+        self.parent = parent
+        self.ns = ns
+        """Its checkpoint namespace within the root's."""
+        self.input = input
+        self.host: Run | None = None if parent is None else parent if parent.kind == "tool" else parent.host
+        """The tool run that it is part of."""
+        self.scope: Scope | None = None
+        self.streamed = False
+        self.done = False
+        self.buffer: list[str] = []
+        self.call_id = ""
+        """A tool run's task."""
+        self.wanted = ""
+        """The model's id of the call; the task's id is another where the execution had that already."""
+        self.claimed: list[Call] | None = None
+        """The calls that a tools node still has to start."""
+        self.sub: Scope | None = None
+        """What goes on inside a tool run."""
+        self.inner = ""
+        """The name of the graph inside a tool run."""
+
+    def is_in(self, other: Run) -> bool:
+        """Whether it is part of another run."""
+        run = self.parent
+        while run is not None and run is not other:
+            run = run.parent
+        return run is other
+
+    def claim(self, name: str, args: Any, call_id: str | None) -> Call | None:
+        """Find the call that a tool run of a tools node was started for."""
+        if self.claimed is None:
+            self.claimed = calls_in_input(self.input)
+        fitting = [call for call in self.claimed if call.name == name and call_id in (None, call.call_id)]
+        if not fitting:
+            return None
+        call = next((call for call in fitting if call.args == args), fitting[0])
+        if len(self.claimed) > 1 and len(fitting) > 1:
+            self.claimed.remove(call)
+        return call
+
+
+class _Ignored:
+    """A run that the other way in reports."""
+
+
+IGNORED: Final = _Ignored()
