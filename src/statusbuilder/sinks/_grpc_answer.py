@@ -17,7 +17,7 @@ REVISION_KEY = "statusbuilder-revision"
 # Since 1.80 grpcio no longer says which statuses it made up itself, and before it said so wrongly. So texts decide, and
 # where they leave a doubt, it is one: that costs one more send, the contrary a stale state.
 _UNREACHED = re.compile(
-    r"failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|channel to '",
+    r"failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|failed to create .*channel",
     re.IGNORECASE,
 )
 _CUT = re.compile(

@@ -103,7 +103,7 @@ def channel_target(channel: Any) -> str | None:
     """Return the target of a channel that the user made; None when it cannot be told."""
     try:
         found = beneath(channel).target()
-        return found.decode() if isinstance(found, bytes) else None
+        return found.decode().removeprefix("dns:///") if isinstance(found, bytes) else None
     except Exception:
         return None
 

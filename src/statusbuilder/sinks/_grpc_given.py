@@ -91,7 +91,7 @@ def contract_of(request_type: Any) -> Contract:
             mismatches.append(error)
         else:
             return contract
-    name = request_type.DESCRIPTOR.name.lower()
+    name = request_type.__name__.lower()
     if "agent" in name or "workflow" in name:
         raise mismatches["agent" in name]
     raise min(mismatches, key=lambda error: len(error.differences))

@@ -217,8 +217,9 @@ def _of_future(future: Any) -> Ending:
     code = future.code()
     if code is grpc.StatusCode.OK:
         return Ending("OK", "", future.trailing_metadata() or (), future.result())
-    if code is None or not hasattr(future, "trailing_metadata"):
-        return Ending("UNKNOWN", str(future.exception()))
+    error = future.exception() if not future.cancelled() else None
+    if error is not None and not isinstance(error, grpc.RpcError):  # an interceptor's
+        return Ending("UNKNOWN", f"{type(error).__name__}: {error}")
     return Ending(code.name, _text(future.details()), future.trailing_metadata() or ())
 
 

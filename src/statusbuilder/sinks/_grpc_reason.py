@@ -26,7 +26,7 @@ _UNREACHED: Final = (
     (r"no such file", "there is no socket {target}"),
     (r"unreachable|no route", "there is no route to {target}"),
     (r"timed out|handshaker shutdown|deadline|timeout", "{target} does not answer attempts to connect"),
-    (r"target uri|channel to '", "{target} is not a usable target"),
+    (r"target uri|failed to create .*channel", "{target} is not a usable target"),
 )
 _CLOSED = r"handshake read|socket closed|reset by peer|recvmsg|broken pipe|eof"
 _HTTP = re.compile(r"received http\d? .*?status\D{0,30}(\d{3})", re.IGNORECASE)

@@ -140,7 +140,7 @@ class GrpcTransport:
             return Answer(held=held_version(trailers))
         return Answer(
             code=meaning.code,
-            reason=self._key.clean(refused_key or self._reason(request, timeout, ending, meaning)),
+            reason=refused_key or self._reason(request, timeout, ending, meaning),
             answered=meaning.answered,
             in_doubt=meaning.in_doubt,
             retry_after=retry_after(trailers),
@@ -150,7 +150,7 @@ class GrpcTransport:
 
     def _reason(self, request: Request, timeout: float, ending: Ending, meaning: Meaning) -> str:
         reason = explain(
-            ending,
+            attrs.evolve(ending, details=self._key.clean(ending.details)),
             meaning,
             target=self.label,
             path=request.body[0].update_path,

@@ -64,7 +64,8 @@ class LogSink:
             "from_status": None if was is None else was.name,
             "to_status": now.name,
         }
-        what, names = "Execution %s", (snapshot.execution_id,)
+        what = "Execution %s"
+        names: tuple[str, ...] = (snapshot.execution_id,)
         if task is not None:
             extra |= {"task_id": task.task_id, "task_name": task.task_name}
             what, names = "Execution %s: task %s", (snapshot.execution_id, task.task_id)
