@@ -20,6 +20,7 @@ class InlineSink:
     """A plain sink, and what became of its last call."""
 
     def __init__(self, sink: Any) -> None:
+        check_inline_sink(sink)
         self.sink = sink
         self.failures = 0
         self._error = ""
@@ -74,7 +75,6 @@ class Outlets:
     def __init__(self, sinks: Iterable[Any], source: Source) -> None:
         self._ends: list[InlineSink | Link] = []
         for sink in sinks:
-            check_sink(sink)
             self._ends.append(sink.attach(source) if isinstance(sink, Attachable) else InlineSink(sink))
         self._inline = [end for end in self._ends if isinstance(end, InlineSink)]
         self._links = [end for end in self._ends if not isinstance(end, InlineSink)]
@@ -138,15 +138,21 @@ def check_sink(sink: object) -> None:
     """Refuse what cannot be a sink.
 
     Raises:
-        TypeError: it is neither callable nor has `send`, or it is a coroutine function.
+        TypeError: it is neither callable nor has `send`, or it is a class.
     """
-    if isinstance(sink, Attachable):
-        return
     if isinstance(sink, type):
         raise TypeError(f"{sink.__name__} is a class; a sink is an object: {sink.__name__}(…).")
-    send = getattr(sink, "send", sink)
-    if not callable(send):
+    if not callable(getattr(sink, "send", sink)):
         raise TypeError(f"{sink!r} is no sink: it is not callable and has no send(snapshot).")
+
+
+def check_inline_sink(sink: object) -> None:
+    """Refuse what cannot be called inline.
+
+    Raises:
+        TypeError: it is no sink, or a coroutine function.
+    """
+    check_sink(sink)
     if is_coroutine_sink(sink):
         raise TypeError(f"{sink!r} is a coroutine function, which cannot be called inline; wrap it: Delivery(sink).")
 

@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 
 from .._link import Source
 from .._model import Snapshot
-from .._outlets import await_all, is_coroutine_sink, wait
+from .._outlets import await_all, check_sink, is_coroutine_sink, wait
 from ._options import DeliveryOptions, DeliveryStats, Options
 from ._plain import LoopTransport, ThreadTransport
 from ._slot import DeliveryLink
@@ -152,6 +152,7 @@ class Delivery(Deliverer):
     def __init__(
         self, sink: Callable[[Snapshot], Any] | Any, *, threads: int = 8, **options: Unpack[DeliveryOptions]
     ) -> None:
+        check_sink(sink)
         self.sink = sink
         """The sink behind it."""
         if is_coroutine_sink(sink):

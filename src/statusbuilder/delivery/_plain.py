@@ -109,7 +109,7 @@ class LoopTransport(SinkTransport):
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="statusbuilder-sink", daemon=True).start()
+            threading.Thread(target=_run, args=(loop,), name="statusbuilder-sink", daemon=True).start()
             self._loop = loop
         return self._loop
 
@@ -153,3 +153,18 @@ class LoopTransport(SinkTransport):
 
 async def _await(closing: Awaitable[object]) -> None:
     await closing
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        loop.run_until_complete(_cancel_rest())
+    finally:
+        loop.close()
+
+
+async def _cancel_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

@@ -226,3 +226,8 @@ class Slot:
         """Answers in a row that showed something else than was sent."""
         self.rank: int | None = None
         self.timer: float | None = None
+
+    def is_sending(self, link: DeliveryLink, revision: int) -> bool:
+        """Whether an attempt to send that revision, or a newer one, is under way."""
+        attempt = self.attempt
+        return attempt is not None and attempt.link is link and attempt.request.revision >= revision

@@ -1,0 +1,237 @@
+"""Life and death of a process with deliveries: exit, fork, signals; each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PREAMBLE = """
+import os, signal, sys, threading, time
+from statusbuilder import Delivery, ExecutionPhase, StatusBuilder, TaskStatus
+
+def show(snapshot):
+    os.write(1, f"{snapshot.execution_id} {snapshot.phase.name} {snapshot.error or ''}\\n".encode())
+
+def slow(snapshot):
+    time.sleep(0.2)
+    show(snapshot)
+"""
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter, which has to end by itself."""
+    program = PREAMBLE + textwrap.dedent(code)
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def lines(result: subprocess.CompletedProcess[str]) -> list[str]:
+    assert result.returncode == 0, result.stderr
+    return [line.strip() for line in result.stdout.splitlines()]
+
+
+def test_exit_delivers_what_is_outstanding() -> None:
+    """The last state of an execution arrives although nobody waited for it; open ones stay as they are."""
+    result = python("""
+        delivery = Delivery(slow)
+        ended, open_ = StatusBuilder("ended", sinks=[delivery]), StatusBuilder("open", sinks=[delivery])
+        ended.update_status(ExecutionPhase.COMPLETED)
+        ended.close(0.0)
+        open_.update_status(ExecutionPhase.IN_PROGRESS)
+    """)
+    assert sorted(lines(result)) == ["ended COMPLETED", "open IN_PROGRESS"]
+
+
+def test_exit_waits_no_longer_than_its_timeout() -> None:
+    """A sink that never returns does not keep the interpreter; what is lost is said."""
+    result = python("""
+        delivery = Delivery(lambda snapshot: threading.Event().wait(), close_timeout=0.2)
+        builder = StatusBuilder("wex_7", sinks=[delivery])
+        builder.update_status(ExecutionPhase.COMPLETED)
+        builder.close(0.0)
+    """)
+    assert lines(result) == []
+    assert "not delivered" in result.stderr
+    assert "wex_7" in result.stderr
+
+
+def test_open_executions_fail_at_exit_where_that_is_asked_for() -> None:
+    """With `at_exit=FAILED` an execution that is open at exit ends FAILED."""
+    result = python("""
+        delivery = Delivery(show, at_exit=ExecutionPhase.FAILED)
+        builder = StatusBuilder("open", sinks=[delivery])
+        builder.update_status(ExecutionPhase.IN_PROGRESS)
+        builder.flush()
+    """)
+    assert lines(result)[-1] == "open FAILED the runner process exited"
+
+
+def test_a_first_change_at_exit_is_delivered() -> None:
+    """Even a builder that is first used by an exit handler, when threads may not start any more, is delivered."""
+    result = python("""
+        import atexit
+        delivery = Delivery(show)
+        builder = StatusBuilder("late", sinks=[delivery])
+        atexit.register(builder.update_status, ExecutionPhase.CANCELLED)
+    """)
+    assert lines(result) == ["late CANCELLED"]
+
+
+def test_a_builder_left_open_at_exit_raises_nothing() -> None:
+    """A builder that nobody closed ends with the process, without a word on stderr."""
+    result = python("""
+        builder = StatusBuilder("a", sinks=[Delivery(show)])
+        builder.update_status(ExecutionPhase.COMPLETED)
+    """)
+    assert lines(result) == ["a COMPLETED"]
+    assert "Traceback" not in result.stderr
+
+
+def test_the_lines_for_sigterm_end_the_execution() -> None:
+    """A SIGTERM handler that raises SystemExit leaves the block, which ends and delivers the execution."""
+    result = python("""
+        def stop(signum, frame):
+            raise SystemExit(0)
+
+        signal.signal(signal.SIGTERM, stop)
+        delivery = Delivery(show)
+        with StatusBuilder("a", sinks=[delivery], ends=lambda error: ExecutionPhase.CANCELLED):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+    """)
+    assert lines(result)[-1] == "a CANCELLED"
+
+
+def test_the_lines_for_sigterm_in_asyncio_end_the_execution() -> None:
+    """Cancelling the main task from a signal handler ends the execution CANCELLED, delivered before the loop ends."""
+    result = python("""
+        import asyncio
+
+        async def main():
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+            async with StatusBuilder("a", sinks=[Delivery(show)]):
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.Event().wait()
+
+        try:
+            asyncio.run(main())
+        except asyncio.CancelledError:
+            pass
+    """)
+    assert lines(result)[-1] == "a CANCELLED"
+
+
+FORKS = [
+    ("before", "", "a COMPLETED"),
+    ("after", "builder.update_status(ExecutionPhase.IN_PROGRESS); builder.flush()", "a COMPLETED"),
+    ("while sending", "builder.update_status(ExecutionPhase.IN_PROGRESS)", "a COMPLETED"),
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("child", ["uses", "leaves"])
+@pytest.mark.parametrize(("when", "first", "last"), FORKS, ids=[when for when, *_ in FORKS])
+def test_after_a_fork_the_parent_delivers_and_the_child_may_start_anew(
+    when: str, first: str, last: str, child: str
+) -> None:
+    """The child's inherited builder changes memory only; a new one on the inherited sink is delivered."""
+    result = python(f"""
+        delivery = Delivery(slow)
+        builder = StatusBuilder("a", sinks=[delivery])
+        {first}
+        pid = os.fork()
+        if pid == 0:
+            builder.update_status(ExecutionPhase.FAILED)
+            assert builder.snapshot().phase is ExecutionPhase.FAILED
+            if {child == "uses"}:
+                with StatusBuilder("child", sinks=[delivery]):
+                    pass
+            sys.exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, status
+        builder.update_status(ExecutionPhase.COMPLETED)
+        builder.close()
+    """)
+    seen = lines(result)
+    assert [line for line in seen if line.startswith("a ")][-1] == last
+    assert "a FAILED" not in seen
+    assert ("child COMPLETED" in seen) is (child == "uses")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_while_another_thread_changes_the_builder_leaves_a_usable_child() -> None:
+    """A lock that some thread held at the fork does not keep the child's copy locked."""
+    result = python("""
+        builder = StatusBuilder("a", sinks=[Delivery(lambda snapshot: None)])
+        stop = False
+
+        def change():
+            number = 0
+            while not stop:
+                number += 1
+                builder.add_task(f"t{number}")
+                builder.snapshot()
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                builder.add_task("child")
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+        stop = True
+        thread.join()
+        builder.close()
+        print("done")
+    """)
+    assert lines(result) == ["done"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_multiprocessing_children_report_through_an_inherited_sink() -> None:
+    """A forked worker process of multiprocessing delivers its own executions, also at its own exit."""
+    result = python("""
+        import multiprocessing
+
+        delivery = Delivery(show)
+
+        def work(name):
+            with StatusBuilder(name, sinks=[delivery]):
+                pass
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            work("parent")
+            children = [context.Process(target=work, args=(f"child{number}",)) for number in range(3)]
+            for process in children:
+                process.start()
+            for process in children:
+                process.join()
+                assert process.exitcode == 0
+    """)
+    completed = sorted(line for line in lines(result) if line.endswith("COMPLETED"))
+    assert completed == ["child0 COMPLETED", "child1 COMPLETED", "child2 COMPLETED", "parent COMPLETED"]
+
+
+def test_disabled_by_the_environment_nothing_is_delivered() -> None:
+    """With STATUSBUILDER_DISABLED=1 builders work, and no sink hears of them."""
+    result = python(
+        """
+        with StatusBuilder("a", sinks=[Delivery(show), show]) as builder:
+            builder.add_task("t")
+        print(builder.close(), builder.flush())
+        """,
+        STATUSBUILDER_DISABLED="1",
+    )
+    assert lines(result) == ["() True"]
