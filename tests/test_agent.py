@@ -12,19 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statusbuilder._agent import (
+from statusbuilder import (
     AgentSnapshot,
     AgentStatusBuilder,
-    Message,
-    MessageType,
-    Todo,
-    TodoStatus,
-)
-from statusbuilder._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
-from statusbuilder.errors import (
     DuplicateTaskError,
     ExecutionEndedError,
+    ExecutionPhase,
     InvalidTransitionError,
+    Message,
+    MessageType,
+    Snapshot,
+    TaskStatus,
+    TaskType,
+    Todo,
+    TodoStatus,
     UnknownTaskError,
 )
 

@@ -25,6 +25,8 @@ from .errors import (
 )
 
 __all__ = [
+    "AgentSnapshot",
+    "AgentStatusBuilder",
     "ContractMismatchError",
     "Delivery",
     "DuplicateTaskError",
@@ -32,6 +34,8 @@ __all__ = [
     "ExecutionPhase",
     "InsecureChannelError",
     "InvalidTransitionError",
+    "Message",
+    "MessageType",
     "Outcome",
     "Progress",
     "Receipt",
@@ -42,17 +46,22 @@ __all__ = [
     "Task",
     "TaskStatus",
     "TaskType",
+    "Todo",
+    "TodoStatus",
     "UnknownTaskError",
 ]
 
 if TYPE_CHECKING:
+    from ._agent import AgentSnapshot, AgentStatusBuilder, Message, MessageType, Todo, TodoStatus
     from .delivery import Delivery
 else:
-    # Deliveries bring threads, futures and logging, which would double the time of the import; type checkers see the
-    # real import above, and no other name.
+    # Deliveries and agents would double the time of the import; type checkers see the real imports above, and no other
+    # name.
     def __getattr__(name):
-        if name != "Delivery":
+        if name == "Delivery":
+            from . import delivery as module
+        elif name in __all__:
+            from . import _agent as module
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .delivery import Delivery
-
-        return Delivery
+        return getattr(module, name)

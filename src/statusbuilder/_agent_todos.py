@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from ._agent_model import Todo, TodoStatus
 
 
-@attrs.frozen
-class GivenTodo:
+class GivenTodo(NamedTuple):
     """A todo as the caller wrote it."""
 
     todo_id: str | None
