@@ -179,7 +179,7 @@ class Worker:
         if snapshot.revision > link.delivered and link.outcome is None:
             if snapshot.revision <= link.refused and not slot.wanted and slot.attempt is None:
                 self._outcomes.give_up(link, link.reason)
-            else:
+            elif not slot.is_sending(link, snapshot.revision):
                 self.want(slot)
         self.schedule(slot, monotonic())
         self.forget_if_done(slot)
@@ -243,8 +243,10 @@ class Worker:
 
     def _send(self, slot: Slot, now: float, probe: bool) -> None:
         snapshot = slot.link.take()
-        if snapshot is None:  # the builder is gone, and its last snapshot is in the inbox
+        # None: the builder is gone, and its last snapshot is in the inbox. Delivered: the signal came late.
+        if snapshot is None or (snapshot.revision <= slot.link.delivered and slot.doubt_at is None):
             self.settled(slot)
+            self.forget_if_done(slot)
             return
         limit = self.target.max_bytes
         try:
