@@ -60,6 +60,8 @@ class MessageRecord:
 class AgentState(ExecutionState):
     """Messages and todos beside what every execution has."""
 
+    follows_updates = True
+
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         super().__init__(execution_id, epoch, temporal_workflow_id)
         self.todos: tuple[Todo, ...] = ()

@@ -213,6 +213,7 @@ class StatusBuilder(Lifecycle):
                 record = state.tasks.get(task_id)
                 if (
                     given
+                    or state.follows_updates
                     or record is None
                     or record.status is not _IN_PROGRESS
                     or status is _IN_PROGRESS

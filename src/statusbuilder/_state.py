@@ -36,6 +36,9 @@ class ExecutionState:
     since 1970; a reading below the last one counts as the last one.
     """
 
+    follows_updates = False
+    """Whether a subclass has more to do at an update, so that none may go past `update`."""
+
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         self.execution_id = execution_id
         self.epoch = epoch
