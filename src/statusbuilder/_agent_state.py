@@ -7,7 +7,7 @@ from ._agent_text import MOST_TEXT, TextStream
 from ._agent_todos import GivenTodo, merge_todos
 from ._blocks import Blocks
 from ._frozen import EMPTY, JsonObject
-from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, from_millis, to_millis
+from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, from_nanos, to_nanos
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING, ExecutionState
 from .errors import InvalidTransitionError
@@ -16,7 +16,7 @@ _COMPLETED = int(ExecutionPhase.COMPLETED)  # the first terminal phase
 
 
 class MessageRecord:
-    """A message that can be changed in place; its time is milliseconds since 1970."""
+    """A message that can be changed in place; its time is nanoseconds since 1970."""
 
     __slots__ = (
         "content",
@@ -50,7 +50,7 @@ class MessageRecord:
             self.message_id,
             self.type,
             self.content if self.stream is None else self.stream.read(),
-            from_millis(self.time),
+            from_nanos(self.time),
             self.tool_calls,
             self.metadata,
             self.revision,
@@ -83,11 +83,11 @@ class AgentState(ExecutionState):
         for index, message in enumerate(snapshot.messages):
             self._frozen_messages.put(index, message)
             self._message_ids.add(message.message_id)
-            self.last = max(self.last, to_millis(message.timestamp))
+            self.last = max(self.last, to_nanos(message.timestamp))
         self._message_count = len(snapshot.messages)
         self.todos = snapshot.todos
         for todo in snapshot.todos:
-            self.last = max(self.last, to_millis(todo.updated_at))
+            self.last = max(self.last, to_nanos(todo.updated_at))
 
     # Messages
 
@@ -220,7 +220,7 @@ class AgentState(ExecutionState):
     def set_todos(self, now: int, given: list[GivenTodo]) -> int:
         """Replace the list of todos."""
         self._refuse_ended("set_todos")
-        todos = merge_todos(self.todos, given, from_millis(max(now, self.last)), self._new_todo_id)
+        todos = merge_todos(self.todos, given, from_nanos(max(now, self.last)), self._new_todo_id)
         if todos == self.todos:
             return NOTHING
         self._begin(now)

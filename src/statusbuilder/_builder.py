@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ._frozen import EMPTY, JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
-from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, to_millis
+from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, to_nanos
 from ._payload import PayloadPolicy
 from ._redact import DEFAULT_SECRET_KEYS, Redaction
 from ._record import TaskRecord
@@ -84,8 +84,8 @@ class StatusBuilder(Lifecycle):
     ) -> None:
         _check_id("execution_id", execution_id)
         read_clock = None if clock is utc_now else clock
-        now = time_ns() // 1_000_000 if read_clock is None else to_millis(read_clock())
-        state = self._make_state(execution_id, _first_epoch(epoch, now, initial), temporal_workflow_id)
+        now = time_ns() if read_clock is None else to_nanos(read_clock())
+        state = self._make_state(execution_id, _first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
         if initial is not None:
             state.load(initial)
             if restart:
@@ -143,7 +143,7 @@ class StatusBuilder(Lifecycle):
             if input is not None or metadata is not None:
                 given = None if input is None else self._policy.payload(input)
                 more = None if metadata is None else self._policy.metadata(metadata)
-            now = time_ns() // 1_000_000 if self._clock is None else self._now()
+            now = time_ns() if self._clock is None else self._now()
             state = self._state
             self._lock.acquire()  # not `with`, which takes half as long again
             try:
@@ -206,7 +206,7 @@ class StatusBuilder(Lifecycle):
             given = message is not None or output is not None or error is not None or metadata is not None
             if given:
                 failure, payload, more = self._convert(task_id, status, message, output, error, metadata)
-            now = time_ns() // 1_000_000 if self._clock is None else self._now()
+            now = time_ns() if self._clock is None else self._now()
             self._lock.acquire()
             try:
                 state = self._state

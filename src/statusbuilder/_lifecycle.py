@@ -12,7 +12,7 @@ from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ._model import ExecutionPhase, Receipt, Snapshot, to_millis
+from ._model import ExecutionPhase, Receipt, Snapshot, to_nanos
 from ._outlets import Outlets, await_all, wait
 from ._payload import PayloadPolicy
 from ._state import NOTHING, PHASE_CHANGED, ExecutionState
@@ -228,8 +228,8 @@ class Lifecycle:
     # What the calls of the builders share
 
     def _now(self) -> int:
-        """Read the clock, in milliseconds since 1970."""
-        return time_ns() // 1_000_000 if self._clock is None else to_millis(self._clock())
+        """Read the clock, in nanoseconds since 1970."""
+        return time_ns() if self._clock is None else to_nanos(self._clock())
 
     def _put(self, change: int) -> None:
         """Keep the snapshot of a change for the sinks that want each; under the lock."""

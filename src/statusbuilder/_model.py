@@ -96,6 +96,16 @@ def to_millis(time: datetime) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
+def from_nanos(nanos: int) -> datetime:
+    """Return the aware UTC time that lies `nanos` nanoseconds after 1970, cut to milliseconds."""
+    return _EPOCH + timedelta(milliseconds=nanos // 1_000_000)
+
+
+def to_nanos(time: datetime) -> int:
+    """Return nanoseconds since 1970, in whole milliseconds; a naive time is taken as UTC."""
+    return to_millis(time) * 1_000_000
+
+
 def format_time(time: datetime) -> str:
     """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`."""
     utc = time.astimezone(timezone.utc)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ._frozen import EMPTY, JsonObject
-from ._model import Task, TaskStatus, TaskType, from_millis, to_millis
+from ._model import Task, TaskStatus, TaskType, from_nanos, to_nanos
 
 _PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
 
 
 class TaskRecord:
-    """A task that can be changed in place; times are milliseconds since 1970.
+    """A task that can be changed in place; times are nanoseconds since 1970.
 
     A change costs a tenth of making a new `Task`, which is only made when somebody asks for a snapshot.
     """
@@ -44,8 +44,8 @@ class TaskRecord:
         record.task_type = task.task_type
         record.input, record.output, record.error = task.input, task.output, task.error
         record.metadata = task.metadata
-        record.started = None if task.started_at is None else to_millis(task.started_at)
-        record.completed = None if task.completed_at is None else to_millis(task.completed_at)
+        record.started = None if task.started_at is None else to_nanos(task.started_at)
+        record.completed = None if task.completed_at is None else to_nanos(task.completed_at)
         record.stale = False
         return record
 
@@ -60,8 +60,8 @@ class TaskRecord:
             self.output,
             self.error,
             self.metadata,
-            None if self.started is None else from_millis(self.started),
-            None if self.completed is None else from_millis(self.completed),
+            None if self.started is None else from_nanos(self.started),
+            None if self.completed is None else from_nanos(self.completed),
             self.revision,
         )
 

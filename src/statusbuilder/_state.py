@@ -6,7 +6,7 @@ from typing import Any
 
 from ._blocks import Blocks
 from ._frozen import JsonObject
-from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_millis, to_millis
+from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_nanos, to_nanos
 from ._record import TaskRecord
 from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
 from .errors import DuplicateTaskError, ExecutionEndedError, InvalidTransitionError, UnknownTaskError
@@ -32,7 +32,7 @@ _NOT_STARTED = ExecutionPhase.PENDING
 class ExecutionState:
     """Phase, tasks and times of one execution.
 
-    Every change validates before it touches anything, so that a refused one changes nothing. `now` is in milliseconds
+    Every change validates before it touches anything, so that a refused one changes nothing. `now` is in nanoseconds
     since 1970; a reading below the last one counts as the last one.
     """
 
@@ -67,8 +67,8 @@ class ExecutionState:
         self.phase = snapshot.phase
         self.over = self.phase.is_terminal
         self.output, self.error = snapshot.output, snapshot.error
-        self.started = None if snapshot.started_at is None else to_millis(snapshot.started_at)
-        self.completed = None if snapshot.completed_at is None else to_millis(snapshot.completed_at)
+        self.started = None if snapshot.started_at is None else to_nanos(snapshot.started_at)
+        self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
         self.last = max(self.started or 0, self.completed or 0)
         for index, task in enumerate({task.task_id: task for task in snapshot.tasks}.values()):
@@ -355,8 +355,8 @@ class ExecutionState:
             tasks,
             self.output,
             self.error,
-            None if self.started is None else from_millis(self.started),
-            None if self.completed is None else from_millis(self.completed),
+            None if self.started is None else from_nanos(self.started),
+            None if self.completed is None else from_nanos(self.completed),
             self.temporal_workflow_id,
             **more,
         )
