@@ -401,7 +401,8 @@ sending = threading.Event()
 stop = threading.Event()
 def send():
     while not stop.is_set():
-        assert attempt(transport, execution_id="parent").code == "OK"
+        answer = attempt(transport, execution_id="parent")
+        assert answer.code == "OK" or answer.in_doubt and "the process forked" in answer.reason, answer
         sending.set()
 sender = threading.Thread(target=send)
 sender.start()
@@ -426,11 +427,14 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.parametrize("support", [None, "1"])
 @pytest.mark.parametrize("child", ["uses", "does not use"])
-def test_a_fork_while_sending_harms_neither_side(backend: Backend, child: str) -> None:
-    """The parent goes on sending; the child sends over a connection of its own, or exits without hanging."""
+def test_a_fork_while_sending_harms_neither_side(backend: Backend, child: str, support: str | None) -> None:
+    """The parent goes on sending, and the child sends over a connection of its own, or exits without hanging."""
     arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, os.path.dirname(__file__)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    if support is not None:  # gRPC's own hooks, which hang in the child of a fork during a call
+        env["GRPC_ENABLE_FORK_SUPPORT"] = support
     done = subprocess.run([*arguments, backend.target, child], env=env, timeout=60, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

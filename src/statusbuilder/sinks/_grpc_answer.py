@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from ..contracts.wire import rpc_pb2
-from ._grpc_line import CLOSED, Ending
+from ._grpc_line import CLOSED, FORKED, Ending
 
 EPOCH_KEY = "statusbuilder-epoch"
 REVISION_KEY = "statusbuilder-revision"
@@ -17,7 +17,8 @@ REVISION_KEY = "statusbuilder-revision"
 # Since 1.80 grpcio no longer says which statuses it made up itself, and before it said so wrongly. So texts decide, and
 # where they leave a doubt, it is one: that costs one more send, the contrary a stale state.
 _UNREACHED = re.compile(
-    r"failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|failed to create .*channel",
+    r"failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|"
+    r"failed to create .*channel",
     re.IGNORECASE,
 )
 _CUT = re.compile(
@@ -71,7 +72,7 @@ def _of_connection(code: str, details: str) -> Meaning:
         local = _LOCAL_DEADLINE.fullmatch(details) is not None or "event loop" in details
         return Meaning(code, answered=not local, in_doubt=local)
     if code == "CANCELLED":
-        local = details == CLOSED.details or _LOCAL_CANCEL.search(details) is not None
+        local = details in (CLOSED.details, FORKED.details) or _LOCAL_CANCEL.search(details) is not None
         return Meaning(code, answered=not local, in_doubt=local)
     if _UNREACHED.search(details):
         return Meaning(code, answered=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -41,6 +43,7 @@ class Ending:
 Finish: TypeAlias = Callable[[Ending], None]
 
 CLOSED = Ending("CANCELLED", "the sink was closed")
+FORKED = Ending("CANCELLED", "the process forked")
 CHANNEL_CLOSED = Ending("UNAVAILABLE", "the channel that the sink was given is closed", unsent=True)
 INHERITED = Ending(
     "UNAVAILABLE", "the channel that the sink was given belongs to the parent process; make another one", unsent=True
@@ -102,12 +105,12 @@ class _SyncLine:
             entry[1](ending)
         connection.leave()
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, ending: Ending) -> None:
         for token in list(self._under_way):
             entry = self._under_way.pop(token, None)
             if entry is not None:
                 entry[0].cancel()  # an attempt whose bytes are stuck ends later than this
-                entry[1](CLOSED)
+                entry[1](ending)
 
 
 class OwnLine(_SyncLine):
@@ -121,6 +124,7 @@ class OwnLine(_SyncLine):
         self._connection: Connection | None = None
         self._last: Connection | None = None
         self._closed = False
+        _own_lines.add(self)
 
     def start(self, call: Call, finish: Finish) -> None:
         try:
@@ -148,6 +152,7 @@ class OwnLine(_SyncLine):
         with self._lock:
             if self._connection is None and not self._closed:
                 self._connection = Connection(self._opener(self._stall))
+                _register_hooks()
             return self._connection
 
     def renew(self) -> None:
@@ -158,7 +163,7 @@ class OwnLine(_SyncLine):
 
     def close(self) -> None:
         self._closed = True
-        self._cancel_all()
+        self._cancel_all(CLOSED)
         self.renew()
         with self._lock:
             last, self._last = self._last, None
@@ -170,6 +175,50 @@ class OwnLine(_SyncLine):
         self._under_way = {}
         self._lock = threading.Lock()
         self._connection = self._last = None
+
+    def before_fork(self) -> None:
+        """Close the connection and let nobody open another one, until `after_fork_in_parent`."""
+        self._lock.acquire()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._cancel_all(FORKED)
+            connection.channel.close()
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+
+
+_own_lines: weakref.WeakSet[OwnLine] = weakref.WeakSet()
+_forking: list[OwnLine] = []
+
+
+def _before_fork() -> None:
+    # With this variable gRPC hangs in the child of a fork during a call, also in one that makes no calls.
+    if os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in ("1", "true", "yes"):
+        for line in list(_own_lines):
+            line.before_fork()
+            _forking.append(line)
+
+
+def _after_fork_in_parent() -> None:
+    while _forking:
+        _forking.pop().after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    _forking.clear()
+    for line in list(_own_lines):
+        line.after_fork()
+
+
+@cache
+def _register_hooks() -> None:
+    # Hooks before a fork run in reverse order. gRPC registers its own with the first channel, and stops the threads
+    # that closing has to wait for, so ours have to be registered after that.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
 
 
 class GivenLine(_SyncLine):
@@ -205,7 +254,7 @@ class GivenLine(_SyncLine):
         """Nothing: there is no other channel."""
 
     def close(self) -> None:
-        self._cancel_all()
+        self._cancel_all(CLOSED)
 
     def after_fork(self) -> None:
         keep_for_ever((self._connection, self._method, self._under_way))
