@@ -96,6 +96,17 @@ class Deliverer:
             last_error=counters.last_error,
         )
 
+    @property
+    def outage(self) -> float | None:
+        """Seconds since the backend could first not be reached; None while it can."""
+        since = self._worker.target.down_since
+        return None if since is None else monotonic() - since
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is delivered any more."""
+        return self._worker.closed
+
     def __enter__(self) -> Self:
         return self
 

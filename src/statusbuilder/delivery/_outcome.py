@@ -131,7 +131,7 @@ class Outcomes:
     def _stale(self, attempt: Attempt, answer: Answer, now: float) -> None:
         slot, link = attempt.slot, attempt.link
         assert answer.held is not None
-        epoch, revision = answer.held
+        epoch, revision = link.held = answer.held
         if slot.link is link and link.take_over(epoch + 1):
             self._worker.want(slot)
             return

@@ -26,6 +26,7 @@ class DeliveryLink:
 
     __slots__ = (
         "_worker",
+        "anew",
         "conflict",
         "confirmed",
         "delivered",
@@ -33,6 +34,7 @@ class DeliveryLink:
         "execution_id",
         "final",
         "fixed_epoch",
+        "held",
         "number",
         "outcome",
         "queued",
@@ -46,6 +48,7 @@ class DeliveryLink:
         "urgent",
         "used",
         "waiters",
+        "withdrawn",
     )
 
     def __init__(self, worker: Worker, sink: object, execution_id: str, source: Source | None, number: int) -> None:
@@ -79,6 +82,11 @@ class DeliveryLink:
         self.told: Receipt | None = None
         """The last receipt that `on_receipt` got."""
         self.waiters: list[tuple[int, Future[bool]]] = []
+        self.anew = False
+        """Whether the present revision is to be sent although it was sent before."""
+        self.withdrawn = False
+        self.held: tuple[int, int] | None = None
+        """The epoch and revision with which the backend last refused an older one."""
 
     def signal(self, urgent: bool) -> None:
         """Say that the state changed; at most one message is under way, and one more for a change of phase."""
@@ -103,6 +111,14 @@ class DeliveryLink:
     def detach(self, snapshot: Snapshot) -> None:
         """Say that this is the last snapshot."""
         self._worker.post(self._worker.detached, self, snapshot)
+
+    def signal_anew(self) -> None:
+        """Have the present revision sent once more: something is shown with it that no revision counts."""
+        self._worker.post(self._worker.changed_anew, self)
+
+    def withdraw(self) -> None:
+        """Take back what was not sent yet, because somebody else goes on; what is under way may still arrive."""
+        self._worker.post(self._worker.withdrawn, self)
 
     def receipt(self, snapshot: Snapshot) -> Receipt:
         """Say what became of a snapshot."""
@@ -131,6 +147,8 @@ class DeliveryLink:
     def take(self) -> Snapshot | None:
         """Return the newest snapshot; None when the builder is gone and its last one is still under way."""
         self.queued = self.urgent = False
+        if self.withdrawn:
+            return None
         if self.final is None:
             source = self.source()
             return None if source is None else source.snapshot()

@@ -158,6 +158,21 @@ class Worker:
         self.want(slot)
         self.schedule(slot, monotonic())
 
+    def changed_anew(self, link: DeliveryLink) -> None:
+        """Take note that a builder shows something more with the revision that it has."""
+        link.anew = True
+        self.changed(link)
+
+    def withdrawn(self, link: DeliveryLink) -> None:
+        """Forget what a link has to send; whoever waits for it learns that it will not be sent from here."""
+        link.withdrawn = True
+        link.outcome, link.reason = Outcome.SUPERSEDED, "withdrawn, because somebody else goes on"
+        link.settle_waiters(max((revision for revision, _ in link.waiters), default=0), False)
+        slot = self.slots.get(link.execution_id)
+        if slot is not None and slot.link is link:
+            self.settled(slot)
+            self.forget_if_done(slot)
+
     def flush(self, link: DeliveryLink, revision: int, future: Future[bool]) -> None:
         """Answer the future once the fate of a revision is known."""
         if link.delivered >= revision:
@@ -244,7 +259,8 @@ class Worker:
     def _send(self, slot: Slot, now: float, probe: bool) -> None:
         snapshot = slot.link.take()
         # None: the builder is gone, and its last snapshot is in the inbox. Delivered: the signal came late.
-        if snapshot is None or (snapshot.revision <= slot.link.delivered and slot.doubt_at is None):
+        known = snapshot is not None and snapshot.revision <= slot.link.delivered and not slot.link.anew
+        if snapshot is None or (known and slot.doubt_at is None):
             self.settled(slot)
             self.forget_if_done(slot)
             return
@@ -259,7 +275,7 @@ class Worker:
         if slot.tried:
             self.counters.retried += 1
         slot.sent = snapshot.revision
-        slot.wanted = False
+        slot.wanted = slot.link.anew = False
         slot.is_terminal = snapshot.is_terminal
         slot.not_before = now + max(self.options.min_interval, request.size / self.options.max_rate)
         attempt = slot.attempt = Attempt(slot, request, now, limit)
@@ -301,10 +317,15 @@ class Worker:
 
     def forget_if_done(self, slot: Slot) -> None:
         """Drop a slot whose builder is closed and whose last state has arrived, or never will."""
+        if slot.link.withdrawn:
+            slot.wanted = False
         if slot.wanted or slot.attempt is not None:
             return
         self.unsent.discard(slot)
-        if slot.link.final is not None and slot.doubt_at is None:
+        if slot.link.withdrawn:
+            slot.doubt_at = None
+            self.doubtful.discard(slot)
+        if (slot.link.final is not None or slot.link.withdrawn) and slot.doubt_at is None:
             self.slots.pop(slot.execution_id, None)
 
     # The end
