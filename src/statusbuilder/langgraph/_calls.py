@@ -8,12 +8,14 @@ from typing import Any
 from .._model import TaskStatus
 from ._guard import Guard
 from ._read import (
+    calls_of,
     content_of,
     error_of,
     get,
     is_cancel,
     is_command,
     is_control_flow,
+    isa,
     kind_of,
     messages_in,
     read_todos,
@@ -102,7 +104,7 @@ class Calls:
         task_id = wanted if goes_on or again or status is TaskStatus.PENDING else self._new_id(wanted)
         run.call_id, run.wanted = task_id, wanted
         self._live[task_id] = run.root.open[task_id] = run
-        agent = get(args, "subagent_type") if name == "task" and isinstance(args, Mapping) else None
+        agent = get(args, "subagent_type") if name == "task" and isa(args, Mapping) else None
         if isinstance(agent, str):
             run.sub = Scope(task_id, task_id)
         if goes_on:
@@ -141,15 +143,23 @@ class Calls:
         else:
             self._fail(run, error)
 
-    def answered(self, run: Run, scope: Scope, message: object) -> None:
-        """Take an answer to a call that no tool was run for: unknown tools, rejected calls."""
-        call_id = get(message, "tool_call_id")
-        call = scope.announced.pop(call_id, None) if isinstance(call_id, str) else None
-        if call is None:
-            return
-        answer = Run("tool", run.key, call.name, run.root, run, run.ns, None)
-        self._open(answer, call.call_id, call.name, call.args, scope)
-        self.end_tool(answer, message, scope)
+    def answer(self, run: Run, scope: Scope, output: object) -> None:
+        """Take the answers in a node's output to calls that no tool was run for: unknown tools, rejected calls."""
+        calls = scope.announced
+        answers: list[object] = []
+        for message in messages_in(output):
+            kind = kind_of(message)
+            if kind == "ai" and run.root.resumed:
+                # The call was made before the interrupt, in another run.
+                calls, answers = {**scope.announced, **{call.call_id: call for call in calls_of(message)}}, []
+            elif kind == "tool" and get(message, "tool_call_id") in calls:
+                answers.append(message)
+        for message in answers:
+            call = calls[get(message, "tool_call_id")]
+            if scope.announced.pop(call.call_id, None) is not None or self._guard.task_status(call.call_id) is None:
+                answered = Run("tool", run.key, call.name, run.root, run, run.ns, None)
+                self._open(answered, call.call_id, call.name, call.args, scope)
+                self.end_tool(answered, message, scope)
 
     # Ends
 
@@ -184,7 +194,7 @@ class Calls:
         scope = run.sub
         if scope is not None and scope.sub_agent_id != run.call_id:
             self._guard.call("update_task_status", scope.sub_agent_id, TaskStatus.COMPLETED)
-        elif scope is not None and scope.spoken and (output is None or isinstance(output, str)):
+        elif scope is not None and scope.spoken and (output is None or isa(output, str)):
             # Its text is its output; the result is the end of it, in nearly all cases.
             if output and output.strip() != scope.last[1].strip():
                 self.append(scope, f"\n\n{output}")

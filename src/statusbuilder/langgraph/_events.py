@@ -27,10 +27,14 @@ def apply_event(status: AgentStatusBuilder, event: Mapping[str, Any]) -> None:
         status: The execution that the run belongs to. Its phase moves to IN_PROGRESS; the end stays the runner's.
         event: The event, as LangChain gave it.
     """
-    handle = _HANDLERS.get(get(event, "event"))
-    if handle is not None:
-        data = get(event, "data")
-        handle(reducer_of(status), event, data if isinstance(data, Mapping) else {})
+    reducer = reducer_of(status)
+    try:
+        handle = _HANDLERS.get(event["event"])
+        if handle is not None:
+            data = event.get("data")
+            handle(reducer, event, data if isinstance(data, Mapping) else {})
+    except Exception as error:
+        reducer.drop(error)
 
 
 async def track(

@@ -6,7 +6,9 @@ The same values come as objects, and as dictionaries from a stream that went thr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard, TypeVar
+
+_T = TypeVar("_T")
 
 _TEXT_BLOCKS = frozenset({"text", "text_delta", "output_text", "input_text"})
 _MEDIA_BLOCKS = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "document"})
@@ -40,10 +42,15 @@ class Interrupt(NamedTuple):
     value: Any
 
 
+def isa(value: object, kind: type[_T] | tuple[type[_T], ...]) -> TypeGuard[_T]:
+    """Do as `isinstance`, without asking the value, which may raise."""
+    return issubclass(type(value), kind)
+
+
 def get(thing: object, name: str) -> Any:
     """Return a key of a mapping or an attribute of anything else; None where there is none."""
     try:
-        return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+        return thing.get(name) if isa(thing, Mapping) else getattr(thing, name, None)
     except Exception:
         return None
 
@@ -57,64 +64,64 @@ def text_of(content: object, media: bool = False) -> str:
     """
     if type(content) is str:
         return content
-    if isinstance(content, str):
+    if isa(content, str):
         return str(content)
-    if not isinstance(content, (list, tuple)):
+    if not isa(content, (list, tuple)):
         return ""
     return "".join(_block_text(block, media) for block in content)
 
 
 def _block_text(block: object, media: bool) -> str:
-    if isinstance(block, str):
+    if isa(block, str):
         return block
     kind, text = get(block, "type"), get(block, "text")
-    if isinstance(text, str) and (kind is None or kind in _TEXT_BLOCKS):
+    if isa(text, str) and (kind is None or kind in _TEXT_BLOCKS):
         return text
     return f"[{str(kind).removeprefix('input_').removesuffix('_url')}]" if media and kind in _MEDIA_BLOCKS else ""
 
 
 def kind_of(message: object) -> str:
     """Return whose message it is: ai, human, tool or system; empty for what is no message."""
-    if isinstance(message, str):
+    if isa(message, str):
         return "human"
-    if isinstance(message, (tuple, list)):
+    if isa(message, (tuple, list)):
         kind = message[0] if len(message) == 2 else None
     else:
         kind = get(message, "type") if get(message, "role") is None else get(message, "role")
-    return _KINDS.get(kind.lower(), "") if isinstance(kind, str) else ""
+    return _KINDS.get(kind.lower(), "") if isa(kind, str) else ""
 
 
 def content_of(message: object) -> object:
     """Return a message's content, whatever form the message has."""
-    if isinstance(message, str):
+    if isa(message, str):
         return message
-    return message[1] if isinstance(message, (tuple, list)) else get(message, "content")
+    return message[1] if isa(message, (tuple, list)) else get(message, "content")
 
 
 def messages_in(value: object, depth: int = 0) -> Iterator[object]:
     """Yield the messages of a node's input or output: a state, an update, commands, or messages themselves."""
-    if value is None or isinstance(value, (str, bytes)) or depth > 4:
+    if value is None or isa(value, (str, bytes)) or depth > 4:
         return
-    if isinstance(value, list):
-        if len(value) == 2 and kind_of(value) and isinstance(value[1], (str, list)):
+    if isa(value, list):
+        if len(value) == 2 and kind_of(value) and isa(value[1], (str, list)):
             yield value  # a role and a text that went through JSON
             return
         for item in value:
             yield from messages_in(item, depth + 1)
-    elif isinstance(value, tuple) or kind_of(value):
+    elif isa(value, tuple) or kind_of(value):
         yield value
     else:
         for name in ("messages", "update", "value"):
             inner = get(value, name)
             if inner is not None and not callable(inner):
-                yield from [inner] if isinstance(inner, str) and name == "messages" else messages_in(inner, depth + 1)
+                yield from [inner] if isa(inner, str) and name == "messages" else messages_in(inner, depth + 1)
                 return
 
 
 def last_message(value: object) -> object:
     """Return the last message of a node's output; None where it has none."""
     messages = get(value, "messages")
-    if isinstance(messages, list) and messages and not isinstance(messages[-1], list):
+    if isa(messages, list) and messages and not isa(messages[-1], list):
         return messages[-1]
     last = None
     for message in messages_in(value):
@@ -125,45 +132,45 @@ def last_message(value: object) -> object:
 def calls_of(message: object) -> list[Call]:
     """Return the tool calls of an AI message, as far as they have an id."""
     calls = get(message, "tool_calls")
-    return [call for item in calls if (call := read_call(item))] if isinstance(calls, (list, tuple)) else []
+    return [call for item in calls if (call := read_call(item))] if isa(calls, (list, tuple)) else []
 
 
 def read_call(value: object) -> Call | None:
     """Return a tool call written as a mapping with name, args and id."""
-    if not isinstance(value, Mapping):
+    if not isa(value, Mapping):
         return None
     call_id, name = value.get("id"), value.get("name")
-    if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
+    if not isa(call_id, str) or not call_id or not isa(name, str):
         return None
     return Call(call_id, name, value.get("args"))
 
 
 def calls_in_input(value: object) -> list[Call]:
     """Return the calls that a tools node was started for, in the forms of all LangGraph versions."""
-    if isinstance(value, list):
+    if isa(value, list):
         calls = [call for item in value if (call := read_call(item))]
         return calls or (calls_of(value[-1]) if value else [])
     call = read_call(get(value, "tool_call")) or read_call(value)
     if call is not None:
         return [call]
     messages = get(value, "messages")
-    if not isinstance(messages, list):
+    if not isa(messages, list):
         return []
     return next((calls_of(message) for message in reversed(messages) if kind_of(message) == "ai"), [])
 
 
 def is_command(value: object) -> bool:
     """Whether a graph's input is a LangGraph Command."""
-    if isinstance(value, Mapping):
+    if isa(value, Mapping):
         return "Command" in (value.get("__type__"), value.get("__class__"))
     return type(value).__name__ == "Command"
 
 
 def read_interrupts(chunk: object) -> list[Interrupt] | None:
     """Return the interrupts that a graph's stream tells of; None where it tells of none."""
-    if isinstance(chunk, tuple) and chunk:
+    if isa(chunk, tuple) and chunk:
         chunk = chunk[-1]
-    if not isinstance(chunk, Mapping) or "__interrupt__" not in chunk:
+    if not isa(chunk, Mapping) or "__interrupt__" not in chunk:
         return None
     return _interrupts(chunk["__interrupt__"]) or [Interrupt(None, None)]
 
@@ -171,14 +178,14 @@ def read_interrupts(chunk: object) -> list[Interrupt] | None:
 def interrupts_of_error(error: object) -> list[Interrupt]:
     """Return the interrupts that a GraphInterrupt carries."""
     args = get(error, "args")
-    return _interrupts(args[0]) if isinstance(args, tuple) and args else []
+    return _interrupts(args[0]) if isa(args, tuple) and args else []
 
 
 def _interrupts(values: object) -> list[Interrupt]:
     found = []
-    for value in values if isinstance(values, (list, tuple)) else ():
+    for value in values if isa(values, (list, tuple)) else ():
         interrupt_id = get(value, "id") or get(value, "interrupt_id")
-        found.append(Interrupt(interrupt_id if isinstance(interrupt_id, str) else None, get(value, "value")))
+        found.append(Interrupt(interrupt_id if isa(interrupt_id, str) else None, get(value, "value")))
     return found
 
 
@@ -187,19 +194,19 @@ def approval_name(value: object) -> str:
     requests = get(value, "action_requests")
     names = (
         [get(request, "name") or get(request, "action") for request in requests or ()]
-        if (isinstance(requests, (list, tuple)))
+        if (isa(requests, (list, tuple)))
         else []
     )
-    named = [name for name in names if isinstance(name, str)]
+    named = [name for name in names if isa(name, str)]
     return f"Approve {', '.join(named)}" if named else "Approval"
 
 
 def error_names(error: object) -> tuple[str, ...]:
     """Return the names of an exception's class and of those that it derives from."""
-    if isinstance(error, BaseException):
+    if isa(error, BaseException):
         return tuple(kind.__name__ for kind in type(error).__mro__)
     name = get(error, "__type__")
-    return (name,) if isinstance(name, str) else ()
+    return (name,) if isa(name, str) else ()
 
 
 def is_interrupt(error: object) -> bool:
@@ -219,22 +226,22 @@ def is_cancel(error: object) -> bool:
 
 def error_of(error: object) -> str | BaseException:
     """Return an error as the builder takes it."""
-    if isinstance(error, BaseException):
+    if isa(error, BaseException):
         return error
     name, message = get(error, "__type__"), get(error, "message")
-    if isinstance(name, str):
+    if isa(name, str):
         return f"{name}: {message}" if message else name
     return str(error) if error is not None else "failed"
 
 
 def read_todos(todos: object) -> list[dict[str, Any]] | None:
     """Return the todos of a state update, odd ones made good; None where there is no list."""
-    if not isinstance(todos, (list, tuple)):
+    if not isa(todos, (list, tuple)):
         return None
     found = []
     for todo in todos:
         content, status = get(todo, "content"), get(todo, "status")
-        known = isinstance(status, str) and status.lower() in ("pending", "in_progress", "completed", "cancelled")
-        if isinstance(content, str):
+        known = isa(status, str) and status.lower() in ("pending", "in_progress", "completed", "cancelled")
+        if isa(content, str):
             found.append({"content": content, "status": status if known else "pending"})
     return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,13 +21,13 @@ from ._read import (
     interrupts_of_error,
     is_control_flow,
     is_interrupt,
+    isa,
     kind_of,
     last_message,
-    messages_in,
     read_interrupts,
     text_of,
 )
-from ._runs import IGNORED, Kind, Root, Run, Source, _Ignored
+from ._runs import Ignored, Kind, Root, Run, Source
 from ._speech import Speech
 from ._turns import Turns
 
@@ -43,7 +43,7 @@ class Reducer:
         self._speech = Speech(self._calls)
         self._turns = Turns(self._guard)
         self._lock = threading.RLock()
-        self._runs: dict[Source, dict[Any, Run | _Ignored]] = {"events": {}, "callbacks": {}}
+        self._runs: dict[Source, dict[Any, Run | Ignored]] = {"events": {}, "callbacks": {}}
         self._owners: dict[str, Source] = {}
 
     @contextmanager
@@ -53,6 +53,10 @@ class Reducer:
                 yield
             except Exception as error:
                 self._guard.drop(error)
+
+    def drop(self, error: Exception) -> None:
+        """Count an event that could not be read."""
+        self._guard.drop(error)
 
     # Runs
 
@@ -85,14 +89,18 @@ class Reducer:
             if key in runs:
                 return
             run = self._place(source, kind, key, parents, name, input, metadata)
-            runs[key] = IGNORED if run is None else run
-            if run is not None:
+            runs[key] = run
+            if isinstance(run, Ignored):
+                run.keys.add(key)
+            else:
                 run.root.runs.add((source, key))
+                if run.parent is None:
+                    # A model's prompt is the user's input only where nothing is around the model.
+                    takes_input = kind == "chain" or (kind == "model" and not parents)
+                    self._turns.begin(run.root, input if takes_input else {})
                 self._begin(run, input, metadata, call_id)
 
     def _begin(self, run: Run, given: Any, metadata: object, call_id: str | None) -> None:
-        if run.parent is None:
-            self._turns.begin(run.root, given)
         if run.kind == "chain":
             if run.host is not None and run.parent is run.host and not run.host.inner:
                 run.host.inner = run.name
@@ -106,20 +114,20 @@ class Reducer:
 
     def _place(
         self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, metadata: object
-    ) -> Run | None:
-        """Find a run's place in the tree; None when it is reported the other way."""
+    ) -> Run | Ignored:
+        """Find a run's place in the tree."""
         owner = self._owners.get(str(key))
         if owner is not None and owner != source:
-            return None
+            return Ignored(key)
         runs = self._runs[source]
         parent = next((runs[parent] for parent in reversed(parents) if parent in runs), None)
-        if isinstance(parent, _Ignored):
-            return None
+        if isinstance(parent, Ignored):
+            return parent
         ns = get(metadata, "langgraph_checkpoint_ns")
         ns = ns if isinstance(ns, str) else ""
         if parent is None:
             if any(self._owners.get(str(parent), source) != source for parent in parents):
-                return None
+                return Ignored(key)
             self._own(str(key), source)
             thread_id = get(metadata, "thread_id")
             root = Root(str(key), ns, None if thread_id is None else str(thread_id))
@@ -204,13 +212,23 @@ class Reducer:
             root = self._root(root_id)
             if root is not None:
                 self._end_root(root, error)
+            for source, runs in self._runs.items():
+                ignored = runs.get(root_id)
+                if isinstance(ignored, Ignored):
+                    self._forget(source, root_id)
 
     def _forget(self, source: Source, key: Any) -> Run | None:
-        run = self._runs[source].pop(key, None)
-        if not isinstance(run, Run):
-            return None
-        run.root.runs.discard((source, key))
-        return run
+        runs = self._runs[source]
+        run = runs.pop(key, None)
+        if isinstance(run, Run):
+            run.root.runs.discard((source, key))
+            return run
+        if isinstance(run, Ignored):
+            run.keys.discard(key)
+            if key == run.key:
+                for inner in run.keys:
+                    runs.pop(inner, None)
+        return None
 
     # Ends
 
@@ -231,10 +249,8 @@ class Reducer:
         for model in [model for model in run.root.models if model.is_in(run)]:
             self._speech.finish(model)
         scope = self._calls.scope(run, None, create=False)
-        if scope is not None and scope.announced:
-            for message in messages_in(get(output, "messages") if isinstance(output, Mapping) else output):
-                if kind_of(message) == "tool":
-                    self._calls.answered(run, scope, message)
+        if scope is not None and (scope.announced or run.root.resumed):
+            self._calls.answer(run, scope, output)
         if run.parent is None:
             return
         if scope is run.root.main and run.host is None:
@@ -278,7 +294,7 @@ class Reducer:
 def _plain_text(output: object) -> str:
     """Return the text of what a model that has no messages gave."""
     text = get(output, "text")
-    return output if isinstance(output, str) else text if isinstance(text, str) else ""
+    return output if isa(output, str) else text if isinstance(text, str) else ""
 
 
 _reducers: weakref.WeakKeyDictionary[AgentStatusBuilder, Reducer] = weakref.WeakKeyDictionary()

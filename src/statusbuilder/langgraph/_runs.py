@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from ._read import Call, calls_in_input
 
@@ -42,6 +42,7 @@ class Root:
         "models",
         "ns",
         "open",
+        "resumed",
         "run_id",
         "runs",
         "subs",
@@ -62,6 +63,7 @@ class Root:
         self.models: dict[Run, None] = {}
         self.runs: set[Any] = set()
         self.interrupted = False
+        self.resumed = False
         self.answer: tuple[str | None, str] | None = None
         """Id and text of a message that a node gave without a model."""
 
@@ -135,8 +137,11 @@ class Run:
         return call
 
 
-class _Ignored:
-    """A run that the other way in reports."""
+class Ignored:
+    """A root run that is reported the other way, and all that happens in it."""
 
+    __slots__ = ("key", "keys")
 
-IGNORED: Final = _Ignored()
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.keys: set[Any] = set()

@@ -8,7 +8,7 @@ from typing import Any
 from .._agent import MessageType
 from .._model import TaskStatus, TaskType
 from ._guard import Guard
-from ._read import Interrupt, approval_name, content_of, get, is_command, kind_of, messages_in, text_of
+from ._read import Interrupt, approval_name, content_of, get, is_command, isa, kind_of, messages_in, text_of
 from ._runs import Root
 
 _TYPES = {"human": MessageType.HUMAN, "system": MessageType.SYSTEM}
@@ -24,6 +24,7 @@ class Turns:
         """Take a root run's input: new messages, or the answer to an interrupt."""
         self._guard.begin()
         if given is None or (is_command(given) and get(given, "resume") is not None):
+            root.resumed = True
             self._answer(root, get(given, "resume"))
         else:
             self._add_input(given)
@@ -89,10 +90,10 @@ class Turns:
             and "interrupt_id" in task.metadata
             and root.thread_id in (None, task.metadata.get("thread_id", root.thread_id))
         }
-        by_id = isinstance(resume, Mapping) and any(interrupt_id in resume for interrupt_id in asked.values())
+        by_id = isa(resume, Mapping) and any(interrupt_id in resume for interrupt_id in asked.values())
         for task_id, interrupt_id in asked.items():
             if not by_id:
                 self._guard.call("update_task_status", task_id, TaskStatus.COMPLETED, output=resume)
-            elif isinstance(resume, Mapping) and interrupt_id in resume:
+            elif isa(resume, Mapping) and interrupt_id in resume:
                 self._guard.call("update_task_status", task_id, TaskStatus.COMPLETED, output=resume[interrupt_id])
         self._guard.go_on()
