@@ -21,7 +21,7 @@ IMPORTERS = {
     "langchain_core": {"langgraph"},
     "langgraph": {"langgraph"},
     "opentelemetry": {"sinks"},
-    "pytest": {"testing", "pytest_plugin"},
+    "pytest": {"testing"},
     "rich": {"sinks"},
     "temporalio": {"temporal"},
 }

@@ -140,7 +140,7 @@ class Server:
 
     async def _run(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_report)
+        self._loop.set_exception_handler(report_loop_error)
         self._stopping = self._loop.create_future()
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -218,7 +218,7 @@ async def _add_health(server: Any) -> Any:
     return servicer
 
 
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     # Where a process runs several event loops, older grpcio wakes all of them for every event of any.
     if not isinstance(context.get("exception"), BlockingIOError):
         loop.default_exception_handler(context)

@@ -1,0 +1,279 @@
+"""The gRPC side of a faulty backend: an event loop in a thread of its own, for as long as the backend is up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any
+
+import attrs
+import grpc
+
+from ..server._errors import Refusal
+from ..server._kinds import KINDS, Kind
+from ..server._server import report_loop_error
+from ..server._version import Version
+from ._fault import Fault
+from ._history import Call, History
+from ._plan import Plan
+from ._states import Key, Shown, States, read_update
+
+HOST = "127.0.0.1"
+
+
+@attrs.define(eq=False)
+class Service:
+    """Answers calls as the plan says, until stopped.
+
+    Args:
+        plan: chooses the faults.
+        history: notes everything.
+        states: what is shown.
+        cut: cuts the connections of all clients.
+        moved: a condition that is notified of everything that happens; guards the history.
+        max_message_bytes: the largest request that gRPC lets in.
+    """
+
+    plan: Plan
+    history: History
+    states: States
+    cut: Callable[[], None]
+    moved: threading.Condition
+    max_message_bytes: int
+    queries: Fault | None = None
+    """What meets every `get` and `subscribe`."""
+    port: int = 0
+    _loop: asyncio.AbstractEventLoop | None = None
+    _thread: threading.Thread | None = None
+    _stop: asyncio.Event | None = None
+    _gate: asyncio.Event | None = None
+    _held: set[Call] = attrs.field(factory=set)
+    _work: set[asyncio.Task[Any]] = attrs.field(factory=set)
+    _watchers: dict[Key, set[asyncio.Queue[Shown]]] = attrs.field(factory=dict)
+
+    def start(self) -> None:
+        """Listen on a free port; returns when calls are answered."""
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(started)), name="statusbuilder-faults", daemon=True
+        )
+        self._thread.start()
+        started.result()
+
+    def stop(self) -> None:
+        """Drop all calls where they are, and stop."""
+        loop, stop = self._loop, self._stop
+        if self._thread is None or loop is None or stop is None:
+            return
+        loop.call_soon_threadsafe(stop.set)
+        self._thread.join()
+        self._thread = None
+
+    def release(self) -> None:
+        """Let held calls go on, and apply what was to be applied late."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._release(), self._loop).result()
+
+    @property
+    def held(self) -> tuple[Call, ...]:
+        """The calls that wait for `release`."""
+        with self.moved:
+            return tuple(self._held)
+
+    def show(self, key: Key, shown: Shown) -> None:
+        """Tell subscribers of a change."""
+        for queue in self._watchers.get(key, ()):
+            queue.put_nowait(shown)
+
+    async def _release(self) -> None:
+        assert self._gate is not None
+        gate, self._gate = self._gate, asyncio.Event()
+        gate.set()
+        with self.moved:
+            self.states.release()
+            self.moved.notify_all()
+
+    async def _run(self, started: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(report_loop_error)
+        self._stop, self._gate = asyncio.Event(), asyncio.Event()
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", self.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        for kind in KINDS:
+            server.add_generic_rpc_handlers(self._handlers(kind))
+        self.port = server.add_insecure_port(f"{HOST}:0")
+        await server.start()
+        started.set_result(None)
+        await self._stop.wait()
+        for task in self._work:
+            task.cancel()
+        await server.stop(0)
+        self.states.forget_late()
+        self._held.clear()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:  # gRPC's own tasks outlive its stop a little
+            await asyncio.wait(rest, timeout=1.0)
+
+    def _handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
+        unary: Any = grpc.unary_unary_rpc_method_handler
+        stream: Any = grpc.unary_stream_rpc_method_handler
+
+        async def update(data: bytes, context: Any) -> bytes:
+            answer: bytes = await _answering(context, self._update(kind, data, context))
+            return answer
+
+        async def get(data: bytes, context: Any) -> bytes:
+            answer: bytes = await _answering(context, self._get(kind, data, context))
+            return answer
+
+        async def subscribe(data: bytes, context: Any) -> None:
+            await _answering(context, self._subscribe(kind, data, context))
+
+        query = {"get": unary(get), "subscribe": stream(subscribe)}
+        return (
+            grpc.method_handlers_generic_handler(kind.command_service, {"updateStatus": unary(update)}),
+            grpc.method_handlers_generic_handler(kind.query_service, query),
+        )
+
+    # updateStatus
+
+    async def _update(self, kind: Kind, data: bytes, context: Any) -> bytes:
+        call, fault = self._arrive(kind, data, context)
+        task = asyncio.ensure_future(self._serve(call, fault))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        answer = ""
+        try:
+            body = await asyncio.shield(task)  # what is begun is applied, whether or not the client still waits
+            if fault.answers != "reply":
+                await asyncio.Event().wait()  # until the client leaves
+            answer = fault.code
+        except Refusal as refusal:
+            answer = refusal.code.name
+            raise
+        finally:
+            with self.moved:
+                self.history.end(call, answer, monotonic())
+                self.moved.notify_all()
+        if fault.code != "OK":
+            await context.abort(fault.status, fault.details, fault.trailers)
+        context.set_trailing_metadata((*self.states.trailers(kind.name, call.execution_id), *fault.trailers))
+        return body
+
+    def _arrive(self, kind: Kind, data: bytes, context: Any) -> tuple[Call, Fault]:
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        execution_id = read_update(kind.name, data)
+        with self.moved:
+            call, before = self.history.arrive(
+                kind=kind.name,
+                execution_id=execution_id,
+                version=_version(metadata),
+                peer=context.peer(),
+                timeout=_timeout(context),
+                arrived=monotonic(),
+                body=data,
+                metadata=metadata,
+            )
+            fault = self.plan.choose(execution_id, before)
+            call.fault = fault.name
+            self.history.keep(call)
+            self.moved.notify_all()
+        return call, fault
+
+    async def _serve(self, call: Call, fault: Fault) -> bytes:
+        if fault.held:
+            await self._hold(call)
+        if fault.seconds:
+            await asyncio.sleep(fault.seconds)
+        with self.moved:
+            body = self.states.take(call, fault)
+            self.moved.notify_all()
+        if fault.answers == "cut":
+            self.cut()
+        return body + _padding(fault.echo_bytes) if fault.echo_bytes else body
+
+    async def _hold(self, call: Call) -> None:
+        assert self._gate is not None
+        gate = self._gate
+        with self.moved:
+            self._held.add(call)
+            self.moved.notify_all()
+        await gate.wait()
+        with self.moved:
+            self._held.discard(call)
+
+    # get and subscribe
+
+    async def _get(self, kind: Kind, data: bytes, context: Any) -> bytes:
+        await self._fail_query(context)
+        execution_id = kind.parse(kind.get_request, data).value
+        shown = self.states.require(kind.name, execution_id)
+        context.set_trailing_metadata(self.states.trailers(kind.name, execution_id))
+        return kind.encode(execution_id, shown.status)
+
+    async def _subscribe(self, kind: Kind, data: bytes, context: Any) -> None:
+        await self._fail_query(context)
+        request = kind.parse(kind.subscribe_request, data)
+        (field,) = request.DESCRIPTOR.fields
+        key = kind.name, getattr(request, field.name)
+        queue: asyncio.Queue[Shown] = asyncio.Queue()
+        self._watchers.setdefault(key, set()).add(queue)
+        try:
+            first = self.states.shown(*key)
+            if first is not None:
+                queue.put_nowait(first)
+            await context.send_initial_metadata(())
+            while True:
+                shown = await queue.get()
+                await context.write(kind.encode(key[1], shown.status))
+        finally:
+            self._watchers[key].discard(queue)
+
+    async def _fail_query(self, context: Any) -> None:
+        fault = self.queries
+        if fault is None:
+            return
+        await asyncio.sleep(fault.seconds)
+        if fault.answers != "reply":
+            await asyncio.Event().wait()
+        if fault.code != "OK":
+            await context.abort(fault.status, fault.details, fault.trailers)
+
+
+async def _answering(context: Any, answer: Awaitable[Any]) -> Any:
+    try:
+        return await answer
+    except Refusal as refusal:
+        trailers = () if refusal.held is None else refusal.held.metadata
+        await context.abort(refusal.code, refusal.text, trailers)
+
+
+def _version(metadata: dict[str, str]) -> tuple[int, int] | None:
+    with contextlib.suppress(ValueError):
+        version = Version.read(metadata.get("statusbuilder-epoch"), metadata.get("statusbuilder-revision"))
+        return None if version is None else (version.epoch, version.revision)
+    return None
+
+
+def _timeout(context: Any) -> float | None:
+    seconds = context.time_remaining()
+    return None if seconds is None or seconds > 1e9 else float(seconds)
+
+
+def _padding(size: int) -> bytes:
+    """Return an unknown field that takes about so many bytes."""
+    field, length = bytearray(b"\xfa\x3f"), size  # number 1023, length-delimited
+    while length > 0x7F:
+        field.append(length & 0x7F | 0x80)
+        length >>= 7
+    field.append(length)
+    return bytes(field) + bytes(size)
