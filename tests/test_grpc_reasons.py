@@ -15,7 +15,7 @@ from grpc_kit import Backend, Certificate, attempt, certificate, free_port, http
 from statusbuilder.delivery import Answer
 from statusbuilder.sinks._grpc_channel import credentials, open_channel
 from statusbuilder.sinks._grpc_key import Key
-from statusbuilder.sinks._grpc_line import OwnLine
+from statusbuilder.sinks._grpc_sync import OwnLine
 from statusbuilder.sinks._grpc_target import read_target
 from statusbuilder.sinks._grpc_transport import GrpcTransport
 

@@ -9,7 +9,8 @@ import grpc
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..errors import ContractMismatchError
 from ._grpc_aio import AioLine
-from ._grpc_line import GivenLine, Line
+from ._grpc_line import Line
+from ._grpc_sync import GivenLine
 
 
 def line_of_channel(channel: Any) -> Line:

@@ -14,7 +14,8 @@ from ..errors import InsecureChannelError
 from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, open_channel
 from ._grpc_given import contract_of, line_of_channel, line_of_method
 from ._grpc_key import Key, insecure_key_allowed, read_flag
-from ._grpc_line import Line, OwnLine
+from ._grpc_line import Line
+from ._grpc_sync import OwnLine
 from ._grpc_target import Target, read_target
 from ._grpc_transport import GrpcTransport
 
