@@ -142,6 +142,21 @@ def test_a_model_that_failed_without_a_word_does_not_silence_its_successor(statu
     assert contents(status)[-1] == ("AI", "Next.")
 
 
+def test_root_runs_do_not_mix_or_glue(status: AgentStatusBuilder) -> None:
+    """The text of another root run is another message, also after one that stopped without an end."""
+    for root, text in (("a", "Half a"), ("b", "A whole.")):
+        model = f"{root}-model"
+        feed(status, event("chain_start", root), event("chat_model_start", model, root), says(model, text, root))
+    assert contents(status) == [("AI", "Half a"), ("AI", "A whole.")]
+    feed(
+        status,
+        says("a-model", " sentence.", "a"),
+        event("chat_model_end", "b-model", "b", output=AIMessage("A whole.")),
+        event("chat_model_end", "a-model", "a", output=AIMessage("Half a sentence.")),
+    )
+    assert contents(status) == [("AI", "Half a"), ("AI", "A whole."), ("AI", " sentence.")]
+
+
 def test_a_text_model_is_a_model(status: AgentStatusBuilder) -> None:
     """Completion models are shown as chat models are, streamed or not."""
     handler = StatusCallbackHandler(status)
@@ -452,7 +467,7 @@ def test_a_token_costs_the_same_in_a_long_run(status: AgentStatusBuilder) -> Non
             event("tool_end", f"t{number}", "r", output="y"),
         )
     reducer = reducer_of(status)
-    assert list(reducer._runs["events"]) == ["r"]
+    assert len(reducer._tree) == 1
     feed(status, event("chain_end", "r"))
-    assert not reducer._runs["events"]
+    assert len(reducer._tree) == 0
     assert status.snapshot().progress.completed == 2000

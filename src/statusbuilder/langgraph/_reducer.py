@@ -27,11 +27,10 @@ from ._read import (
     read_interrupts,
     text_of,
 )
-from ._runs import Ignored, Kind, Root, Run, Source
+from ._runs import Kind, Root, Run, Source
 from ._speech import Speech
+from ._tree import Tree
 from ._turns import Turns
-
-_REMEMBERED = 1024  # root runs whose way in is remembered after their end, for the events that come late
 
 
 class Reducer:
@@ -43,8 +42,7 @@ class Reducer:
         self._speech = Speech(self._calls)
         self._turns = Turns(self._guard)
         self._lock = threading.RLock()
-        self._runs: dict[Source, dict[Any, Run | Ignored]] = {"events": {}, "callbacks": {}}
-        self._owners: dict[str, Source] = {}
+        self._tree = Tree()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -85,20 +83,14 @@ class Reducer:
             call_id: The model's id of the tool call, where it is known.
         """
         with self._guarded():
-            runs = self._runs[source]
-            if key in runs:
+            run = self._tree.add(source, kind, key, parents, name, input, metadata)
+            if run is None:
                 return
-            run = self._place(source, kind, key, parents, name, input, metadata)
-            runs[key] = run
-            if isinstance(run, Ignored):
-                run.keys.add(key)
-            else:
-                run.root.runs.add((source, key))
-                if run.parent is None:
-                    # A model's prompt is the user's input only where nothing is around the model.
-                    takes_input = kind == "chain" or (kind == "model" and not parents)
-                    self._turns.begin(run.root, input if takes_input else {})
-                self._begin(run, input, metadata, call_id)
+            if run.parent is None:
+                # A model's prompt is the user's input only where nothing is around the model.
+                takes_input = kind == "chain" or (kind == "model" and not parents)
+                self._turns.begin(run.root, input if takes_input else {})
+            self._begin(run, input, metadata, call_id)
 
     def _begin(self, run: Run, given: Any, metadata: object, call_id: str | None) -> None:
         if run.kind == "chain":
@@ -112,41 +104,12 @@ class Reducer:
         elif scope is not None:
             self._calls.start_tool(run, given, call_id, scope)
 
-    def _place(
-        self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, metadata: object
-    ) -> Run | Ignored:
-        """Find a run's place in the tree."""
-        owner = self._owners.get(str(key))
-        if owner is not None and owner != source:
-            return Ignored(key)
-        runs = self._runs[source]
-        parent = next((runs[parent] for parent in reversed(parents) if parent in runs), None)
-        if isinstance(parent, Ignored):
-            return parent
-        ns = get(metadata, "langgraph_checkpoint_ns")
-        ns = ns if isinstance(ns, str) else ""
-        if parent is None:
-            if any(self._owners.get(str(parent), source) != source for parent in parents):
-                return Ignored(key)
-            self._own(str(key), source)
-            thread_id = get(metadata, "thread_id")
-            root = Root(str(key), ns, None if thread_id is None else str(thread_id))
-            return Run(kind, str(key), name, root, None, "", input)
-        root = parent.root
-        ns = ns.removeprefix(root.ns).lstrip("|") if root.ns else ns
-        return Run(kind, str(key), name, root, parent, ns, input)
-
-    def _own(self, root_id: str, source: Source) -> None:
-        self._owners[root_id] = source
-        if len(self._owners) > _REMEMBERED:
-            del self._owners[next(iter(self._owners))]
-
     def token(self, source: Source, key: Any, content: object) -> None:
         """Take a piece of a model's text; O(1)."""
         with self._lock:
             try:
-                run = self._runs[source].get(key)
-                if isinstance(run, Run) and run.kind == "model":
+                run = self._tree.get(source, key)
+                if run is not None and run.kind == "model":
                     text = text_of(content)
                     if text:
                         self._speech.say(run, text)
@@ -159,22 +122,13 @@ class Reducer:
         if interrupts is None:
             return
         with self._guarded():
-            run = self._runs[source].get(key)
-            root = run.root if isinstance(run, Run) else self._root(str(key))
-            self._turns.ask(root, interrupts)
-
-    def _root(self, root_id: str) -> Root | None:
-        """Find a root run that is reported the other way."""
-        for runs in self._runs.values():
-            for run in runs.values():
-                if isinstance(run, Run) and run.root.run_id == root_id:
-                    return run.root
-        return None
+            run = self._tree.get(source, key)
+            self._turns.ask(self._tree.root(str(key)) if run is None else run.root, interrupts)
 
     def end(self, source: Source, key: Any, output: object) -> None:
         """Take the end of a run."""
         with self._guarded():
-            run = self._forget(source, key)
+            run = self._tree.pop(source, key)
             if run is None:
                 return
             if run.kind == "model":
@@ -190,7 +144,7 @@ class Reducer:
     def error(self, source: Source, key: Any, error: object) -> None:
         """Take the end of a run by an exception."""
         with self._guarded():
-            run = self._forget(source, key)
+            run = self._tree.pop(source, key)
             if run is None:
                 return
             if is_interrupt(error):
@@ -209,26 +163,10 @@ class Reducer:
     def stop(self, root_id: str, error: object) -> None:
         """Take the end of a root run of which no event tells: its stream raised, was cancelled, or was left."""
         with self._guarded():
-            root = self._root(root_id)
+            root = self._tree.root(root_id)
             if root is not None:
                 self._end_root(root, error)
-            for source, runs in self._runs.items():
-                ignored = runs.get(root_id)
-                if isinstance(ignored, Ignored):
-                    self._forget(source, root_id)
-
-    def _forget(self, source: Source, key: Any) -> Run | None:
-        runs = self._runs[source]
-        run = runs.pop(key, None)
-        if isinstance(run, Run):
-            run.root.runs.discard((source, key))
-            return run
-        if isinstance(run, Ignored):
-            run.keys.discard(key)
-            if key == run.key:
-                for inner in run.keys:
-                    runs.pop(inner, None)
-        return None
+            self._tree.pop_ignored(root_id)
 
     # Ends
 
@@ -285,10 +223,7 @@ class Reducer:
             self._calls.close(root, error)
         else:
             self._calls.let_go(root)
-        self._guard.call("end_message")
-        for source, key in root.runs:
-            self._runs[source].pop(key, None)
-        root.runs.clear()
+        self._tree.pop_root(root)
 
 
 def _plain_text(output: object) -> str:

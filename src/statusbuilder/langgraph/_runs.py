@@ -49,11 +49,11 @@ class Root:
         "thread_id",
     )
 
-    def __init__(self, run_id: str, ns: str, thread_id: str | None) -> None:
+    def __init__(self, run_id: str, ns: str, thread_id: str | None, main: Scope) -> None:
         self.run_id = run_id
         self.ns = ns
         self.thread_id = thread_id
-        self.main = Scope(None)
+        self.main = main
         self.subs: dict[str, Scope] = {}
         """Sub-agents that are nodes, by their namespace."""
         self.open: dict[str, Run] = {}

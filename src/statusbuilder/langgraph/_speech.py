@@ -13,11 +13,15 @@ class Speech:
         self._calls = calls
 
     def listen(self, run: Run) -> None:
-        """Begin with a model run. One that was started beside it in the same place has failed, or it waits."""
+        """Begin with a model run.
+
+        Where another one speaks that was started in the same place, or in another root run, that one's turn is over:
+        it may have failed, of which no event tells. If it has not, it goes on in a message of its own.
+        """
         run.root.models[run] = None
-        scope = run.scope
-        if scope is not None and scope.speaker is not None and scope.speaker.parent is run.parent:
-            self.finish(scope.speaker)
+        speaker = None if run.scope is None else run.scope.speaker
+        if speaker is not None and (speaker.parent is run.parent or speaker.root is not run.root):
+            self.finish(speaker)
 
     def say(self, run: Run, text: str) -> None:
         """Show a piece of text, or keep it while another model speaks."""
