@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ._model import ExecutionPhase, Receipt, Snapshot, to_nanos
-from ._outlets import Outlets, await_all, wait
+from ._outlets import Outlets, await_all, check_builder_sink, wait
 from ._payload import PayloadPolicy
 from ._state import NOTHING, PHASE_CHANGED, ExecutionState
+from .errors import StatusBuilderError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,6 +50,8 @@ class Lifecycle:
         self._first_revision = state.revision
         self._suspended = False
         self._closed = False
+        self._final: Snapshot | None = None
+        """The state at the first close(), which is the last that the sinks get."""
         self._dropped = 0
         _live.add(self)
 
@@ -56,8 +59,10 @@ class Lifecycle:
         if not isinstance(sinks, Iterable):
             raise TypeError(f"sinks must be a list of sinks, not {sinks!r}: write sinks=[…].")
         sinks = list(sinks)
+        for sink in sinks:
+            check_builder_sink(sink)
         if sinks and os.environ.get("STATUSBUILDER_DISABLED", "").lower() not in ("1", "true"):
-            self._outlets = Outlets(sinks, self)
+            self._outlets = Outlets(sinks, self, self._first_revision)
 
     @property
     def execution_id(self) -> str:
@@ -87,9 +92,17 @@ class Lifecycle:
             timeout: Seconds to wait at most.
 
         Returns:
-            False when they do not have it in time, and at once when it was refused for good.
+            False when they do not have it in time, and at once when it was refused for good, or made after close().
         """
-        outlets, snapshot = self._outlets, self.snapshot()
+        snapshot = self.snapshot()
+        return self._flush(snapshot, timeout) if self._is_sent(snapshot) else False
+
+    def _is_sent(self, snapshot: Snapshot) -> bool:
+        """Whether the sinks have the snapshot, or will get it."""
+        return self._outlets is None or self._final is None or snapshot.revision <= self._final.revision
+
+    def _flush(self, snapshot: Snapshot, timeout: float) -> bool:
+        outlets = self._outlets
         if outlets is None or snapshot.revision == self._first_revision:
             return True
         deadline = monotonic() + timeout
@@ -99,7 +112,11 @@ class Lifecycle:
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """Do as `flush`, without blocking the running event loop."""
-        outlets, snapshot = self._outlets, self.snapshot()
+        snapshot = self.snapshot()
+        return await self._aflush(snapshot, timeout) if self._is_sent(snapshot) else False
+
+    async def _aflush(self, snapshot: Snapshot, timeout: float) -> bool:
+        outlets = self._outlets
         if outlets is None or snapshot.revision == self._first_revision:
             return True
         deadline = monotonic() + timeout
@@ -125,7 +142,7 @@ class Lifecycle:
         outlets, snapshot = self._detach()
         if outlets is None:
             return ()
-        self.flush(self.close_timeout if timeout is None else timeout)
+        self._flush(snapshot, self.close_timeout if timeout is None else timeout)
         return outlets.receipts(snapshot)
 
     async def aclose(self, timeout: float | None = None) -> tuple[Receipt, ...]:
@@ -133,34 +150,39 @@ class Lifecycle:
         outlets, snapshot = self._detach()
         if outlets is None:
             return ()
-        await self.aflush(self.close_timeout if timeout is None else timeout)
+        await self._aflush(snapshot, self.close_timeout if timeout is None else timeout)
         return outlets.receipts(snapshot)
 
     def _detach(self) -> tuple[Outlets | None, Snapshot]:
         with self._lock:
-            self._closed = True
-            snapshot = self._state.snapshot()
-        if self._outlets is not None:
+            first, snapshot = self._final is None, self._final or self._state.snapshot()
+            self._closed, self._final = True, snapshot
+        if self._outlets is not None and first:
             self._outlets.detach(snapshot)
         return self._outlets, snapshot
 
     # The block
 
     def __enter__(self) -> Self:
-        with self._lock:
-            change = self._state.open(self._now())
-            self._put(change)
+        try:
+            now = self._now()
+            with self._lock:
+                change = self._state.open(now)
+                self._put(change)
+        except StatusBuilderError as error:
+            self._refuse(error)
+            return self
         self._publish(change)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
+        self._leave(error)
         try:
-            self._leave(error)
             self.close()
         except Exception as wrong:
-            self._warn("Leaving the block of execution %r failed: %r", self.execution_id, wrong)
+            self._warn("Closing the builder of execution %r failed: %r", self.execution_id, wrong)
         return False
 
     async def __aenter__(self) -> Self:
@@ -169,15 +191,21 @@ class Lifecycle:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
+        self._leave(error)
         try:
-            self._leave(error)
             await self.aclose()
         except Exception as wrong:
-            self._warn("Leaving the block of execution %r failed: %r", self.execution_id, wrong)
+            self._warn("Closing the builder of execution %r failed: %r", self.execution_id, wrong)
         return False
 
     def _leave(self, error: BaseException | None) -> None:
-        """End the execution as its block was left."""
+        """End the execution as its block was left; nothing of ours is raised into the runner's work."""
+        try:
+            self._finish(error)
+        except Exception as wrong:
+            self._warn("Leaving the block of execution %r failed: %r", self.execution_id, wrong)
+
+    def _finish(self, error: BaseException | None) -> None:
         phase = self._last_phase(error)
         if phase is None or self._suspended:
             return
@@ -202,8 +230,9 @@ class Lifecycle:
             return ExecutionPhase.COMPLETED
         if self._ends is not None:
             try:
-                phase = self._ends(error)
-                return phase if phase is not None and ExecutionPhase(phase).is_terminal else None
+                answer = self._ends(error)
+                phase = None if answer is None else ExecutionPhase(answer)
+                return phase if phase is not None and phase.is_terminal else None
             except Exception as wrong:
                 self._warn("ends= failed for execution %r: %r", self.execution_id, wrong)
         return ExecutionPhase.CANCELLED if is_cancellation(error) else ExecutionPhase.FAILED
@@ -241,7 +270,8 @@ class Lifecycle:
         if self._outlets is None or change == NOTHING:
             return
         if self._closed:
-            self._drop("changes after close() stay in memory")
+            if self._final is None or self._state.revision > self._final.revision:
+                self._drop("changes after close() stay in memory")
         else:
             self._outlets.publish(change == PHASE_CHANGED)
 

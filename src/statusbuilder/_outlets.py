@@ -7,61 +7,73 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ._link import Attachable, Link, Source
 from ._model import Outcome, Receipt, Snapshot
+from ._payload import PayloadPolicy
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Future
+
+_REASON = PayloadPolicy(max_bytes=1000)
 
 
 class InlineSink:
     """A plain sink, and what became of its last call."""
 
-    def __init__(self, sink: Any) -> None:
-        check_inline_sink(sink)
+    def __init__(self, sink: Any, revision: int) -> None:
         self.sink = sink
         self.failures = 0
         self._error = ""
-        self._revision = 0
+        self._revision = revision
+        """The last one that it was called with; at first the one that nobody needs to be told of."""
         self._send: Callable[[Snapshot], object] = sink.send if hasattr(sink, "send") else sink
 
     def send(self, snapshot: Snapshot) -> None:
         """Call the sink; what it raises is logged once in a row, and counted."""
         try:
-            self._send(snapshot)
-        except (KeyboardInterrupt, SystemExit):
+            result = self._send(snapshot)
+            if type(result) is CoroutineType:
+                result.close()
+                raise TypeError("it returned a coroutine, which nobody awaits; wrap it: Delivery(sink)")
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._error = _REASON.error(error)
             raise  # these are the runner's, not the sink's
         except BaseException as error:
             self._fail(snapshot, error)
         else:
             self._error = ""
-        self._revision = snapshot.revision
+        finally:
+            self._revision = snapshot.revision
 
     def flush(self, timeout: float) -> bool:
         """Let the sink flush, where it can; says whether all is well."""
         try:
             flush = getattr(self.sink, "flush", None)
             done = True if flush is None else call_with_timeout(flush, timeout) is not False
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             self._log("flush", error)
             return False
         return done and not self._error
 
     def receipt(self, snapshot: Snapshot) -> Receipt:
         """Say what became of a snapshot."""
-        if self._error:
-            return Receipt(self.sink, Outcome.LOST, self._revision, self._error, snapshot.execution_id)
-        done = self._revision >= snapshot.revision or not self._revision
-        outcome = Outcome.DELIVERED if done else Outcome.PENDING
-        return Receipt(self.sink, outcome, self._revision, "", snapshot.execution_id)
+        if self._revision < snapshot.revision:
+            outcome, reason = Outcome.PENDING, "a plain sink has not returned yet"
+        else:
+            outcome, reason = Outcome.LOST if self._error else Outcome.DELIVERED, self._error
+        return Receipt(self.sink, outcome, snapshot.revision, reason, snapshot.execution_id)
 
     def _fail(self, snapshot: Snapshot, error: BaseException) -> None:
         self.failures += 1
         if not self._error:
             self._log(f"revision {snapshot.revision} of execution {snapshot.execution_id!r}", error)
-        self._error = f"{type(error).__name__} raised by the sink"
+        self._error = _REASON.error(error)
 
     def _log(self, what: str, error: BaseException) -> None:
         import logging
@@ -72,10 +84,13 @@ class InlineSink:
 class Outlets:
     """All sinks of one builder, in the order in which they were given."""
 
-    def __init__(self, sinks: Iterable[Any], source: Source) -> None:
-        self._ends: list[InlineSink | Link] = []
-        for sink in sinks:
-            self._ends.append(sink.attach(source) if isinstance(sink, Attachable) else InlineSink(sink))
+    def __init__(self, sinks: Iterable[Any], source: Source, revision: int) -> None:
+        self._sinks = tuple(sinks)
+        self._first_revision = revision
+        """The builder's at the beginning, of which no sink is told."""
+        self._ends: list[InlineSink | Link] = [
+            sink.attach(source) if isinstance(sink, Attachable) else InlineSink(sink, revision) for sink in self._sinks
+        ]
         self._inline = [end for end in self._ends if isinstance(end, InlineSink)]
         self._links = [end for end in self._ends if not isinstance(end, InlineSink)]
         self._queue: deque[Snapshot] = deque()
@@ -118,19 +133,23 @@ class Outlets:
         if not self._draining.acquire(timeout=max(0.0, deadline - monotonic())):
             return False
         self._drain()
-        return all([sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline])
+        flushed = [sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline]
+        return all(flushed)
 
     def flush_links(self, snapshot: Snapshot) -> list[Future[bool]]:
         """Ask all deliveries for the fate of a snapshot."""
         return [link.flush(snapshot) for link in self._links]
 
     def detach(self, snapshot: Snapshot) -> None:
-        """Tell the deliveries that this is the last snapshot."""
-        for link in self._links:
+        """Tell the deliveries that this is the last snapshot; where nothing changed they have nothing to know."""
+        for link in self._links if snapshot.revision > self._first_revision else ():
             link.detach(snapshot)
 
     def receipts(self, snapshot: Snapshot) -> tuple[Receipt, ...]:
         """Say what became of a snapshot, for each sink."""
+        if snapshot.revision == self._first_revision:
+            facts = (Outcome.DELIVERED, snapshot.revision, "", snapshot.execution_id)
+            return tuple(Receipt(sink, *facts) for sink in self._sinks)
         return tuple(end.receipt(snapshot) for end in self._ends)
 
 
@@ -146,14 +165,14 @@ def check_sink(sink: object) -> None:
         raise TypeError(f"{sink!r} is no sink: it is not callable and has no send(snapshot).")
 
 
-def check_inline_sink(sink: object) -> None:
-    """Refuse what cannot be called inline.
+def check_builder_sink(sink: object) -> None:
+    """Refuse what a builder cannot tell of its changes.
 
     Raises:
         TypeError: it is no sink, or a coroutine function.
     """
     check_sink(sink)
-    if is_coroutine_sink(sink):
+    if not isinstance(sink, Attachable) and is_coroutine_sink(sink):
         raise TypeError(f"{sink!r} is a coroutine function, which cannot be called inline; wrap it: Delivery(sink).")
 
 
@@ -165,10 +184,16 @@ def is_coroutine_sink(sink: object) -> bool:
 
 def call_with_timeout(method: Callable[..., object], timeout: float) -> object:
     """Call a sink's `flush` or `close`, with the timeout where it takes one."""
-    takes_it = any(
-        parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in inspect.signature(method).parameters.values()
-    )
-    return method(timeout) if takes_it else method()
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except ValueError:  # a builtin that does not say
+        return method()
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    if any(parameter.kind not in by_name for parameter in parameters):
+        return method(timeout)
+    if any(parameter.name == "timeout" or parameter.kind is by_name[1] for parameter in parameters):
+        return method(timeout=timeout)
+    return method()
 
 
 def wait(futures: Iterable[Future[bool]], deadline: float) -> bool:
@@ -193,7 +218,7 @@ async def await_all(futures: Iterable[Future[bool]], deadline: float) -> bool:
 
         def wake(_: object, waiter: asyncio.Future[None] = waiter) -> None:
             try:
-                loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
+                loop.call_soon_threadsafe(_wake, waiter)
             except RuntimeError:
                 return  # the loop was closed meanwhile: nobody waits any more
 
@@ -205,3 +230,8 @@ async def await_all(futures: Iterable[Future[bool]], deadline: float) -> bool:
         else:
             done = future.result() and done
     return done
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
