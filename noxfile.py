@@ -143,7 +143,7 @@ def protos(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against the budgets, each beside its reference in the same run."""
     _install_all(session, "bench")
-    session.run("pytest", "-s", "-o", "python_files=bench_*.py", "tests/bench", *session.posargs)
+    session.run("python", "tests/bench", "--output", "docs/figures.json", *session.posargs)
 
 
 @nox.session

@@ -12,7 +12,6 @@ from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING, ExecutionState
 from .errors import InvalidTransitionError
 
-_COMPLETED = int(ExecutionPhase.COMPLETED)  # the first terminal phase
 
 
 class MessageRecord:
@@ -103,22 +102,28 @@ class AgentState(ExecutionState):
 
     def append(self, now: int, text: str, policy: PayloadPolicy) -> int:
         """Add text to the open message, or to a new one."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("append_text", None, None)
         if not text:
             return NOTHING
-        now = self._begin(now)
         record = self._open
         if record is None:
+            now = self._begin(now)
             record = self._open = self._new_message(now, MessageType.AI)
             record.stream = TextStream(policy.redaction, MOST_TEXT)
+        else:  # _begin() and _touch_message(), written out: most tokens come here
+            self.revision = record.revision = self.revision + 1
+            if now > self.last:
+                self.last = now
+            if not record.stale:
+                record.stale = True
+                self._changed_messages.append(record)
         record.stream.append(text)  # type: ignore[union-attr]
-        self._touch_message(record)
         return CHANGED
 
     def append_output(self, now: int, task_id: str, text: str, policy: PayloadPolicy) -> int:
         """Add text to the output of a running sub-agent."""
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended("append_text", task_id, None)
         record = self._find(task_id)
         if record.status is not TaskStatus.IN_PROGRESS:
@@ -188,7 +193,7 @@ class AgentState(ExecutionState):
         metadata: JsonObject | None,
         again: bool,
     ) -> int:
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended(call, task_id, TaskStatus.IN_PROGRESS)
         record = self.tasks.get(task_id)
         if record is not None and record.status is TaskStatus.PENDING:
@@ -237,7 +242,7 @@ class AgentState(ExecutionState):
     # The steps that they share
 
     def _refuse_ended(self, call: str) -> None:
-        if self.phase >= _COMPLETED:
+        if self.over:
             raise self.ended(call, None, None)
 
     def _new_message(self, now: int, type: MessageType) -> MessageRecord:
