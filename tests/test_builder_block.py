@@ -1,4 +1,4 @@
-"""A builder as a context manager: how the execution begins, how it ends, and that only the runner's exception leaves."""
+"""A builder as a context manager: how the execution begins and ends, and that only the runner's exception leaves."""
 
 from __future__ import annotations
 

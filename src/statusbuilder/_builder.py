@@ -12,8 +12,8 @@ from ._frozen import EMPTY, JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
 from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, to_nanos
 from ._payload import PayloadPolicy
-from ._redact import DEFAULT_SECRET_KEYS, Redaction
 from ._record import TaskRecord
+from ._redact import DEFAULT_SECRET_KEYS, Redaction
 from ._state import CHANGED, NOTHING, ExecutionState
 from ._task_block import TaskBlock
 from .errors import StatusBuilderError
@@ -43,7 +43,8 @@ class StatusBuilder(Lifecycle):
 
     Args:
         execution_id: The backend's id of the execution; not empty.
-        sinks: Where the status goes, see `Sink` and `Delivery`; `STATUSBUILDER_DISABLED=1` in the environment turns all of them off.
+        sinks: Where the status goes, see `Sink` and `Delivery`; `STATUSBUILDER_DISABLED=1` in the environment turns all
+            of them off.
         initial: A snapshot to go on from, taken over as it is.
         restart: Whether this is a new attempt at the execution of `initial`: a terminal phase returns to PENDING,
             running tasks become FAILED, and inherited ids may be added again, as retries.
@@ -82,7 +83,9 @@ class StatusBuilder(Lifecycle):
         redact_values: Iterable[str] = (),
         redact_text: bool = True,
     ) -> None:
-        _check_id("execution_id", execution_id)
+        execution_id = _check_id("execution_id", execution_id)
+        if initial is not None and not isinstance(initial, Snapshot):
+            raise TypeError(f"initial must be a Snapshot, not {initial!r}; Snapshot.from_dict(…) makes one of a dict.")
         read_clock = None if clock is utc_now else clock
         now = time_ns() if read_clock is None else to_nanos(read_clock())
         state = self._make_state(execution_id, _first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
@@ -134,11 +137,14 @@ class StatusBuilder(Lifecycle):
         """
         try:
             if type(task_id) is not str or not task_id or not task_id.isascii():
-                _check_id("task_id", task_id)
+                task_id = _check_id("task_id", task_id, self.execution_id)
             if type(status) is not TaskStatus or type(task_type) is not TaskType:
-                _check_enum("status", status, TaskStatus)
-                _check_enum("task_type", task_type, TaskType)
-            name = task_id if task_name is None else self._names.get(task_name) or self._name(task_name)
+                _check_enum("status", status, TaskStatus, self.execution_id, task_id)
+                _check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
+            if task_name is None:
+                name = task_id
+            else:
+                name = (type(task_name) is str and self._names.get(task_name)) or self._name(task_name)
             given = more = None
             if input is not None or metadata is not None:
                 given = None if input is None else self._policy.payload(input)
@@ -201,7 +207,7 @@ class StatusBuilder(Lifecycle):
         """
         try:
             if type(status) is not TaskStatus:
-                _check_enum("status", status, TaskStatus)
+                _check_enum("status", status, TaskStatus, self.execution_id, task_id)
             failure = payload = more = None
             given = message is not None or output is not None or error is not None or metadata is not None
             if given:
@@ -260,18 +266,15 @@ class StatusBuilder(Lifecycle):
         """Return error, output and metadata as they are kept."""
         policy = self._policy
         payload = None if output is None else policy.payload(output)
-        more = None if metadata is None else policy.metadata(metadata)
         if status is _FAILED:
             reason = message if error is None else error
-            return None if reason is None else policy.error(reason), payload, more
+            return None if reason is None else policy.error(reason), payload, self._shown(None, metadata)
         if error is not None:
             raise ValueError(
                 f"error= is for FAILED; task {task_id!r} of execution {self.execution_id!r} was to become "
                 f"{status.name}. Use message=, or TaskStatus.FAILED."
             )
-        if message is not None:
-            more = JsonObject({**(more or EMPTY), "message": policy.text(message)})
-        return None, payload, more
+        return None, payload, self._shown(message, metadata)
 
     def update_status(self, phase: ExecutionPhase, *, output: object = None) -> None:
         """Move the execution to a phase.
@@ -288,7 +291,7 @@ class StatusBuilder(Lifecycle):
             TypeError: The phase is not an `ExecutionPhase`.
         """
         try:
-            _check_enum("phase", phase, ExecutionPhase)
+            _check_enum("phase", phase, ExecutionPhase, self.execution_id)
             payload = None if output is None else self._policy.payload(output)
             now = self._now()
             with self._lock:
@@ -339,11 +342,12 @@ class StatusBuilder(Lifecycle):
 
     def _start_task(
         self, task_id: str, task_name: str | None, task_type: TaskType | None, input: object, metadata: object
-    ) -> None:
+    ) -> bool:
+        """Start a task; False when that was refused and ignored."""
         try:
-            _check_id("task_id", task_id)
+            task_id = _check_id("task_id", task_id, self.execution_id)
             if task_type is not None:
-                _check_enum("task_type", task_type, TaskType)
+                _check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
             policy = self._policy
             name = None if task_name is None else policy.text(task_name)
             given = None if input is None else policy.payload(input)
@@ -353,17 +357,29 @@ class StatusBuilder(Lifecycle):
                 change = self._state.start(now, task_id, name, task_type, given, more)
                 self._put(change)
         except _REFUSALS as error:
-            return self._refuse(error)
+            self._refuse(error)
+            return False
         self._publish(change)
+        return True
 
     def _update_running(self, task_id: str, message: str | None, metadata: object) -> None:
         """Add to the metadata of a task, whatever its status is by now."""
-        with self._lock:
-            record = self._state.tasks.get(task_id)
-            status = TaskStatus.IN_PROGRESS if record is None else record.status
-        if message is not None:
-            metadata = {**self._policy.metadata(metadata or {}), "message": message}
-        self.update_task_status(task_id, status, metadata=metadata)
+        try:
+            more = self._shown(message, metadata)
+            now = self._now()
+            with self._lock:
+                record = self._state.tasks.get(task_id)
+                status = _IN_PROGRESS if record is None else record.status
+                change = self._state.update(now, task_id, status, None, None, more)
+                self._put(change)
+        except _REFUSALS as error:
+            return self._refuse(error)
+        self._publish(change)
+
+    def _shown(self, message: str | None, metadata: object) -> JsonObject | None:
+        """Return metadata with a message in it."""
+        more = None if metadata is None else self._policy.metadata(metadata)
+        return more if message is None else JsonObject({**(more or EMPTY), "message": self._policy.text(message)})
 
     def _end_task(self, task_id: str, error: BaseException | None, output: object) -> None:
         """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""
@@ -417,19 +433,27 @@ def _first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
     return now if initial is None else max(now, initial.epoch + 1)
 
 
-def _check_id(name: str, value: object) -> None:
-    if type(value) is str and value and value.isascii():
-        return
+def _check_id(name: str, value: object, execution_id: str | None = None) -> str:
+    """Return an id as plain text."""
+    where = "" if execution_id is None else f" (execution {execution_id!r})"
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {value!r}.")
+        raise TypeError(f"{name} must be a str, not {value!r}{where}.")
     if not value:
-        raise ValueError(f"{name} must not be empty: it is what the backend and later calls know it by.")
+        raise ValueError(f"{name} must not be empty{where}: it is what the backend and later calls know it by.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} {value!r} is not valid Unicode text, so no backend can store it.") from None
+        raise ValueError(f"{name} {value!r} is not valid Unicode text{where}, so no backend can store it.") from None
+    return str.__str__(value)
 
 
-def _check_enum(name: str, value: object, kind: type[IntEnum]) -> None:
-    if type(value) is not kind:
-        raise TypeError(f"{name} must be a {kind.__name__}, for example {next(iter(kind))!s}, not {value!r}.")
+def _check_enum(
+    name: str, value: object, kind: type[IntEnum], execution_id: str | None = None, task_id: str | None = None
+) -> None:
+    if type(value) is kind:
+        return
+    task = "" if task_id is None else f" of task {task_id!r}"
+    where = "" if execution_id is None else f"{task} of execution {execution_id!r}"
+    meant = getattr(value, "name", value)
+    example = kind.__members__.get(meant.upper() if isinstance(meant, str) else "") or next(iter(kind))
+    raise TypeError(f"{name}{where} must be of {kind.__name__}, as {kind.__name__}.{example.name} is, not {value!r}.")

@@ -45,4 +45,15 @@ def freeze(value: JSON) -> Any:
     return value
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two frozen values are the same JSON; True and 1 are not, although they are equal in Python."""
+    if one is other:
+        return True
+    if type(one) is not type(other) or one != other:
+        return False
+    if type(one) is JsonObject:
+        return all(same(item, other[key]) for key, item in one.items())
+    return type(one) is not JsonArray or all(map(same, one, other))
+
+
 EMPTY = JsonObject()

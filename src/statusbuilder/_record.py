@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ._frozen import EMPTY, JsonObject
+from ._frozen import EMPTY, JsonObject, same
 from ._model import Task, TaskStatus, TaskType, from_nanos, to_nanos
 
-_PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
+_PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
+    TaskStatus.PENDING,
+    TaskStatus.IN_PROGRESS,
+    TaskStatus.FAILED,
+    TaskStatus.SKIPPED,
+)
 
 
 class TaskRecord:
@@ -86,9 +91,10 @@ class TaskRecord:
         """Whether any of what was given is not there yet."""
         if error is not None and error != self.error:
             return True
-        if output is not None and output != self.output:
+        if output is not None and not same(output, self.output):
             return True
-        return bool(metadata) and {**self.metadata, **(metadata or {})} != self.metadata
+        there = self.metadata
+        return any(key not in there or not same(item, there[key]) for key, item in (metadata or EMPTY).items())
 
     def move(self, status: TaskStatus, now: int) -> None:
         """Enter another status, and set the times that go with it."""
@@ -104,7 +110,8 @@ class TaskRecord:
 
     def count_retry(self) -> None:
         """Count a retry, where the task had started before; what only a cancelled attempt has goes away."""
-        if self.started is None:
+        never_ran = self.status is _SKIPPED and self.started == self.completed
+        if self.started is None or never_ran:
             return
         count = self.metadata.get("retry_count")
         metadata = {key: value for key, value in self.metadata.items() if key != "cancelled"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from ._blocks import Blocks
-from ._frozen import JsonObject
+from ._frozen import JsonObject, freeze, same
 from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_nanos, to_nanos
 from ._record import TaskRecord
 from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
@@ -37,7 +39,7 @@ class ExecutionState:
     """
 
     follows_updates = False
-    """Whether a subclass has more to do at an update, so that none may go past `update`."""
+    """Whether a subclass, or inherited tasks, need more at an update, so that none may go past `update`."""
 
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         self.execution_id = execution_id
@@ -54,7 +56,7 @@ class ExecutionState:
         self.last = 0
         self.tasks: dict[str, TaskRecord] = {}
         self.inherited: set[str] = set()
-        """Ids that came with the initial snapshot and were not started since."""
+        """Ids that came with the initial snapshot and were not moved since."""
         self.changed: list[TaskRecord] = []
         self._frozen: Blocks[Task] = Blocks()
         self._snapshot: Snapshot | None = None
@@ -66,16 +68,17 @@ class ExecutionState:
         self.revision = snapshot.revision
         self.phase = snapshot.phase
         self.over = self.phase.is_terminal
-        self.output, self.error = snapshot.output, snapshot.error
+        self.output, self.error = freeze(snapshot.output), snapshot.error
         self.started = None if snapshot.started_at is None else to_nanos(snapshot.started_at)
         self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
         self.last = max(self.started or 0, self.completed or 0)
-        for index, task in enumerate({task.task_id: task for task in snapshot.tasks}.values()):
+        for index, task in enumerate({task.task_id: _frozen(task) for task in snapshot.tasks}.values()):
             record = self.tasks[task.task_id] = TaskRecord.thaw(index, task)
             self._frozen.put(index, task)
             self.last = max(self.last, record.started or 0, record.completed or 0)
         self.inherited.update(self.tasks)
+        self.follows_updates = self.follows_updates or bool(self.inherited)
 
     def restart(self, now: int) -> None:
         """Make what was taken over the start of a new attempt."""
@@ -132,7 +135,7 @@ class ExecutionState:
             raise self.ended("add_task", task_id, status)
         record = self.tasks.get(task_id)
         if record is None:
-            return self.add(now, task_id, name or task_id, status, task_type, input, metadata)
+            return self.add(now, task_id, task_id if name is None else name, status, task_type, input, metadata)
         if not allowed or task_id not in self.inherited:
             raise DuplicateTaskError(self.execution_id, task_id, record.status)
         self.inherited.discard(task_id)
@@ -157,7 +160,7 @@ class ExecutionState:
             raise self.ended("task", task_id, _IN_PROGRESS)
         record = self.tasks.get(task_id)
         if record is None:
-            return self.add(now, task_id, name or task_id, _IN_PROGRESS, task_type, input, metadata)
+            return self.add(now, task_id, task_id if name is None else name, _IN_PROGRESS, task_type, input, metadata)
         if record.status not in (_PENDING, _FAILED):
             if task_id not in self.inherited:
                 raise DuplicateTaskError(self.execution_id, task_id, record.status)
@@ -196,6 +199,8 @@ class ExecutionState:
             record.stale = True
             self.changed.append(record)
         if status is not current:
+            if self.inherited:
+                self.inherited.discard(task_id)
             if current is _IN_PROGRESS:
                 record.status = status
                 record.completed = now
@@ -218,7 +223,7 @@ class ExecutionState:
         if self.over:
             raise self.ended("update_status", None, phase)
         if phase is self.phase:
-            if output is None or output == self.output:
+            if output is None or same(output, self.output):
                 return NOTHING
             self._begin(now)
             self.output = output
@@ -362,3 +367,10 @@ class ExecutionState:
         )
         object.__setattr__(snapshot, "_blocks", blocks)
         return snapshot
+
+
+def _frozen(task: Task) -> Task:
+    """Return a task whose payloads cannot be changed, which may not be so for one that was made by hand."""
+    payloads = {"input": task.input, "output": task.output, "metadata": task.metadata}
+    loose = {name: freeze(value) for name, value in payloads.items() if type(value) is dict}
+    return attrs.evolve(task, **loose) if loose else task

@@ -29,6 +29,7 @@ class TaskBlock:
         """What the task gave: set it inside the block; anything, it becomes JSON. None is not recorded."""
         self._builder = builder
         self._start = (task_name, task_type, input, metadata)
+        self._refused = False
 
     def update(self, message: str | None = None, metadata: object = None) -> None:
         """Show a message, or more metadata, while the task runs.
@@ -36,7 +37,8 @@ class TaskBlock:
         Raises:
             ExecutionEndedError: The execution has ended.
         """
-        self._builder._update_running(self.task_id, message, metadata)
+        if not self._is_ignored("update"):
+            self._builder._update_running(self.task_id, message, metadata)
 
     def skip(self, reason: str | None = None) -> None:
         """Make the task SKIPPED; the block may still do what is left to do.
@@ -44,16 +46,24 @@ class TaskBlock:
         Args:
             reason: Why, shown as `metadata["message"]`.
         """
-        self._builder.update_task_status(self.task_id, TaskStatus.SKIPPED, reason)
+        if not self._is_ignored("skip"):
+            self._builder.update_task_status(self.task_id, TaskStatus.SKIPPED, reason)
+
+    def _is_ignored(self, call: str) -> bool:
+        """Whether the task is not this block's, because a wrong start was ignored; then its calls are ignored too."""
+        if self._refused:
+            self._builder._drop(f"{call}() of task {self.task_id!r} was ignored, as its start was")
+        return self._refused
 
     def __enter__(self) -> Self:
-        self._builder._start_task(self.task_id, *self._start)
+        self._refused = not self._builder._start_task(self.task_id, *self._start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        self._builder._end_task(self.task_id, error, self.output)
+        if not self._refused:
+            self._builder._end_task(self.task_id, error, self.output)
         return False
 
     async def __aenter__(self) -> Self:
