@@ -91,9 +91,13 @@ class FaultyBackend:
         """Cut all connections, in the middle of whatever they carry; new ones are accepted."""
         self._proxy.cut()
 
-    def freeze(self) -> None:
-        """Accept connections, but no byte, as a machine that hangs."""
-        self._proxy.freeze()
+    def freeze(self, *, fresh: bool = True) -> None:
+        """Accept connections, but no byte, as a machine that hangs.
+
+        Args:
+            fresh: whether connections that are opened from now on hang, too.
+        """
+        self._proxy.freeze(fresh=fresh)
 
     def thaw(self) -> None:
         """Go on after `freeze`, with all that came meanwhile."""

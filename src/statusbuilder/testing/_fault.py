@@ -80,6 +80,11 @@ class Fault:
         )
 
     @classmethod
+    def ignore(cls) -> Self:
+        """Answer OK with what is shown, but apply nothing, as where another writer is in charge."""
+        return cls(name="ignore", applies="never")
+
+    @classmethod
     def delay(cls, seconds: float) -> Self:
         """Apply and answer later, even when the client has given up meanwhile."""
         return cls(name=f"delay {seconds:g} s", seconds=seconds)

@@ -30,8 +30,8 @@ class Proxy:
         self.upstream = upstream
         self.port = port
         """The port it listens on; 0 before the first start of one that takes a free one."""
-        self._flow = threading.Event()
-        self._flow.set()
+        self._flow = _open_gate()
+        self._closed_gates: list[threading.Event] = []
         self._lock = threading.Lock()
         self._listening: socket.socket | None = None
         self._open: set[socket.socket] = set()
@@ -58,13 +58,22 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)  # wakes the threads that read it, which closing does not
             end.close()
 
-    def freeze(self) -> None:
-        """Pass no byte on, in neither direction; connections stay open, and new ones are accepted."""
+    def freeze(self, *, fresh: bool = True) -> None:
+        """Pass no byte on, in neither direction; connections stay open, and new ones are accepted.
+
+        Args:
+            fresh: whether new connections hang, too.
+        """
         self._flow.clear()
+        self._closed_gates.append(self._flow)
+        if not fresh:
+            self._flow = _open_gate()
 
     def thaw(self) -> None:
         """Pass on what was held back, and go on."""
-        self._flow.set()
+        gates, self._closed_gates = self._closed_gates, []
+        for gate in gates:
+            gate.set()
 
     def refuse(self) -> None:
         """Cut all connections, and accept no more until `start`."""
@@ -99,17 +108,18 @@ class Proxy:
             return
         with self._lock:
             self._open |= {client, server}
+        flow = self._flow
         for ends in ((client, server), (server, client)):
             for end in ends:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._pump, args=ends, name="statusbuilder-proxy", daemon=True).start()
+            threading.Thread(target=self._pump, args=(*ends, flow), name="statusbuilder-proxy", daemon=True).start()
         if self._listening is not listening:  # refused meanwhile
             self.cut()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, flow: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
-                self._flow.wait()
+                flow.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with self._lock:
@@ -117,3 +127,9 @@ class Proxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+def _open_gate() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
