@@ -231,6 +231,28 @@ def test_a_tool_outside_of_a_graph_is_a_call_too(status: AgentStatusBuilder) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("plain", "plain"),
+        ([], ""),
+        ([{"type": "text", "text": "a "}, {"type": "text", "text": "b"}], "a b"),
+        ([{"type": "text", "text": "see "}, {"type": "image", "url": "x"}], "see [image]"),
+        (["a.txt", "b.txt"], '["a.txt", "b.txt"]'),
+        ([{"rows": 3}], '[{"rows": 3}]'),
+    ],
+)
+def test_a_tool_message_is_shown_as_its_text(status: AgentStatusBuilder, content: Any, shown: str) -> None:
+    """Blocks are their text; other lists are JSON, which is what the model gets."""
+    feed(
+        status,
+        event("chain_start", "r"),
+        event("tool_start", "t", "r", name="x", input={}),
+        event("tool_end", "t", "r", output=ToolMessage(content, tool_call_id="t")),
+    )
+    assert status.snapshot().task("t").output == {"value": shown}
+
+
 def test_calls_that_are_open_when_the_run_ends_are_closed(status: AgentStatusBuilder) -> None:
     """A call that never ended is FAILED when its run has ended, so that the execution can be completed."""
     feed(

@@ -9,7 +9,6 @@ from .._model import TaskStatus
 from ._guard import Guard
 from ._read import (
     calls_of,
-    content_of,
     error_of,
     get,
     is_cancel,
@@ -19,7 +18,7 @@ from ._read import (
     kind_of,
     messages_in,
     read_todos,
-    text_of,
+    result_of,
 )
 from ._runs import Root, Run, Scope
 
@@ -126,9 +125,9 @@ class Calls:
         if message is None:
             self._finish(run, None if is_command(output) else output)
         elif get(message, "status") == "error":
-            self._fail(run, text_of(content_of(message), media=True))
+            self._fail(run, result_of(message))
         else:
-            self._finish(run, text_of(content_of(message), media=True))
+            self._finish(run, result_of(message))
 
     def _result(self, run: Run, output: object) -> object:
         found = [message for message in messages_in(output) if kind_of(message) == "tool"]

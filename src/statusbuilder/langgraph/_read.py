@@ -5,6 +5,7 @@ The same values come as objects, and as dictionaries from a stream that went thr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
@@ -78,6 +79,17 @@ def _block_text(block: object, media: bool) -> str:
     if isa(text, str) and (kind is None or kind in _TEXT_BLOCKS):
         return text
     return f"[{str(kind).removeprefix('input_').removesuffix('_url')}]" if media and kind in _MEDIA_BLOCKS else ""
+
+
+def result_of(message: object) -> object:
+    """Return what a tool message says: its text; what is neither text nor blocks, as the model sees it, is JSON."""
+    content = get(message, "content")
+    if not isa(content, list) or all(isa(get(block, "type"), str) for block in content):
+        return text_of(content, media=True)
+    try:
+        return json.dumps(content, ensure_ascii=False)
+    except Exception:
+        return content
 
 
 def kind_of(message: object) -> str:
