@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from ._asserts import assert_delivered, assert_phase, assert_tasks
-from ._conformance import check_sink
 
 if TYPE_CHECKING:
     from ._backend import FaultyBackend
+    from ._conformance import check_sink
     from ._fault import EVERYDAY, Fault
     from ._guarantees import Report, Violation, assert_guarantees, check_guarantees
     from ._history import Applied, Call, History
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._proxy import Proxy
     from ._status_backend import StatusBackend
 else:
-    # These bring gRPC with them, and the pytest plugin, which every test run loads, is in this package. Type checkers
+    # These bring gRPC or asyncio with them, and the pytest plugin, which every test run loads, is in this package. Type checkers
     # see the real imports above, and no other names.
     _MODULES = {
         "Applied": "_history",
@@ -30,6 +30,7 @@ else:
         "Violation": "_guarantees",
         "assert_guarantees": "_guarantees",
         "check_guarantees": "_guarantees",
+        "check_sink": "_conformance",
     }
 
     def __getattr__(name):
