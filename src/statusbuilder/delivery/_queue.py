@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from ._slot import Slot
@@ -51,30 +51,40 @@ class ReadyQueue:
             self._size -= 1
 
 
-class Timers:
-    """The slots that are to be looked at later, by `time.monotonic`."""
+class Timed(Protocol):
+    """What can be looked at later."""
+
+    timer: float | None
+    """When; None while it is not to be looked at."""
+
+
+_T = TypeVar("_T", bound=Timed)
+
+
+class Timers(Generic[_T]):
+    """What is to be looked at later, by `time.monotonic`."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Slot]] = []
+        self._heap: list[tuple[float, int, _T]] = []
         self._ticket = count()
 
-    def set(self, slot: Slot, time: float) -> None:
-        """Look at the slot at that time, or earlier where it was set to an earlier one."""
-        if slot.timer is None or time < slot.timer:
-            slot.timer = time
-            heapq.heappush(self._heap, (time, next(self._ticket), slot))
+    def set(self, item: _T, time: float) -> None:
+        """Look at the item at that time, or earlier where it was set to an earlier one."""
+        if item.timer is None or time < item.timer:
+            item.timer = time
+            heapq.heappush(self._heap, (time, next(self._ticket), item))
 
     def next(self) -> float | None:
-        """Return when the next slot is due; None without one."""
+        """Return when the next item is due; None without one."""
         while self._heap and self._heap[0][2].timer != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now: float) -> list[Slot]:
-        """Take out the slots that are due."""
-        due: list[Slot] = []
-        while (time := self.next()) is not None and time <= now:
-            slot = heapq.heappop(self._heap)[2]
-            slot.timer = None
-            due.append(slot)
+    def pop_due(self, now: float, most: int | None = None) -> list[_T]:
+        """Take out the items that are due, `most` of them at most."""
+        due: list[_T] = []
+        while (time := self.next()) is not None and time <= now and (most is None or len(due) < most):
+            item = heapq.heappop(self._heap)[2]
+            item.timer = None
+            due.append(item)
         return due

@@ -23,6 +23,10 @@ class Request:
     size: int = 0
     """Bytes of the body, for pacing; 0 where that is not known."""
 
+    def is_of(self, snapshot: Snapshot) -> bool:
+        """Whether this is the request of that snapshot."""
+        return self.epoch == snapshot.epoch and self.revision == snapshot.revision
+
 
 @attrs.frozen
 class Answer:
@@ -75,3 +79,31 @@ class Transport(Protocol):
 
     def after_fork(self) -> None:
         """Forget, in a forked child, everything that belongs to the parent."""
+
+
+class Storing(Transport, Protocol):
+    """A transport whose requests can be kept in a spool, and whose backend can be asked what it holds."""
+
+    label: str
+    """The backend; rows of another one are not sent to this."""
+
+    def kind(self, snapshot: Snapshot) -> str:
+        """Return the name of the contract that a snapshot is sent by."""
+
+    def pack(self, request: Request) -> bytes:
+        """Return a request's body as bytes."""
+
+    def unpack(self, kind: str, epoch: int, revision: int, body: bytes) -> tuple[Request, Snapshot]:
+        """Return the request that was packed, and the snapshot that it was made of.
+
+        Raises:
+            ValueError: the bytes are no request of that contract.
+        """
+
+    def fetch(
+        self, execution_id: str, kind: str, timeout: float, done: Callable[[Answer, Snapshot | None], None]
+    ) -> None:
+        """Begin to ask what the backend holds of an execution, and call `done` once, from any thread.
+
+        The answer is OK with a snapshot and, where the backend knows it, `held`; NOT_FOUND where there is nothing.
+        """
