@@ -125,6 +125,15 @@ class Contract:
         named = Read(message).text("execution_id") or Read(getattr(message, "metadata", None)).text("id") or ""
         return self._format.read(message.status, execution_id or named)
 
+    def read_request(self, data: bytes) -> Snapshot:
+        """Return the snapshot that a serialized request was made of, as far as the wire carries it.
+
+        Raises:
+            ValueError: the bytes are no request of this contract.
+        """
+        request = self._parsed(data, self._format.request_type)
+        return self._format.read(request.status, request.execution_id)
+
     def state(self, data: Any, request: bool = False) -> State:
         """Return the phase and the tasks' statuses of a request or of an answer.
 

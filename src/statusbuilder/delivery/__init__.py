@@ -5,6 +5,7 @@
 
 from ._deliverer import Deliverer, Delivery
 from ._options import DeliveryOptions, DeliveryStats
+from ._orphan import Orphan
 from ._retry import RetryPolicy, Verdict, judge
 from ._transport import Answer, Request, Transport
 
@@ -14,6 +15,7 @@ __all__ = [
     "Delivery",
     "DeliveryOptions",
     "DeliveryStats",
+    "Orphan",
     "Request",
     "RetryPolicy",
     "Transport",

@@ -15,6 +15,7 @@ from .._link import Source
 from .._model import Snapshot
 from .._outlets import await_all, check_sink, is_coroutine_sink, wait
 from ._options import DeliveryOptions, DeliveryStats, Options
+from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport
 from ._slot import DeliveryLink
 from ._transport import Transport
@@ -31,9 +32,13 @@ class Deliverer:
     def __init__(self, transport: Transport, **options: Unpack[DeliveryOptions]) -> None:
         self._transport = transport
         self._options = Options(**options)
-        self._worker = Worker(transport, self._options)
+        if self._options.spool is not None and not hasattr(transport, "unpack"):
+            raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
+        self._worker = self._new_worker()
         self._numbers = count(1)
         _live.add(self)
+        if self._options.spool is not None:
+            self._worker.post(self._worker.keeper.begin)
 
     # What builders call
 
@@ -107,6 +112,14 @@ class Deliverer:
         """Whether nothing is delivered any more."""
         return self._worker.closed
 
+    def orphans(self) -> tuple[Orphan, ...]:
+        """Return the executions in the spool whose process died before they had ended, as found by this process.
+
+        They are the newest 10,000, each until a builder in any process goes on with it and the next process looks.
+        Without `spool=` there are none.
+        """
+        return self._worker.keeper.orphans()
+
     def __enter__(self) -> Self:
         return self
 
@@ -140,7 +153,12 @@ class Deliverer:
     def _forked(self) -> None:
         """Begin anew in a forked child; what was outstanding is the parent's to deliver."""
         self._transport.after_fork()
-        self._worker = Worker(self._transport, self._options)
+        self._worker = self._new_worker()
+
+    def _new_worker(self) -> Worker:
+        worker = Worker(self._transport, self._options)
+        worker.keeper.attach_to(self)
+        return worker
 
     def __del__(self) -> None:
         worker = getattr(self, "_worker", None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict
+from os import PathLike
+from typing import Literal, TypedDict
 
 import attrs
 from attrs.validators import ge, gt, in_, instance_of, optional
@@ -26,6 +27,8 @@ class DeliveryOptions(TypedDict, total=False):
     retry: RetryPolicy
     at_exit: ExecutionPhase | None
     on_receipt: Callable[[Receipt], object] | None
+    spool: str | PathLike[str] | None
+    orphans: Literal["report", "fail"]
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +54,12 @@ class Options:
     """FAILED ends executions that are still open when the interpreter exits; None leaves them as they are."""
     on_receipt: Callable[[Receipt], object] | None = None
     """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
+    spool: str | PathLike[str] | None = attrs.field(default=None, validator=optional(instance_of((str, PathLike))))
+    """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
+    processes may share it. A file that cannot be used is logged, and harms nothing."""
+    orphans: Literal["report", "fail"] = attrs.field(default="report", validator=in_(("report", "fail")))
+    """What is done about executions in the spool whose process died before they had ended: they are only reported, or
+    ended FAILED, "the runner process died"."""
 
     @property
     def settle_after(self) -> float:

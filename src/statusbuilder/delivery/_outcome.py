@@ -72,6 +72,7 @@ class Outcomes:
         link.settle_waiters(revision, True)
         if attempt.request.is_terminal or link.final is not None:
             self.tell(link, revision)
+        self._worker.keeper.accepted(attempt)
 
     def _settle(self, attempt: Attempt, answer: Answer) -> None:
         """End the doubt that an earlier attempt left, where this answer can."""
@@ -195,7 +196,23 @@ class Outcomes:
         link.outcome, link.reason = Outcome.LOST, reason
         self._end(link)
 
+    def keep_spooled(self, links: list[DeliveryLink]) -> list[DeliveryLink]:
+        """Tell of the links whose newest state is on disk, at the end; return the others."""
+        others: list[DeliveryLink] = []
+        for link in links:
+            newest = link.newest()
+            if newest is None or link.spooled < newest.revision:
+                others.append(link)
+                continue
+            link.reason = f"the sink was closed ({link.reason or 'not answered yet'})"
+            link.settle_waiters(newest.revision, False)
+            self.tell(link, newest.revision)
+        if len(links) > len(others):
+            log.warning("Closed with the last state of %d executions in the spool", len(links) - len(others))
+        return others
+
     def _end(self, link: DeliveryLink) -> None:
+        self._worker.keeper.ended(link)
         revision = max((revision for revision, _ in link.waiters), default=0)
         link.settle_waiters(revision, False)
         self.tell(link, link.final.revision if link.final is not None else revision)

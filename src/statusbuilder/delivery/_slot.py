@@ -14,6 +14,7 @@ from .._model import Outcome, Receipt, Snapshot
 from ._transport import Request
 
 if TYPE_CHECKING:
+    from ._spool_keeper import Page
     from ._worker import Worker
 
 
@@ -27,8 +28,8 @@ class DeliveryLink:
     __slots__ = (
         "_worker",
         "anew",
-        "conflict",
         "confirmed",
+        "conflict",
         "delivered",
         "epoch",
         "execution_id",
@@ -37,12 +38,14 @@ class DeliveryLink:
         "held",
         "number",
         "outcome",
+        "page",
         "queued",
         "reason",
         "refused",
         "sink",
         "source",
         "spooled",
+        "stored",
         "told",
         "took_over",
         "urgent",
@@ -74,7 +77,12 @@ class DeliveryLink:
         self.refused = 0
         """The newest revision that the backend refused, for good or until the next one."""
         self.confirmed = -1
-        self.spooled = 0
+        self.spooled = -1
+        """The newest revision that is on disk, or was when it was delivered."""
+        self.page: Page | None = None
+        """What the spool's keeper knows of it."""
+        self.stored: Request | None = None
+        """The request of a terminal snapshot, where the spool needed it first."""
         self.conflict = False
         self.outcome: Outcome | None = None
         """SUPERSEDED or LOST, once nothing more is tried for what is there."""
@@ -149,6 +157,10 @@ class DeliveryLink:
         self.queued = self.urgent = False
         if self.withdrawn:
             return None
+        return self.newest()
+
+    def newest(self) -> Snapshot | None:
+        """Return the newest snapshot, without taking note that it was seen."""
         if self.final is None:
             source = self.source()
             return None if source is None else source.snapshot()

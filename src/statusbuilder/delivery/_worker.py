@@ -14,15 +14,19 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from random import Random
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._model import Outcome, Snapshot
 from ._options import Counters, Options
 from ._outcome import Outcomes
 from ._queue import OTHER, PHASE, TERMINAL, ReadyQueue, Timers
 from ._slot import Attempt, DeliveryLink, Slot
+from ._spool_none import NoKeeper
 from ._target import Target
 from ._transport import Answer, Transport
+
+if TYPE_CHECKING:
+    from ._spool_keeper import Keeper
 
 log = logging.getLogger("statusbuilder")
 
@@ -42,7 +46,7 @@ class Worker:
         self.random = Random()
         self.target = Target(options.retry, self.random, transport.max_bytes)
         self.ready = ReadyQueue()
-        self.timers = Timers()
+        self.timers: Timers[Slot] = Timers()
         self.unsent: set[Slot] = set()
         """Slots that have something to send, or under way."""
         self.doubtful: set[Slot] = set()
@@ -57,6 +61,7 @@ class Worker:
         self._deadline: float | None = None
         self._closers: list[Future[None]] = []
         self._idlers: list[Future[bool]] = []
+        self.keeper = _make_keeper(self)
 
     # For any thread
 
@@ -68,6 +73,10 @@ class Worker:
         if self._thread is None:
             self._start()
         return True
+
+    def reply(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Have a call made that something under way has been waiting for, also while closing."""
+        self._inbox.put((call, arguments))
 
     def _start(self) -> None:
         # Not waiting for the lock: a finalizer may run here while this very thread holds it.
@@ -121,7 +130,7 @@ class Worker:
             return
 
     def _next_wake(self) -> float | None:
-        times = [self.timers.next(), self._deadline]
+        times = [self.timers.next(), self.keeper.next_wake(), self._deadline]
         if self.ready and self.target.down_since is not None:
             times.append(self.target.next_probe())
         return min((time for time in times if time is not None), default=None)
@@ -130,6 +139,7 @@ class Worker:
         now = monotonic()
         for slot in self.timers.pop_due(now):
             self.schedule(slot, now)
+        self.keeper.turn(now)
         while self.ready and self._in_flight < self.options.max_in_flight:
             if self._bytes_in_flight >= MAX_BYTES_IN_FLIGHT:
                 break
@@ -137,12 +147,14 @@ class Worker:
             if down and not self.target.may_probe(now):
                 break
             self._send(self.ready.pop(), now, probe=down)
-        if self._idlers and not self.unsent:
+        if self._idlers and not (self.unsent or self.keeper.is_busy):
             for future in self._idlers:
                 future.set_result(True)
             self._idlers.clear()
-        if self._deadline is not None and (now >= self._deadline or not (self.unsent or self.doubtful)):
-            self._close()
+        if self._deadline is not None:
+            is_done = not (self.unsent or self.doubtful or self.keeper.is_busy)
+            if is_done or now >= self._deadline:
+                self._close()
 
     # What builders say
 
@@ -168,6 +180,7 @@ class Worker:
         link.withdrawn = True
         link.outcome, link.reason = Outcome.SUPERSEDED, "withdrawn, because somebody else goes on"
         link.settle_waiters(max((revision for revision, _ in link.waiters), default=0), False)
+        self.keeper.ended(link)
         slot = self.slots.get(link.execution_id)
         if slot is not None and slot.link is link:
             self.settled(slot)
@@ -196,6 +209,7 @@ class Worker:
                 self._outcomes.give_up(link, link.reason)
             elif not slot.is_sending(link, snapshot.revision):
                 self.want(slot)
+        self.keeper.detached(link)
         self.schedule(slot, monotonic())
         self.forget_if_done(slot)
 
@@ -228,6 +242,7 @@ class Worker:
         """Note that the slot has something to send."""
         slot.wanted = True
         self.unsent.add(slot)
+        self.keeper.wanted(slot)
 
     def schedule(self, slot: Slot, now: float) -> None:
         """Queue a slot, or look at it later, as pace, backoff and doubt ask for."""
@@ -266,7 +281,9 @@ class Worker:
             return
         limit = self.target.max_bytes
         try:
-            request = self.transport.prepare(slot.memo, snapshot, limit)
+            request = slot.link.stored
+            if request is None or not request.is_of(snapshot) or (limit is not None and request.size > limit):
+                request = self.transport.prepare(slot.memo, snapshot, limit)
         except Exception as error:
             self._outcomes.unencodable(slot, snapshot, error)
             return
@@ -284,7 +301,7 @@ class Worker:
         self._in_flight += 1
         self._bytes_in_flight += request.size
         self.counters.bytes += request.size
-        self._launch(attempt, probe)
+        self.keeper.hold(attempt, partial(self._launch, attempt, probe))
 
     def _launch(self, attempt: Attempt, probe: bool) -> None:
         timeout = self.options.attempt_timeout
@@ -295,7 +312,7 @@ class Worker:
             self.transport.start(attempt.request, timeout, probe, partial(self._post_end, attempt))
 
     def _post_end(self, attempt: Attempt, answer: Answer) -> None:
-        self._inbox.put((self.ended, (attempt, answer)))
+        self.reply(self.ended, attempt, answer)
 
     def ended(self, attempt: Attempt, answer: Answer) -> None:
         """Take note of how an attempt ended, and see to what follows."""
@@ -328,6 +345,10 @@ class Worker:
         if (slot.link.final is not None or slot.link.withdrawn) and slot.doubt_at is None:
             self.slots.pop(slot.execution_id, None)
 
+    def tell(self, link: DeliveryLink, revision: int) -> None:
+        """Hand a receipt to `on_receipt`."""
+        self._outcomes.tell(link, revision)
+
     # The end
 
     def flush_all(self, future: Future[bool]) -> None:
@@ -348,10 +369,12 @@ class Worker:
                 self.want(slot)
             slot.retry_at = slot.not_before = 0.0
             self.schedule(slot, now)
+        self.keeper.closing()
 
     def _close(self) -> None:
+        self.keeper.finish()
         self.closed = True
-        unsent = [slot.link for slot in self.unsent]
+        unsent = self._outcomes.keep_spooled([slot.link for slot in self.unsent])
         for link in unsent:
             self._outcomes.give_up(link, f"the sink was closed ({link.reason or 'not answered yet'})")
         if unsent:
@@ -377,3 +400,12 @@ class Worker:
                     arguments[-1].set_result(None if call == self.close else False)
         except Empty:
             return
+
+
+def _make_keeper(worker: Worker) -> Keeper | NoKeeper:
+    options = worker.options
+    if options.spool is None:
+        return NoKeeper()
+    from ._spool_keeper import Keeper  # it brings SQLite
+
+    return Keeper(worker, options.spool, fails_orphans=options.orphans == "fail")
