@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from .._model import Snapshot
-from ..contracts import Contract, Encoder, contract_for
+from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, contract_for
+from ..contracts.wire import workflow_pb2
 from ..delivery import Answer, Request
 from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interpret, retry_after
 from ._grpc_key import Key, KeyUnusableError
@@ -77,6 +78,64 @@ class GrpcTransport:
             (contract, data),
             len(data),
         )
+
+    # What a spool needs
+
+    def kind(self, snapshot: Snapshot) -> str:
+        """Return the name of the contract that a snapshot is sent by."""
+        return (self._contract or contract_for(snapshot)).name
+
+    def pack(self, request: Request) -> bytes:
+        """Return the serialized request."""
+        data: bytes = request.body[1]
+        return data
+
+    def unpack(self, kind: str, epoch: int, revision: int, body: bytes) -> tuple[Request, Snapshot]:
+        """Return a request that was packed, and its snapshot.
+
+        Raises:
+            ValueError: the bytes are no request of that contract.
+        """
+        contract = self._named(kind)
+        snapshot = attrs.evolve(contract.read_request(body), epoch=epoch, revision=revision)
+        made = Request(snapshot.execution_id, epoch, revision, snapshot.is_terminal, (contract, body), len(body))
+        return made, snapshot
+
+    def fetch(
+        self, execution_id: str, kind: str, timeout: float, done: Callable[[Answer, Snapshot | None], None]
+    ) -> None:
+        """Begin to ask what the backend holds of an execution."""
+        if self._parse is not None:
+            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; give the sink a target or a channel"), None)
+            return
+        contract = self._named(kind)
+        body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
+        request = Request(execution_id, 0, 0, False, (contract, body), len(body))
+
+        def ended(ending: Ending) -> None:
+            answer = self._answer(request, timeout, ending)
+            try:
+                held = contract.to_snapshot(ending.response, execution_id) if answer.code == "OK" else None
+            except (ValueError, AttributeError) as error:
+                answer, held = _unusable(error), None
+            done(answer, held)
+
+        try:
+            who, credentials = self._key.attach()
+        except KeyUnusableError as error:
+            done(self._keyless(error), None)
+        except Exception as error:
+            done(_unusable(error), None)
+        else:
+            self._line.start(Call(contract.get_path, body, who, credentials, timeout), ended)
+
+    def _named(self, kind: str) -> Contract:
+        for contract in (self._contract, WORKFLOW_EXECUTION, AGENT_EXECUTION):
+            if contract is not None and contract.name == kind:
+                return contract
+        raise ValueError(f"no contract is named {kind!r}")
+
+    # Attempts
 
     def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
         """Begin one attempt; `done` may be called before this returns, where the attempt cannot even begin."""
