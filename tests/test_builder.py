@@ -125,6 +125,18 @@ def test_add_task_returns_the_id_and_takes_defaults() -> None:
     assert status.snapshot().tasks == (Task("fetch", "fetch", revision=1),)
 
 
+@pytest.mark.parametrize("name", ["", "Fetch", 5, None])
+def test_a_name_is_kept_as_text(name: Any) -> None:
+    """An empty name stays empty, what is no text becomes one, None is the id; the JSON form keeps it."""
+    status = make()
+    status.add_task("a", name)
+    with status.task("b", name):
+        pass
+    snapshot = status.snapshot()
+    assert [task.task_name for task in snapshot.tasks] == (["a", "b"] if name is None else [str(name)] * 2)
+    assert Snapshot.from_dict(snapshot.to_dict()) == snapshot
+
+
 @pytest.mark.parametrize("task_type", TaskType)
 def test_add_task_takes_everything(task_type: TaskType) -> None:
     """Name, type, input and metadata are taken in the same, single revision."""

@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
+from math import inf, isfinite
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import attrs
 
-from ._frozen import EMPTY, JsonObject, freeze
+from ._frozen import EMPTY, JsonArray, JsonObject
 from .errors import UnknownTaskError
 
 _E = TypeVar("_E", bound=IntEnum)
@@ -107,8 +108,8 @@ def to_nanos(time: datetime) -> int:
 
 
 def format_time(time: datetime) -> str:
-    """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`."""
-    utc = time.astimezone(timezone.utc)
+    """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`; a naive time is taken as UTC."""
+    utc = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z" if utc.year > 999 else _early(utc)
 
 
@@ -136,7 +137,26 @@ def _read_text(value: object) -> str | None:
 
 
 def _read_object(value: object) -> JsonObject | None:
-    return freeze(value) if isinstance(value, dict) else None
+    try:
+        return _read_json(value) if isinstance(value, Mapping) else None
+    except Exception:  # nested deeper than Python recurses, or nothing that came from JSON
+        return None
+
+
+def _read_json(value: Any) -> Any:
+    """Freeze a payload; what JSON does not have becomes a text, as it does when it enters a builder."""
+    kind = type(value)
+    if kind in (str, int, bool, JsonObject, JsonArray) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return JsonObject((str(key), _read_json(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return JsonArray(map(_read_json, value))
+    if isinstance(value, float) and not isfinite(value):
+        return {inf: "Infinity", -inf: "-Infinity"}.get(value, "NaN")
+    if isinstance(value, (int, float)):
+        return float(value) if isinstance(value, float) else int(value)
+    return str(value)
 
 
 def _read_int(value: object) -> int:
@@ -187,11 +207,11 @@ class Task:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
-        task_id = _read_text(data.get("task_id")) or ""
+        task_id, name = _read_text(data.get("task_id")) or "", _read_text(data.get("task_name"))
         started_at = parse_time(data.get("started_at"))
         return cls(
             task_id=task_id,
-            task_name=_read_text(data.get("task_name")) or task_id,
+            task_name=task_id if name is None else name,
             task_type=_read_enum(TaskType, data.get("task_type"), TaskType.CUSTOM),
             status=_read_enum(
                 TaskStatus, data.get("status"), TaskStatus.IN_PROGRESS if started_at else TaskStatus.PENDING
