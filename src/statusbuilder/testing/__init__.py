@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ._proxy import Proxy
     from ._status_backend import StatusBackend
 else:
-    # These bring gRPC or asyncio with them, and the pytest plugin, which every test run loads, is in this package. Type checkers
-    # see the real imports above, and no other names.
+    # These bring gRPC or asyncio with them, and this package also has the pytest plugin, which every test run loads.
+    # Type checkers see the real imports above, and no other names.
     _MODULES = {
         "Applied": "_history",
         "BackendProcess": "_process",
