@@ -1,0 +1,17 @@
+"""Workflow runners on Temporal: a plugin that reports every workflow of a worker (extra `temporal`)."""
+
+from ._current import current
+from ._outside import close_status
+from ._plugin import StatusPlugin
+from ._progress import ActivityProgress, activity_progress
+from ._resume import activity_builder, activity_ends
+
+__all__ = [
+    "ActivityProgress",
+    "StatusPlugin",
+    "activity_builder",
+    "activity_ends",
+    "activity_progress",
+    "close_status",
+    "current",
+]

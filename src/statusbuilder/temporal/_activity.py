@@ -1,0 +1,98 @@
+"""The plugin's side in activities: it tells the workflow of attempts, and adds to heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
+
+from ._failures import describe
+from ._names import ATTEMPT, TASK_HEADER
+from ._work import Work, begin, without_ours
+
+log = logging.getLogger("statusbuilder")
+
+TELL_TIMEOUT = 3.0
+"""Seconds that a second attempt waits at most until the workflow was told of it."""
+LONGEST_ERROR = 2000
+
+
+class StatusActivityInbound(ActivityInboundInterceptor):
+    """Runs one attempt at an activity."""
+
+    def __init__(self, next: ActivityInboundInterceptor, client: Client | None) -> None:
+        super().__init__(next)
+        self._client = client
+        self._work = Work(is_intercepted=True)
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        """Stand between the activity and its heartbeats."""
+        super().init(StatusActivityOutbound(outbound, self._work))
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        """Tell the workflow of an attempt that is not the first, and run it."""
+        header = input.headers.get(TASK_HEADER)
+        begin(self._work)
+        if header is not None:
+            self._work.task_id = header.data.decode(errors="replace")
+            info = activity.info()
+            if info.attempt > 1 and self._client is not None and not info.is_local:
+                # Before the attempt begins, so that the workflow knows of it when it gets the result.
+                await self._tell(self._client, info)
+        return await super().execute_activity(input)
+
+    async def _tell(self, client: Client, info: activity.Info) -> None:
+        try:
+            async with asyncio.timeout(TELL_TIMEOUT):
+                handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+                report = {
+                    "task": self._work.task_id,
+                    "attempt": info.attempt,
+                    "error": await _last_failure(client, info),
+                }
+                await handle.signal(ATTEMPT, report)
+        except Exception as error:
+            log.info(
+                "The workflow was not told of attempt %d of activity %r: %r", info.attempt, info.activity_id, error
+            )
+
+
+async def _last_failure(client: Client, info: activity.Info) -> str | None:
+    """Ask the server why the attempt before this one failed."""
+    handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+    try:
+        description = await handle.describe()
+        for pending in description.raw_description.pending_activities:
+            if pending.activity_id == info.activity_id and pending.HasField("last_failure"):
+                return describe(await client.data_converter.decode_failure(pending.last_failure))[:LONGEST_ERROR]
+    except Exception as error:
+        log.info("The last failure of activity %r is not known: %r", info.activity_id, error)
+    return None
+
+
+class StatusActivityOutbound(ActivityOutboundInterceptor):
+    """What the activity asks of its worker."""
+
+    def __init__(self, next: ActivityOutboundInterceptor, work: Work) -> None:
+        super().__init__(next)
+        self._work = work
+        self._info: activity.Info | None = None
+
+    def info(self) -> activity.Info:
+        """Return the facts of the activity, with heartbeat details as it gave them itself."""
+        if self._info is None:
+            info = super().info()
+            self._work.last_details = info.heartbeat_details
+            own = without_ours(info.heartbeat_details)
+            self._info = dataclasses.replace(info, heartbeat_details=own)
+        return self._info
+
+    def heartbeat(self, *details: Any) -> None:
+        """Add what is to be shown to a heartbeat."""
+        self._work.details = details
+        super().heartbeat(*self._work.all_details())

@@ -1,0 +1,119 @@
+"""The builder of one workflow run: deterministic, because all that it reads is the workflow's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+
+from .._builder import StatusBuilder
+from .._frozen import JsonObject
+from .._model import ExecutionPhase, Snapshot, TaskStatus, to_millis
+from .._record import TaskRecord
+from .._state import NOTHING
+from ._fit import fit
+from ._names import CARRIED_HEADER
+from ._settings import Settings
+
+
+class RunBuilder(StatusBuilder):
+    """A builder that a replay fills in the same way, and that has no sinks of its own."""
+
+    @property
+    def task_ids(self) -> Mapping[str, object]:
+        """The ids that are taken."""
+        return self._state.tasks
+
+    def finish(self, phase: ExecutionPhase, *, output: object = None, error: str | None = None) -> None:
+        """End the execution, whatever its tasks do, unless the workflow's code has ended it."""
+        payload = None if output is None else self._policy.payload(output)
+        reason = None if error is None else self._policy.error(error)
+        now = self._now()
+        with self._lock:
+            if self._state.over:
+                return
+            if payload is not None:
+                self._state.output = payload
+            self._state.finish(now, phase, reason)
+
+    def annotate(self, task_id: str, metadata: Mapping[str, Any]) -> None:
+        """Add to the metadata of a task, whatever its status is; an unknown task is ignored."""
+        with self._lock:
+            record = None if self._state.over else self._state.tasks.get(task_id)
+        if record is not None:
+            self.update_task_status(task_id, record.status, metadata=metadata)
+
+    def is_running(self, task_id: str) -> bool:
+        """Whether a task is IN_PROGRESS in an execution that goes on."""
+        record = self._state.tasks.get(task_id)
+        return record is not None and record.status is TaskStatus.IN_PROGRESS and not self._state.over
+
+    def renew_epoch(self, millis: int) -> None:
+        """Begin a later epoch, because the workflow was reset to an earlier state."""
+        with self._lock:
+            self._state.set_epoch(max(self._state.epoch + 1, millis))
+
+    def _end_record(
+        self, now: int, record: TaskRecord, error: BaseException | None, failure: str | None, output: JsonObject | None
+    ) -> int:
+        if isinstance(error, workflow.ContinueAsNewError):
+            return NOTHING  # the next run goes on with the task
+        return super()._end_record(now, record, error, failure, output)
+
+    def _drop(self, what: str) -> None:
+        if workflow.in_workflow() and workflow.unsafe.is_replaying():
+            self._dropped += 1
+        else:
+            super()._drop(what)
+
+
+def make_builder(info: workflow.Info, settings: Settings) -> RunBuilder:
+    """Make the builder of a run, which goes on from the snapshot that the run before it left."""
+    carried = _carried(info)
+    epoch = to_millis(info.workflow_start_time)
+    return RunBuilder(
+        _execution_id(info, settings) if carried is None else carried.execution_id,
+        initial=carried,
+        epoch=epoch if carried is None else max(epoch, carried.epoch + 1),
+        clock=_now,
+        strict=False,
+        temporal_workflow_id=info.workflow_id,
+        **settings.builder,
+    )
+
+
+def _now() -> datetime:
+    return workflow.now()
+
+
+def _execution_id(info: workflow.Info, settings: Settings) -> str:
+    try:
+        if settings.execution_id is not None:
+            chosen: object = settings.execution_id(info)
+        else:
+            chosen = workflow.memo_value(settings.memo, None)
+    except Exception:
+        workflow.logger.exception("statusbuilder: no execution id could be made; the workflow id is used")
+        chosen = None
+    return chosen if isinstance(chosen, str) and chosen else info.workflow_id
+
+
+def carried_header(snapshot: Snapshot) -> Payload:
+    """Return the header with which a run hands its snapshot to the next one."""
+    data = json.dumps(fit(snapshot), separators=(",", ":")).encode()
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+def _carried(info: workflow.Info) -> Snapshot | None:
+    payload = info.headers.get(CARRIED_HEADER)
+    if payload is None:
+        return None
+    try:
+        snapshot = Snapshot.from_dict(json.loads(payload.data))
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return snapshot if snapshot.execution_id else None

@@ -1,0 +1,46 @@
+"""Temporal's failures in words."""
+
+from __future__ import annotations
+
+from temporalio import exceptions
+
+from .._members import error_text
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return what an activity or child workflow failed with; any other error is its own cause."""
+    while isinstance(error, (exceptions.ActivityError, exceptions.ChildWorkflowError)) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line what went wrong."""
+    cause = cause_of(error)
+    if isinstance(cause, exceptions.ApplicationError):
+        return f"{cause.type}: {cause.message}" if cause.type and cause.message else cause.type or cause.message
+    if isinstance(cause, exceptions.TimeoutError):
+        return "timed out" if cause.type is None else f"timed out ({cause.type.name})"
+    if isinstance(cause, exceptions.CancelledError):
+        return "cancelled"
+    if isinstance(cause, exceptions.TerminatedError):
+        return "terminated"
+    if isinstance(cause, exceptions.WorkflowAlreadyStartedError):
+        return f"workflow {cause.workflow_id!r} is already running"
+    if isinstance(cause, exceptions.FailureError):
+        return cause.message or type(cause).__name__
+    return error_text(cause)
+
+
+def describe_end(error: BaseException) -> str:
+    """Say why a workflow failed, naming the activity or child workflow whose failure it is."""
+    if isinstance(error, exceptions.ActivityError):
+        return f"activity {error.activity_type!r} failed: {describe(error)}"
+    if isinstance(error, exceptions.ChildWorkflowError):
+        return f"child workflow {error.workflow_type!r} failed: {describe(error)}"
+    return describe(error)
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether something ended because it was cancelled."""
+    return isinstance(cause_of(error), exceptions.CancelledError)

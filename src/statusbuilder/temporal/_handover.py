@@ -1,0 +1,130 @@
+"""The delivery of a final status: durable, before the workflow closes, and after it where the backend is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+from .._model import Outcome, Snapshot
+from ..delivery import Deliverer
+from ._fit import fit
+from ._names import DELIVER
+from ._run import Run
+from ._send import send_final
+
+PATIENCE = timedelta(days=7)
+"""How long the workflow that goes on with a delivery tries."""
+ATTEMPT_TIMEOUT = timedelta(seconds=30)
+NOT_DELIVERED = "NotDelivered"
+
+
+async def hand_over(run: Run) -> None:
+    """Have the final status delivered. A cancellation that comes now is too late to change how the workflow ended."""
+    if run.delivering is None:
+        if not _may_command(run):
+            return
+        run.delivering = asyncio.get_running_loop().create_task(_deliver(run), name=DELIVER)
+    while not run.delivering.done():
+        try:
+            await asyncio.wait([run.delivering])
+        except asyncio.CancelledError:
+            if run.evicting:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+
+
+async def _deliver(run: Run) -> None:
+    try:
+        await _command(run, fit(run.builder.snapshot()))
+    except Exception as error:
+        # Whatever it is, it is not the workflow's: that has ended.
+        if not run.evicting and not workflow.unsafe.is_replaying():
+            workflow.logger.error("statusbuilder: the final status was not handed over: %r", error)
+
+
+def _may_command(run: Run) -> bool:
+    """Whether the history of this run has, or may get, the commands of a delivery.
+
+    A run that is not reported still repeats what its history holds from the time when it was.
+    """
+    if run.reported and run.settings.sinks:
+        return workflow.patched(DELIVER)
+    return workflow.unsafe.is_replaying() and workflow.patched(DELIVER)
+
+
+async def _command(run: Run, status: dict[str, Any]) -> None:
+    bound = timedelta(seconds=run.settings.close_timeout)
+    summary = f"Final status: {status['phase']}"
+    try:
+        await workflow.execute_activity(
+            DELIVER,
+            args=[status, False],
+            result_type=str,
+            schedule_to_close_timeout=bound,
+            start_to_close_timeout=bound,
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200)),
+            summary=summary,
+        )
+        return
+    except Exception:
+        if run.evicting:
+            raise
+    info = workflow.info()
+    await workflow.start_child_workflow(
+        DELIVER,
+        args=[status],
+        result_type=str,
+        id=f"{DELIVER}/{info.workflow_id}/{info.run_id}",
+        parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        static_summary=f"{summary} of {status['execution_id']}",
+    )
+
+
+@workflow.defn(name=DELIVER, sandboxed=False)
+class GoOnDelivering:
+    """Delivers the final status of a workflow that has closed, as long as it takes."""
+
+    @workflow.run
+    async def run(self, status: dict[str, Any]) -> str:
+        """Deliver, and return what became of it."""
+        outcome: str = await workflow.execute_activity(
+            DELIVER,
+            args=[status, True],
+            result_type=str,
+            schedule_to_close_timeout=PATIENCE,
+            start_to_close_timeout=ATTEMPT_TIMEOUT,
+            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60)),
+        )
+        return outcome
+
+
+class DeliverActivity:
+    """The activity, on the worker's sinks."""
+
+    def __init__(self, sinks: Sequence[Deliverer]) -> None:
+        self._sinks = sinks
+
+    @activity.defn(name=DELIVER)
+    async def deliver(self, status: dict[str, Any], patient: bool) -> str:
+        """Deliver a snapshot to each sink; return the outcomes, or raise when a sink could not be reached.
+
+        Where the workflow still waits (not `patient`), a backend that is known to be away ends the attempt at once.
+        """
+        snapshot = Snapshot.from_dict(status)
+        limit = activity.info().start_to_close_timeout or ATTEMPT_TIMEOUT
+        seconds = limit.total_seconds() * (0.9 if patient else 0.95)
+        sent = [send_final(sink, snapshot, seconds, patient) for sink in self._sinks]
+        receipts = await asyncio.gather(*sent)
+        missing = [receipt.reason for receipt in receipts if receipt.outcome is Outcome.PENDING]
+        if missing:
+            raise ApplicationError("; ".join(missing), type=NOT_DELIVERED, non_retryable=not patient)
+        said = [f"{receipt.outcome} ({receipt.reason})" if receipt.reason else receipt.outcome for receipt in receipts]
+        return ", ".join(said) or "no sinks"

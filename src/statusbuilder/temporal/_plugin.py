@@ -1,0 +1,222 @@
+"""The plugin: what is configured at a client or a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import temporalio.client
+import temporalio.worker
+from temporalio import workflow
+from temporalio.client import Client, ClientConfig, WorkflowHistory
+from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    Replayer,
+    ReplayerConfig,
+    Worker,
+    WorkerConfig,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowReplayResult,
+)
+
+from .._model import TaskType
+from ..delivery import Deliverer, Delivery
+from ._activity import StatusActivityInbound
+from ._handover import DeliverActivity, GoOnDelivering
+from ._inbound import StatusInbound
+from ._names import MEMO, RUN
+from ._observe import observed
+from ._run import Run
+from ._settings import Filter, Settings
+from ._watch import watch
+
+FLUSH_TIMEOUT = 5.0
+
+
+class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
+    """Reports every workflow of a worker: give it to `Client.connect(plugins=[…])` or to `Worker(plugins=[…])`.
+
+    Each workflow is an execution, each of its activities and child workflows a task. Progress goes to the sink from
+    the worker and adds no event to the history; the final status is delivered by an activity before the workflow
+    closes, or, where that takes too long, by a workflow of its own (`statusbuilder.deliver`) after it.
+
+    Args:
+        sink: Where the status goes, or several of them; plain sinks are put behind a `Delivery`. The caller closes
+            them, after the worker.
+        enabled: False reports nothing, and is the way to turn reporting off while workflows run: their replays need
+            the plugin. So does `STATUSBUILDER_DISABLED=1` in the environment.
+        execution_id: Returns the backend's id of a workflow's execution; called in the workflow, so it must be
+            deterministic. By default it is the memo `memo` where the workflow has one, else the workflow id.
+        memo: The key of that memo.
+        workflows: Which workflows are reported: their types, or a function of the type.
+        activities: Which activities and child workflows become tasks: their types, or a function of the type.
+        task_types: The task type of activities and child workflows by their type; CUSTOM by default.
+        close_timeout: Seconds that a workflow stays open at most until its final status is delivered.
+        progress_interval: Seconds between two looks at the heartbeats of activities that have a heartbeat timeout.
+        builder: Options of the builders: `max_payload_bytes`, `redact_keys`, `redact_values`, `redact_text`.
+
+    Raises:
+        TypeError: A sink cannot be one, or a filter is a text.
+        ValueError: A time is not positive.
+    """
+
+    def __init__(
+        self,
+        sink: Any,
+        *,
+        enabled: bool = True,
+        execution_id: Callable[[workflow.Info], str] | None = None,
+        memo: str = MEMO,
+        workflows: Filter = None,
+        activities: Filter = None,
+        task_types: Mapping[str, TaskType] | None = None,
+        close_timeout: float = 5.0,
+        progress_interval: float = 2.0,
+        **builder: Any,
+    ) -> None:
+        if os.environ.get("STATUSBUILDER_DISABLED", "").lower() in ("1", "true"):
+            enabled = False
+        given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
+        self._sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
+        self._settings = Settings(
+            enabled=enabled,
+            sinks=self._sinks if enabled else (),
+            execution_id=execution_id,
+            memo=memo,
+            workflows=workflows,
+            activities=activities,
+            task_types=dict(task_types or {}),
+            close_timeout=close_timeout,
+            progress_interval=progress_interval,
+            builder=_checked(builder),
+        )
+
+    def name(self) -> str:
+        """Return the name under which the server knows the plugin."""
+        return "statusbuilder.StatusPlugin"
+
+    # At a client, which hands the plugin to its workers
+
+    def configure_client(self, config: ClientConfig) -> ClientConfig:
+        """Leave the client as it is."""
+        return config
+
+    async def connect_service_client(
+        self, config: ConnectConfig, next: Callable[[ConnectConfig], Awaitable[ServiceClient]]
+    ) -> ServiceClient:
+        """Leave the connection as it is."""
+        return await next(config)
+
+    # At a worker
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Add the plugin's interceptor, activity and workflow, and have the runner observed."""
+        if self._interceptor_of(config.get("interceptors")) is None:
+            self._configure(config, StatusInterceptor(self, config.get("client"), publishes=True))
+            deliver = DeliverActivity(self._settings.sinks).deliver
+            config["activities"] = [*(config.get("activities") or ()), deliver]
+        return config
+
+    async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
+        """Run the worker, look at heartbeats meanwhile, and let the sinks deliver what they have in the end."""
+        interceptor = self._interceptor_of(worker.config().get("interceptors"))
+        if interceptor is None or interceptor.is_watching or not self._settings.sinks:
+            await next(worker)
+            return
+        interceptor.is_watching = True
+        interval = self._settings.progress_interval
+        watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
+        try:
+            await next(worker)
+        finally:
+            interceptor.is_watching = False
+            watching.cancel()
+            await asyncio.gather(*(sink.aflush(FLUSH_TIMEOUT) for sink in self._settings.sinks if not sink.closed))
+
+    # At a replayer
+
+    def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
+        """Add what a replay needs; nothing is published by it."""
+        if self._interceptor_of(config.get("interceptors")) is None:
+            self._configure(config, StatusInterceptor(self, None, publishes=False))
+        return config
+
+    @contextlib.asynccontextmanager
+    async def run_replayer(
+        self,
+        replayer: Replayer,
+        histories: AsyncIterator[WorkflowHistory],
+        next: Callable[
+            [Replayer, AsyncIterator[WorkflowHistory]],
+            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
+        ],
+    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
+        """Replay as it is."""
+        async with next(replayer, histories) as results:
+            yield results
+
+    # Behind them
+
+    def _configure(self, config: WorkerConfig | ReplayerConfig, interceptor: StatusInterceptor) -> None:
+        config["interceptors"] = [*(config.get("interceptors") or ()), interceptor]
+        config["workflows"] = [*(config.get("workflows") or ()), GoOnDelivering]
+        config["workflow_runner"] = observed(config["workflow_runner"])
+        config["unsandboxed_workflow_runner"] = observed(config["unsandboxed_workflow_runner"])
+
+    def _interceptor_of(self, interceptors: Iterable[object] | None) -> StatusInterceptor | None:
+        for interceptor in interceptors or ():
+            if isinstance(interceptor, StatusInterceptor):
+                if interceptor.plugin is not self:
+                    raise ValueError("A worker takes one StatusPlugin; give it several sinks instead, as a list.")
+                return interceptor
+        return None
+
+
+class StatusInterceptor(temporalio.worker.Interceptor):
+    """What one worker has of the plugin."""
+
+    def __init__(self, plugin: StatusPlugin, client: Client | None, publishes: bool) -> None:
+        self.plugin = plugin
+        self.is_watching = False
+        self._client = client
+        self._publishes = publishes
+        self._lock = threading.Lock()
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+    def runs(self) -> Sequence[Run]:
+        """Return the workflow runs that this worker has."""
+        with self._lock:
+            return list(self._runs)
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Stand around an attempt at an activity."""
+        return StatusActivityInbound(next, self._client if self.plugin._settings.enabled else None)
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        """Make what the host knows of a run, and have it intercepted."""
+        run = Run(self.plugin._settings, self._publishes)
+        with self._lock:
+            self._runs.add(run)
+        input.unsafe_extern_functions[RUN] = lambda: run
+        return StatusInbound
+
+
+_BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    unknown = options.keys() - _BUILDER_OPTIONS
+    if unknown:
+        known = ", ".join(sorted(_BUILDER_OPTIONS))
+        raise TypeError(f"StatusPlugin has no option {min(unknown)!r}; those of the builders are {known}.")
+    return options

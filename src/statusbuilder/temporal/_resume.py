@@ -1,0 +1,98 @@
+"""Builders of activities: an execution of its own that outlives attempts and workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from temporalio import activity, exceptions
+from temporalio.activity import _CompleteAsyncError
+
+from .._agent import AgentStatusBuilder
+from .._agent_model import AgentSnapshot
+from .._builder import StatusBuilder
+from .._model import ExecutionPhase, Snapshot
+from ._failures import is_cancelled
+from ._work import present, read_snapshot
+
+_B = TypeVar("_B", bound=StatusBuilder)
+
+
+def activity_builder(kind: type[_B], execution_id: str, *, sinks: Iterable[Any], **options: Any) -> _B:
+    """Make the builder of an execution that one activity runs, such as an agent's.
+
+    ```python
+    @activity.defn
+    async def research(question: str) -> str:
+        async with activity_progress(), activity_builder(AgentStatusBuilder, "aex_01", sinks=[sink]) as status:
+            ...
+    ```
+
+    The heartbeats of the activity carry its snapshot, fitted to 256 KiB, and the next attempt goes on from there
+    (`restart=True`). `activity_ends` decides what an exception means, so that neither a deploy nor a failed attempt
+    that is followed by another one looks like the end. Heartbeats need an `activity_progress()` around it, or the
+    activity's own.
+
+    Args:
+        kind: `AgentStatusBuilder` or `StatusBuilder`.
+        execution_id: The backend's id of the execution.
+        sinks: Where its status goes.
+        options: More arguments of the builder.
+
+    Raises:
+        RuntimeError: It is not called in an activity.
+    """
+    work, info = present(), activity.info()
+    details = info.heartbeat_details if work.last_details is None else work.last_details
+    last = read_snapshot(details, AgentSnapshot if issubclass(kind, AgentStatusBuilder) else Snapshot)
+    if last is not None and last.execution_id == execution_id:
+        options = {"initial": last, "restart": True, **options}
+    options.setdefault("ends", activity_ends)
+    options.setdefault("temporal_workflow_id", info.workflow_id)
+    builder = kind(execution_id, sinks=sinks, **options)
+    work.builder = builder
+    return builder
+
+
+def activity_ends(error: BaseException) -> ExecutionPhase | None:
+    """Say how an exception that leaves an activity ends its execution; for `StatusBuilder(ends=…)`.
+
+    None (the execution goes on elsewhere) where the activity completes asynchronously, and where another attempt
+    follows: after a failure, a timeout, or the shutdown of the worker. CANCELLED where the activity was cancelled or
+    its workflow is gone. Else FAILED.
+
+    Raises:
+        RuntimeError: It is not called in an activity.
+    """
+    info = activity.info()
+    if isinstance(error, _CompleteAsyncError):
+        return None
+    if isinstance(error, asyncio.CancelledError) or is_cancelled(error):
+        details = activity.cancellation_details()
+        if details is not None and (details.cancel_requested or details.not_found):
+            return ExecutionPhase.CANCELLED
+        interrupted = activity.is_worker_shutdown() or details is not None
+        if not interrupted:
+            return ExecutionPhase.CANCELLED
+    return None if _attempts_remain(info, error) else ExecutionPhase.FAILED
+
+
+def _attempts_remain(info: activity.Info, error: BaseException) -> bool:
+    kind = type(error).__name__
+    if isinstance(error, exceptions.ApplicationError):
+        if error.non_retryable:
+            return False
+        kind = error.type or kind
+    policy = info.retry_policy
+    wait = timedelta(seconds=1)
+    if policy is not None:
+        if kind in (policy.non_retryable_error_types or ()):
+            return False
+        if 0 < policy.maximum_attempts <= info.attempt:
+            return False
+        wait = policy.initial_interval
+    if not info.schedule_to_close_timeout:
+        return True
+    return datetime.now(timezone.utc) + wait < info.scheduled_time + info.schedule_to_close_timeout

@@ -1,0 +1,186 @@
+"""One run of a workflow on this worker: its builder, its tasks, and what the host has to know of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from temporalio import workflow
+
+from .._model import ExecutionPhase, TaskStatus, TaskType
+from ._builder import RunBuilder, make_builder
+from ._failures import describe, describe_end, is_cancelled
+from ._publisher import Publisher
+from ._settings import Settings
+
+if TYPE_CHECKING:
+    from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
+
+CONTINUED = "not finished when the workflow continued as new"
+LEFT = "left running on its own"
+
+
+class Run:
+    """What the plugin knows of one run. Only the thread of an activation touches it, but for `publisher`."""
+
+    def __init__(self, settings: Settings, publishes: bool) -> None:
+        self.settings = settings
+        self.publishes = publishes
+        self.info: workflow.Info | None = None
+        self.reported = False
+        """Whether its tasks are recorded and its status is published."""
+        self.evicting = False
+        self.cancel_requested = False
+        self.publisher: Publisher | None = None
+        self.beating: set[str] = set()
+        """Activities under way that heartbeat, by task id."""
+        self.delivering: asyncio.Task[None] | None = None
+        """The delivery of the final status, once it has begun."""
+        self._builder: RunBuilder | None = None
+        self._numbers: dict[str, int] = {}
+        self._open: dict[str, bool] = {}
+        """Tasks of activities and child workflows under way, and whether they outlive the run."""
+
+    def begin(self, info: workflow.Info) -> None:
+        """Take note of which run it is."""
+        self.info = info
+        self.reported = self.settings.reports_workflow(info.workflow_type)
+
+    @property
+    def has_builder(self) -> bool:
+        """Whether anything was recorded yet."""
+        return self._builder is not None
+
+    @property
+    def builder(self) -> RunBuilder:
+        """The builder, made when it is first asked for, which has to be in the workflow."""
+        if self._builder is None:
+            assert self.info is not None
+            self._builder = make_builder(self.info, self.settings)
+        return self._builder
+
+    # Tasks
+
+    def add_task(
+        self, kind: str, name: str | None, args: Sequence[Any], metadata: object = None, outlives: bool = False
+    ) -> str | None:
+        """Record that an activity or child workflow of a type was started; returns the task's id, None if filtered."""
+        if not self.reported or not self.settings.reports_activity(kind):
+            return None
+        builder, number = self.builder, self._numbers.get(kind, 0) + 1
+        while f"{kind}-{number}" in builder.task_ids:
+            number += 1
+        self._numbers[kind] = number
+        task_id = f"{kind}-{number}"
+        self._open[task_id] = outlives
+        given = None if not args else args[0] if len(args) == 1 else list(args)
+        task_type = self.settings.task_types.get(kind, TaskType.CUSTOM)
+        builder.add_task(
+            task_id, name or kind, TaskStatus.IN_PROGRESS, task_type=task_type, input=given, metadata=metadata
+        )
+        return task_id
+
+    def follow(self, task_id: str, handle: ActivityHandle[Any] | ChildWorkflowHandle[Any, Any]) -> None:
+        """End the task when the activity or child workflow ends."""
+        handle.add_done_callback(partial(self._ended, task_id))
+
+    def _ended(self, task_id: str, handle: asyncio.Future[Any]) -> None:
+        if self.evicting:
+            return
+        if handle.cancelled():
+            self.fail_task(task_id, asyncio.CancelledError())
+        elif (error := handle.exception()) is not None:
+            self.fail_task(task_id, error)
+        else:
+            self._close_task(task_id)
+            if self.builder.is_running(task_id):
+                self.builder.update_task_status(task_id, TaskStatus.COMPLETED, output=handle.result())
+
+    def fail_task(self, task_id: str, error: BaseException) -> None:
+        """End a task with an error."""
+        if self.evicting:
+            return
+        self._close_task(task_id)
+        if not self.builder.is_running(task_id):
+            return
+        if isinstance(error, asyncio.CancelledError) or is_cancelled(error):
+            self.builder.update_task_status(task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
+        else:
+            self.builder.update_task_status(task_id, TaskStatus.FAILED, describe(error))
+
+    def _close_task(self, task_id: str) -> None:
+        self._open.pop(task_id, None)
+        self.beating.discard(task_id)
+
+    def note_attempt(self, report: dict[str, Any]) -> None:
+        """Take note of a second or later attempt at an activity; the handler of a signal."""
+        task_id, attempt = report.get("task"), report.get("attempt")
+        if not self.reported or not isinstance(task_id, str) or not isinstance(attempt, int):
+            return
+        metadata: dict[str, Any] = {"retry_count": attempt - 1}
+        if report.get("error"):
+            metadata["last_error"] = report["error"]
+        self.builder.annotate(task_id, metadata)
+
+    # The end
+
+    def start(self) -> None:
+        """Record that the workflow runs."""
+        if self.builder.snapshot().phase is ExecutionPhase.PENDING:
+            self.builder.update_status(ExecutionPhase.IN_PROGRESS)
+
+    def complete(self, result: object) -> None:
+        """Record that the workflow returned."""
+        self._leave_open(None)
+        self.builder.finish(ExecutionPhase.COMPLETED, output=result)
+
+    def end_with(self, error: BaseException) -> bool:
+        """Record how the workflow ended with an error; False when that is not the end of the execution."""
+        if self.evicting or isinstance(error, (workflow.ContinueAsNewError, GeneratorExit)):
+            return False
+        cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled(error)
+        if cancelled and self.cancel_requested:
+            phase, reason = ExecutionPhase.CANCELLED, None
+        elif isinstance(error, asyncio.CancelledError) or workflow.is_failure_exception(error):
+            phase, reason = ExecutionPhase.FAILED, "cancelled" if cancelled else describe_end(error)
+        else:
+            return False  # the workflow task fails, and is tried again
+        self._leave_open(None)
+        self.builder.finish(phase, error=reason)
+        return True
+
+    def hand_on(self) -> None:
+        """Record that the next run goes on."""
+        self._leave_open(CONTINUED)
+
+    def _leave_open(self, reason: str | None) -> None:
+        for task_id, outlives in list(self._open.items()):
+            if self.builder.is_running(task_id):
+                if outlives:
+                    self.builder.update_task_status(task_id, TaskStatus.SKIPPED, LEFT)
+                elif reason is not None:
+                    self.builder.update_task_status(task_id, TaskStatus.FAILED, reason)
+        self._open.clear()
+        self.beating.clear()
+
+    # For the host
+
+    def publish(self) -> None:
+        """Show the present state to the sinks; a final one is delivered by other means, so that it cannot be lost."""
+        if not self.publishes or not self.reported or self._builder is None or not self.settings.sinks:
+            return
+        snapshot = self._builder.snapshot()
+        if snapshot.is_terminal:
+            if self.publisher is not None:
+                self.publisher.withdraw()
+            return
+        if self.publisher is None:
+            self.publisher = Publisher(self.settings.sinks, snapshot)
+        self.publisher.show(snapshot)
+
+    def renew_epoch(self, millis: int) -> None:
+        """Take note of a reset."""
+        if self._builder is not None:
+            self._builder.renew_epoch(millis)

@@ -1,0 +1,80 @@
+"""Delivering one final snapshot, and waiting for what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import attrs
+
+from .._model import Outcome, Receipt, Snapshot
+from ..delivery import Deliverer
+from ..delivery._slot import DeliveryLink
+
+IMPATIENCE = 1.0
+"""Seconds that a backend may be away before nobody waits for it who can have it done otherwise."""
+LOOK = 0.2
+"""Seconds between two looks at whether the backend is away."""
+
+
+class Final:
+    """A source that has ended."""
+
+    epoch_given = True
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.execution_id = snapshot.execution_id
+        self._snapshot = snapshot
+
+    def snapshot(self) -> Snapshot:
+        """Return the one state."""
+        return self._snapshot
+
+    def take_over(self, epoch: int) -> None:
+        """Keep the epoch, which is the workflow's."""
+
+    def end(self, error: str) -> None:
+        """Stay as it ended."""
+
+
+async def send_final(sink: Deliverer, snapshot: Snapshot, seconds: float, patient: bool) -> Receipt:
+    """Deliver a final snapshot; the receipt says `pending` when it was not done in time, and was withdrawn.
+
+    Progress that this worker or a dead one showed may have a higher revision, where options changed under a running
+    workflow. It is of the same epoch, so of the same run, whose end is the truth: then the end takes the next number.
+    """
+    deadline = monotonic() + seconds
+    receipt, held = await _send(sink, snapshot, deadline, patient)
+    if receipt.outcome is Outcome.SUPERSEDED and held is not None and held[0] == snapshot.epoch:
+        later = attrs.evolve(snapshot, revision=held[1] + 1)
+        receipt, _ = await _send(sink, later, deadline, patient)
+    return receipt
+
+
+async def _send(
+    sink: Deliverer, snapshot: Snapshot, deadline: float, patient: bool
+) -> tuple[Receipt, tuple[int, int] | None]:
+    source = Final(snapshot)
+    link = sink.attach(source)
+    link.signal(True)
+    link.detach(snapshot)
+    if await _settled(sink, link, snapshot, deadline, patient):
+        receipt = link.receipt(snapshot)
+        if receipt.outcome is not Outcome.LOST or not sink.closed:
+            return receipt, link.held
+    receipt = link.receipt(snapshot)
+    link.withdraw()
+    reason = receipt.reason or "not answered in time"
+    return attrs.evolve(receipt, outcome=Outcome.PENDING, reason=reason), None
+
+
+async def _settled(sink: Deliverer, link: DeliveryLink, snapshot: Snapshot, deadline: float, patient: bool) -> bool:
+    """Wait until the fate of a snapshot is known; False when it is not by then."""
+    fate = asyncio.wrap_future(link.flush(snapshot))
+    while not fate.done():
+        left = deadline - monotonic()
+        away = sink.outage
+        if left <= 0 or (not patient and away is not None and away > IMPATIENCE):
+            return False
+        await asyncio.wait([fate], timeout=min(LOOK, left))
+    return True

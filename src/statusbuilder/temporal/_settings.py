@@ -1,0 +1,51 @@
+"""What a plugin was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+from attrs.validators import gt
+from temporalio import workflow
+
+from .._model import TaskType
+from ..delivery import Deliverer
+from ._names import RESERVED
+
+Filter: TypeAlias = "Callable[[str], bool] | Iterable[str] | None"
+
+
+def _chooser(given: Filter) -> Callable[[str], bool]:
+    if given is None:
+        return lambda name: True
+    if callable(given):
+        return given
+    if isinstance(given, str):
+        raise TypeError(f"A filter is a list of type names or a function, not the text {given!r}; write [{given!r}].")
+    return frozenset(given).__contains__
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The options of a plugin, checked."""
+
+    enabled: bool
+    sinks: tuple[Deliverer, ...]
+    execution_id: Callable[[workflow.Info], str] | None
+    memo: str
+    workflows: Callable[[str], bool] = attrs.field(converter=_chooser)
+    activities: Callable[[str], bool] = attrs.field(converter=_chooser)
+    task_types: Mapping[str, TaskType]
+    close_timeout: float = attrs.field(validator=gt(0))
+    progress_interval: float = attrs.field(validator=gt(0))
+    builder: Mapping[str, Any]
+    """Options of the builders, about payloads and secrets."""
+
+    def reports_workflow(self, name: str) -> bool:
+        """Whether workflows of this type are reported."""
+        return self.enabled and not name.startswith(RESERVED) and bool(self.workflows(name))
+
+    def reports_activity(self, name: str) -> bool:
+        """Whether activities and child workflows of this type become tasks."""
+        return self.enabled and not name.startswith(RESERVED) and bool(self.activities(name))

@@ -1,0 +1,104 @@
+"""One attempt at an activity on this worker: its task, and what its heartbeats carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from temporalio import activity
+
+from .._model import Snapshot
+from ._fit import LIMIT, fit, size_of
+from ._names import HEARTBEAT
+
+if TYPE_CHECKING:
+    from .._builder import StatusBuilder
+
+_ROOM = 1024  # for what is beside the snapshot
+
+
+class Work:
+    """What the heartbeats of one attempt carry: the activity's own details, and after them one of ours."""
+
+    def __init__(self, task_id: str | None = None, is_intercepted: bool = False) -> None:
+        self.task_id = task_id
+        self.is_intercepted = is_intercepted
+        """Whether the plugin adds our detail as a heartbeat goes out."""
+        self.last_details: Sequence[Any] | None = None
+        """The details of the last attempt's heartbeat, with ours; None where the plugin does not know them."""
+        self.details: Sequence[Any] = ()
+        """What the activity itself said in its last heartbeat."""
+        self.progress: dict[str, Any] = {}
+        self.builder: StatusBuilder | None = None
+
+    def beat(self) -> None:
+        """Send a heartbeat with everything."""
+        activity.heartbeat(*(self.details if self.is_intercepted else self.all_details()))
+
+    def all_details(self) -> tuple[Any, ...]:
+        """Return the activity's own details, and ours where there is one."""
+        ours: dict[str, Any] = {}
+        if self.progress:
+            ours["progress"] = {"task": self.task_id, **self.progress}
+        if self.builder is not None:
+            ours["snapshot"] = fit(self.builder.snapshot(), LIMIT - _ROOM - self._own_size())
+        return (*self.details, {HEARTBEAT: ours}) if ours else tuple(self.details)
+
+    def _own_size(self) -> int:
+        try:
+            return min(size_of(self.details), LIMIT // 2)
+        except (TypeError, ValueError):
+            return 0  # a type of the user's own, whose size its converter knows
+
+
+_current: ContextVar[Work | None] = ContextVar("statusbuilder.work", default=None)
+
+
+def begin(work: Work) -> None:
+    """Make an attempt the present one of this context."""
+    _current.set(work)
+
+
+def present() -> Work:
+    """Return the attempt that this code is part of.
+
+    Raises:
+        RuntimeError: It is not part of an activity.
+    """
+    work = _current.get()
+    if work is None:
+        activity.info()  # raises where there is none
+        work = Work()
+        _current.set(work)
+    return work
+
+
+def is_ours(detail: object) -> bool:
+    """Whether a heartbeat detail is the one that was added."""
+    return isinstance(detail, Mapping) and len(detail) == 1 and isinstance(detail.get(HEARTBEAT), Mapping)
+
+
+def without_ours(details: Sequence[Any]) -> Sequence[Any]:
+    """Return heartbeat details as the activity itself gave them."""
+    return details[:-1] if details and is_ours(details[-1]) else details
+
+
+def read_progress(details: Sequence[Any]) -> tuple[str, dict[str, Any]] | None:
+    """Return the task and what it said of itself; None where nothing was said."""
+    if not details or not is_ours(details[-1]):
+        return None
+    progress = details[-1][HEARTBEAT].get("progress")
+    task_id = progress.get("task") if isinstance(progress, Mapping) else None
+    if not isinstance(task_id, str):
+        return None
+    return task_id, {key: progress[key] for key in ("message", "fraction") if key in progress}
+
+
+def read_snapshot(details: Sequence[Any], kind: type[Snapshot]) -> Snapshot | None:
+    """Return the snapshot in the heartbeat details of the last attempt."""
+    if not details or not is_ours(details[-1]):
+        return None
+    data = details[-1][HEARTBEAT].get("snapshot")
+    return kind.from_dict(json.loads(json.dumps(data))) if isinstance(data, Mapping) else None

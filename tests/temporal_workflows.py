@@ -1,0 +1,204 @@
+"""Workflows and activities for the tests, such as people write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+from statusbuilder import TaskStatus, TaskType
+from statusbuilder.temporal import current
+
+SOON = timedelta(seconds=20)
+ONCE = RetryPolicy(maximum_attempts=1)
+QUICKLY = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=3)
+
+
+@activity.defn
+async def double(number: int) -> dict[str, int]:
+    return {"doubled": 2 * number}
+
+
+@activity.defn
+def double_in_thread(number: int) -> int:
+    return 2 * number
+
+
+@activity.defn
+async def refuse(text: str) -> None:
+    raise ApplicationError(text, type="Refusal", non_retryable=True)
+
+
+@activity.defn
+async def third_time(text: str) -> str:
+    if activity.info().attempt < 3:
+        raise ValueError(f"not yet, {text}")
+    return text
+
+
+@activity.defn
+async def forever() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(0.05)
+
+
+@activity.defn
+async def later(token_for: str) -> str:
+    activity.raise_complete_async()
+
+
+async def call(function: Any, *args: Any, **options: Any) -> Any:
+    options.setdefault("start_to_close_timeout", SOON)
+    return await workflow.execute_activity(function, args=args, **options)
+
+
+@workflow.defn
+class Steps:
+    @workflow.run
+    async def run(self, count: int) -> dict[str, int]:
+        total = 0
+        for number in range(count):
+            total += (await call(double, number))["doubled"]
+        return {"total": total}
+
+
+@workflow.defn
+class Failing:
+    @workflow.run
+    async def run(self, text: str) -> None:
+        await call(double, 1, summary="Begin well")
+        await call(refuse, text)
+
+
+@workflow.defn
+class Raising:
+    @workflow.run
+    async def run(self, text: str) -> None:
+        raise ApplicationError(text, type="Broken")
+
+
+@workflow.defn
+class Cancellable:
+    @workflow.run
+    async def run(self) -> None:
+        await call(forever, heartbeat_timeout=timedelta(seconds=1))
+
+
+@workflow.defn
+class TimingOut:
+    @workflow.run
+    async def run(self) -> str:
+        try:
+            await call(forever, start_to_close_timeout=timedelta(milliseconds=300), retry_policy=ONCE)
+        except Exception:
+            return "went on"
+        return "never"
+
+
+@workflow.defn
+class Retrying:
+    @workflow.run
+    async def run(self) -> str:
+        return str(await call(third_time, "again", retry_policy=QUICKLY))
+
+
+@workflow.defn
+class Parallel:
+    @workflow.run
+    async def run(self, count: int) -> int:
+        given = await asyncio.gather(*(call(double_in_thread, number) for number in range(count)))
+        return sum(given)
+
+
+@workflow.defn
+class Local:
+    @workflow.run
+    async def run(self) -> Any:
+        return await workflow.execute_local_activity(
+            double, 4, start_to_close_timeout=SOON, summary="Double it here"
+        )
+
+
+@workflow.defn
+class Parent:
+    @workflow.run
+    async def run(self) -> int:
+        first = await workflow.execute_child_workflow(Steps.run, 1, id=f"{workflow.info().workflow_id}-a")
+        try:
+            await workflow.execute_child_workflow(
+                Failing.run, "child says no", id=f"{workflow.info().workflow_id}-b", static_summary="Try the other way"
+            )
+        except Exception:
+            return first["total"]
+        return -1
+
+
+@workflow.defn
+class Leaving:
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.start_child_workflow(
+            Approval.run,
+            id=f"{workflow.info().workflow_id}-left",
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        )
+        return "left"
+
+
+@workflow.defn
+class Continuing:
+    @workflow.run
+    async def run(self, left: int) -> str:
+        await call(double, left)
+        if left > 1:
+            workflow.continue_as_new(left - 1)
+        return "done"
+
+
+@workflow.defn
+class CompletedFromOutside:
+    @workflow.run
+    async def run(self) -> str:
+        return str(await call(later, "token"))
+
+
+@workflow.defn
+class Approval:
+    def __init__(self) -> None:
+        self.approved = False
+        self.notes = 0
+
+    @workflow.run
+    async def run(self) -> str:
+        status = current()
+        with status.task("approve", "Approval by a person", task_type=TaskType.APPROVAL) as task:
+            await workflow.wait_condition(lambda: self.approved)
+            task.output = {"by": "Ada"}
+        status.add_task("branch", "Large order?", TaskStatus.SKIPPED, task_type=TaskType.CONDITIONAL)
+        return "approved"
+
+    @workflow.signal
+    def approve(self) -> None:
+        self.approved = True
+
+    @workflow.signal
+    def note(self) -> None:
+        self.notes += 1
+
+    @workflow.signal
+    def break_it(self) -> None:
+        raise ApplicationError("a signal broke it")
+
+    @workflow.query
+    def is_approved(self) -> bool:
+        return self.approved
+
+    @workflow.query(dynamic=True)
+    def anything(self, name: str, args: Sequence[RawValue]) -> str:
+        return f"dynamic answer to {name}"
