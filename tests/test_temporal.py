@@ -1,17 +1,38 @@
-"""Workflows reported by the plugin, each ended in its own way, against a real server."""
+"""Workflows reported by the plugin, each ended in its own way: the final status, whole, against a real server."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import temporal_workflows as flows
-from temporal_kit import run, shown, stage, whole
+from temporal_kit import Stage, run, shown, stage, whole
 from temporalio.client import WorkflowFailureError
 
-from statusbuilder import ExecutionPhase
+from statusbuilder import ExecutionPhase, Snapshot, TaskType
 
 pytest_plugins = ["temporal_server"]
+
+
+def task(task_id: str, status: str = "COMPLETED", name: str | None = None, **more: Any) -> dict[str, Any]:
+    """What `whole` shows of a task."""
+    return {"task_id": task_id, "task_name": name or task_id.rpartition("-")[0], "status": status, **more}
+
+
+def ended(phase: str, *tasks: dict[str, Any], output: Any = None, error: str | None = None) -> dict[str, Any]:
+    """What `whole` shows of an execution."""
+    return {"phase": phase, "tasks": list(tasks), "output": output, "error": error}
+
+
+async def outcome(at: Stage, workflow: Any, *args: Any, **options: Any) -> Snapshot:
+    """Run a workflow to its end, and return the last status that the sink got."""
+    handle = await at.start(workflow, *args, **options)
+    try:
+        await handle.result()
+    except WorkflowFailureError:
+        pass
+    return at.shelf.last(handle.id)
 
 
 def test_a_workflow_of_steps_is_reported(temporal: str) -> None:
@@ -22,23 +43,238 @@ def test_a_workflow_of_steps_is_reported(temporal: str) -> None:
             handle = await at.start(flows.Steps.run, 3)
             assert await handle.result() == {"total": 6}
             seen = at.shelf.of(handle.id)
-        assert whole(seen[-1]) == {
-            "phase": "COMPLETED",
-            "tasks": [
-                {
-                    "task_id": f"double-{number + 1}",
-                    "task_name": "double",
-                    "status": "COMPLETED",
-                    "input": {"value": number},
-                    "output": {"doubled": 2 * number},
-                }
-                for number in range(3)
-            ],
-            "output": {"total": 6},
-            "error": None,
-        }
+        steps = [task(f"double-{n + 1}", input={"value": n}, output={"doubled": 2 * n}) for n in range(3)]
+        assert whole(seen[-1]) == ended("COMPLETED", *steps, output={"total": 6})
+        assert seen[-1].temporal_workflow_id == handle.id
         assert seen[0].phase is ExecutionPhase.IN_PROGRESS
         assert [one.revision for one in seen] == sorted({one.revision for one in seen})
         assert {one.epoch for one in seen} == {seen[0].epoch}
+
+    run(body())
+
+
+def test_a_failed_activity_fails_the_workflow_with_its_cause(temporal: str) -> None:
+    """The task has the activity's error, the execution says which activity it was; a summary is the task's name."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Failing, flows.Raising], [flows.double, flows.refuse]) as at:
+            assert whole(await outcome(at, flows.Failing.run, "no money")) == ended(
+                "FAILED",
+                task("double-1", name="Begin well", input={"value": 1}, output={"doubled": 2}),
+                task("refuse-1", "FAILED", input={"value": "no money"}, error="Refusal: no money"),
+                error="activity 'refuse' failed: Refusal: no money",
+            )
+            assert whole(await outcome(at, flows.Raising.run, "at once")) == ended("FAILED", error="Broken: at once")
+
+    run(body())
+
+
+def test_a_cancelled_workflow_is_cancelled_with_its_tasks(temporal: str) -> None:
+    """A cancellation ends the running task as cancelled, and the execution CANCELLED."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Cancellable], [flows.forever]) as at:
+            handle = await at.start(flows.Cancellable.run)
+            await at.shelf.until(lambda one: bool(one.tasks))
+            await handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            assert whole(at.shelf.last(handle.id)) == ended(
+                "CANCELLED", task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True})
+            )
+
+    run(body())
+
+
+def test_an_activity_that_times_out_says_so(temporal: str) -> None:
+    """The task fails with the kind of the timeout, and the workflow that goes on completes."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.TimingOut], [flows.forever]) as at:
+            assert whole(await outcome(at, flows.TimingOut.run)) == ended(
+                "COMPLETED",
+                task("forever-1", "FAILED", error="timed out (START_TO_CLOSE)"),
+                output={"value": "went on"},
+            )
+
+    run(body())
+
+
+def test_attempts_are_counted(temporal: str) -> None:
+    """A retried activity's task has the number of retries and the last failure, and ends COMPLETED."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Retrying], [flows.third_time]) as at:
+            assert whole(await outcome(at, flows.Retrying.run)) == ended(
+                "COMPLETED",
+                task(
+                    "third_time-1",
+                    input={"value": "again"},
+                    output={"value": "again"},
+                    metadata={"retry_count": 2, "last_error": "ValueError: not yet, again"},
+                ),
+                output={"value": "again"},
+            )
+
+    run(body())
+
+
+def test_parallel_activities_are_tasks_of_their_own(temporal: str) -> None:
+    """Activities of one type that run at the same time do not collide, and each has its own result."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Parallel], [flows.double_in_thread]) as at:
+            last = await outcome(at, flows.Parallel.run, 10)
+        tasks = [task(f"double_in_thread-{n + 1}", input={"value": n}, output={"value": 2 * n}) for n in range(10)]
+        assert whole(last) == ended("COMPLETED", *tasks, output={"value": 90})
+
+    run(body())
+
+
+def test_local_activities_are_tasks_too(temporal: str) -> None:
+    """A local activity is reported as others are."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Local], [flows.double]) as at:
+            assert whole(await outcome(at, flows.Local.run)) == ended(
+                "COMPLETED",
+                task("double-1", name="Double it here", input={"value": 4}, output={"doubled": 8}),
+                output={"doubled": 8},
+            )
+
+    run(body())
+
+
+def test_child_workflows_are_tasks_and_executions(temporal: str) -> None:
+    """A child workflow is a task of its parent with its own end, and an execution of its own."""
+
+    async def body() -> None:
+        kinds = [flows.Parent, flows.Steps, flows.Failing]
+        async with stage(temporal, kinds, [flows.double, flows.refuse]) as at:
+            last = await outcome(at, flows.Parent.run)
+            one, other = f"{last.execution_id}-a", f"{last.execution_id}-b"
+            assert whole(last) == ended(
+                "COMPLETED",
+                task("Steps-1", input={"value": 1}, output={"total": 0}, metadata={"workflow_id": one}),
+                task(
+                    "Failing-1",
+                    "FAILED",
+                    "Try the other way",
+                    input={"value": "child says no"},
+                    error="Refusal: child says no",
+                    metadata={"workflow_id": other},
+                ),
+                output={"value": 0},
+            )
+            assert at.shelf.last(one).phase is ExecutionPhase.COMPLETED
+            assert at.shelf.last(other).phase is ExecutionPhase.FAILED
+
+    run(body())
+
+
+def test_a_child_left_running_is_no_failure(temporal: str) -> None:
+    """A child workflow that outlives its parent by intent is SKIPPED there, and ends as its own execution."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Leaving, flows.Approval]) as at:
+            last = await outcome(at, flows.Leaving.run)
+            child = f"{last.execution_id}-left"
+            metadata = {"workflow_id": child, "message": "left running on its own"}
+            assert whole(last) == ended(
+                "COMPLETED", task("Approval-1", "SKIPPED", metadata=metadata), output={"value": "left"}
+            )
+            handle = at.client.get_workflow_handle(child)
+            await handle.signal(flows.Approval.approve)
+            await handle.result()
+            assert at.shelf.last(child).phase is ExecutionPhase.COMPLETED
+
+    run(body())
+
+
+def test_a_workflow_that_continues_as_new_is_one_execution(temporal: str) -> None:
+    """The tasks of all runs are there in the end, each run has a later epoch, and nothing looks ended in between."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Continuing], [flows.double]) as at:
+            handle = await at.start(flows.Continuing.run, 3)
+            assert await handle.result() == "done"
+            seen = at.shelf.of(handle.id)
+        tasks = [task(f"double-{n + 1}", input={"value": 3 - n}, output={"doubled": 6 - 2 * n}) for n in range(3)]
+        assert whole(seen[-1]) == ended("COMPLETED", *tasks, output={"value": "done"})
+        versions = [(one.epoch, one.revision) for one in seen]
+        assert versions == sorted(set(versions))
+        assert [one.is_terminal for one in seen] == [False] * (len(seen) - 1) + [True]
+
+    run(body())
+
+
+def test_an_activity_completed_from_outside_comes_out_right(temporal: str) -> None:
+    """A task whose activity completes asynchronously stays IN_PROGRESS until it is completed, and has that result."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.CompletedFromOutside], [flows.later]) as at:
+            handle = await at.start(flows.CompletedFromOutside.run)
+            await at.shelf.until(lambda one: shown(one) == [("later-1", "IN_PROGRESS")])
+            async with asyncio.timeout(20):
+                while not (await handle.describe()).raw_description.pending_activities[0].HasField("last_started_time"):
+                    await asyncio.sleep(0.05)
+            await at.client.get_async_activity_handle(
+                workflow_id=handle.id, run_id=handle.result_run_id, activity_id="1"
+            ).complete("from outside")
+            assert await handle.result() == "from outside"
+            assert whole(at.shelf.last(handle.id)) == ended(
+                "COMPLETED",
+                task("later-1", input={"value": "token"}, output={"value": "from outside"}),
+                output={"value": "from outside"},
+            )
+
+    run(body())
+
+
+def test_a_workflow_adds_tasks_of_its_own(temporal: str) -> None:
+    """An approval around a wait is IN_PROGRESS until the signal comes; the query shows it, beside the workflow's own."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Approval]) as at:
+            handle = await at.start(flows.Approval.run)
+            waiting = await at.shelf.until(lambda one: shown(one) == [("approve", "IN_PROGRESS")])
+            assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == waiting
+            assert await handle.query(flows.Approval.is_approved) is False
+            assert await handle.query("whatever") == "dynamic answer to whatever"
+            await handle.signal(flows.Approval.approve)
+            assert await handle.result() == "approved"
+            last = at.shelf.last(handle.id)
+            assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == last
+        assert whole(last) == ended(
+            "COMPLETED",
+            task("approve", name="Approval by a person", output={"by": "Ada"}),
+            task("branch", "SKIPPED", "Large order?"),
+            output={"value": "approved"},
+        )
+        assert [one.task_type for one in last.tasks] == [TaskType.APPROVAL, TaskType.CONDITIONAL]
+
+    run(body())
+
+
+def test_a_signal_that_fails_the_workflow_is_its_end(temporal: str) -> None:
+    """A failure in a signal's handler ends the execution FAILED, with the tasks that were open."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Approval]) as at:
+            handle = await at.start(flows.Approval.run)
+            await at.shelf.until(lambda one: bool(one.tasks))
+            await handle.signal(flows.Approval.break_it)
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            assert whole(at.shelf.last(handle.id)) == ended(
+                "FAILED",
+                task(
+                    "approve",
+                    "FAILED",
+                    "Approval by a person",
+                    error="the execution ended before this task finished",
+                ),
+                error="a signal broke it",
+            )
 
     run(body())

@@ -21,7 +21,7 @@ from temporalio.worker import (
 from ._builder import carried_header
 from ._fit import fit
 from ._handover import hand_over
-from ._names import ATTEMPT, CARRIED_HEADER, QUERY, RUN, TASK_HEADER
+from ._names import ATTEMPT, CARRIED_HEADER, QUERY, RUNS, TASK_HEADER
 from ._run import Run
 
 
@@ -32,9 +32,10 @@ class StatusInbound(WorkflowInboundInterceptor):
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         """Take note of the run, and answer the plugin's query and signal."""
-        run: Run = workflow.extern_functions()[RUN]()
+        info = outbound.info()
+        run: Run = workflow.extern_functions()[RUNS](info.run_id)
         self.run = run
-        run.begin(outbound.info())
+        run.begin(info)
         super().init(StatusOutbound(outbound, run))
         # Also where nothing is reported: activities that were started while it was may still signal.
         workflow.set_signal_handler(ATTEMPT, run.note_attempt)

@@ -12,7 +12,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from ._names import RUN
+from ._names import RUNS
 from ._run import Run
 
 log = logging.getLogger("statusbuilder")
@@ -39,8 +39,8 @@ class Observed:
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """Create the instance of a workflow, seen by the plugin."""
         instance: WorkflowInstance = super().create_instance(det)  # type: ignore[misc]
-        run = det.extern_functions.get(RUN)
-        return instance if run is None else ObservedInstance(instance, run())  # type: ignore[return-value]
+        find = det.extern_functions.get(RUNS)
+        return instance if find is None else ObservedInstance(instance, find(det.info.run_id))  # type: ignore[return-value]
 
 
 @cache
@@ -103,6 +103,7 @@ def _read(act: WorkflowActivation) -> Facts:
 
 def _let_go(run: Run, reason: int) -> None:
     """Stop publishing a run. One that only made room stays the newest that is known, and is delivered."""
+    run.forget()
     if run.publisher is None:
         return
     if reason == RemoveFromCache.EvictionReason.CACHE_FULL:

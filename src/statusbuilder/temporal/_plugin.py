@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import threading
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import temporalio.client
@@ -32,7 +32,7 @@ from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound
 from ._handover import DeliverActivity, GoOnDelivering
 from ._inbound import StatusInbound
-from ._names import MEMO, RUN
+from ._names import MEMO, RUNS
 from ._observe import observed
 from ._run import Run
 from ._settings import Filter, Settings
@@ -189,12 +189,12 @@ class StatusInterceptor(temporalio.worker.Interceptor):
         self._client = client
         self._publishes = publishes
         self._lock = threading.Lock()
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._runs: dict[str, Run] = {}
 
     def runs(self) -> Sequence[Run]:
         """Return the workflow runs that this worker has."""
         with self._lock:
-            return list(self._runs)
+            return list(self._runs.values())
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Stand around an attempt at an activity."""
@@ -203,12 +203,16 @@ class StatusInterceptor(temporalio.worker.Interceptor):
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        """Make what the host knows of a run, and have it intercepted."""
-        run = Run(self.plugin._settings, self._publishes)
-        with self._lock:
-            self._runs.add(run)
-        input.unsafe_extern_functions[RUN] = lambda: run
+        """Have runs intercepted, and let them find what the host knows of them."""
+        input.unsafe_extern_functions[RUNS] = self._run
         return StatusInbound
+
+    def _run(self, run_id: str) -> Run:
+        with self._lock:
+            if run_id not in self._runs:
+                forget = partial(self._runs.pop, run_id, None)
+                self._runs[run_id] = Run(self.plugin._settings, self._publishes, forget)
+            return self._runs[run_id]
 
 
 _BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})

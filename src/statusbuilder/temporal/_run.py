@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,11 @@ LEFT = "left running on its own"
 class Run:
     """What the plugin knows of one run. Only the thread of an activation touches it, but for `publisher`."""
 
-    def __init__(self, settings: Settings, publishes: bool) -> None:
+    def __init__(self, settings: Settings, publishes: bool, forget: Callable[[], object]) -> None:
         self.settings = settings
         self.publishes = publishes
+        self.forget = forget
+        """Tells the worker that the run is gone from its cache."""
         self.info: workflow.Info | None = None
         self.reported = False
         """Whether its tasks are recorded and its status is published."""
