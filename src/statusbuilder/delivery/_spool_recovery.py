@@ -136,6 +136,7 @@ class Recovery:
             return
         self._waiting.append(row)
         now, worker = monotonic(), self._keeper.worker
+        worker.counters.last_error = f"{answer.code}: {answer.reason}"
         if now < self._ask_at:
             return  # several were asked for at the same time
         self._failures += 1

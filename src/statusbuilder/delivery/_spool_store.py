@@ -133,8 +133,9 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the rows stay whose they are."""
-        with suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA incremental_vacuum")
+        if self._owner:
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA incremental_vacuum")
         self._connection.close()
 
     def is_current(self) -> bool:

@@ -1,0 +1,306 @@
+"""The spool's file: rows, their owners, and who may do what to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from spool_kit import Child, claim, key, owned, row, rows_of, write
+
+from statusbuilder import ExecutionPhase
+from statusbuilder.delivery._spool_owner import Owner, is_alive, remove_abandoned
+from statusbuilder.delivery._spool_store import SpoolUnusableError, State, Store, set_aside
+
+OPEN = {"phase": ExecutionPhase.IN_PROGRESS, "state": State.OPEN}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+def left(path: Path, *rows: object) -> None:
+    """Write rows as a process that is gone."""
+    with owned(path) as store:
+        assert all(write(store, *rows))  # type: ignore[arg-type]
+
+
+# Owners
+
+
+def test_owner_lives_from_acquire_to_release(tmp_path: Path) -> None:
+    """An owner counts as alive while it holds its lock, also for the process that holds it."""
+    path = str(tmp_path / "spool.db")
+    owner = Owner(path)
+    owner.acquire()
+    assert is_alive(path, owner.token)
+    owner.release()
+    assert not is_alive(path, owner.token)
+    assert os.listdir(tmp_path) == []
+
+
+def test_killed_owner_is_dead(tmp_path: Path) -> None:
+    """`kill -9` releases the lock, although nothing in the process could."""
+    code = (
+        "import sys; from statusbuilder.delivery._spool_owner import Owner\n"
+        "owner = Owner(sys.argv[1]); owner.acquire(); print(owner.token); sys.stdin.read()"
+    )
+    path = str(tmp_path / "spool.db")
+    with Child(code, path) as child:
+        token = child.line()
+        assert is_alive(path, token)
+        child.kill()
+        assert not is_alive(path, token)
+
+
+def test_forked_child_that_leaves_does_not_release_the_parents_lock(tmp_path: Path) -> None:
+    """A child that closes what it has inherited leaves the parent alive, and is no owner when the parent is dead."""
+    code = (
+        "import os, sys; from statusbuilder.delivery._spool_owner import Owner, is_alive\n"
+        "owner = Owner(sys.argv[1]); owner.acquire()\n"
+        "if os.fork() == 0:\n    owner.leave(); print(owner.token, is_alive(sys.argv[1], owner.token))\n"
+        "sys.stdin.read()"
+    )
+    path = str(tmp_path / "spool.db")
+    with Child(code, path) as parent:
+        token, alive_in_child = parent.line().split()
+        assert alive_in_child == "True"
+        parent.kill()
+        assert not is_alive(path, token)
+
+
+def test_abandoned_locks_are_removed(path: Path) -> None:
+    """What a killed process left beside the file goes with its last row; the locks of the living stay."""
+    abandoned = path.with_name("spool.db.00000000deadbeef.lock")
+    abandoned.touch()
+    kept = path.with_name("spool.db.00000000deadc0de.lock")
+    kept.touch()
+    living = Owner(str(path))
+    living.acquire()
+    remove_abandoned(str(path), {"00000000deadc0de"})
+    assert not abandoned.exists()
+    assert kept.exists()
+    assert is_alive(str(path), living.token)
+    living.release()
+
+
+# Rows
+
+
+def test_row_outlives_its_owner_and_is_claimed_once(path: Path) -> None:
+    """The next owner gets the rows of a dead one just as they were written, and nobody gets them again."""
+    written = row(body=b"\x00\xff", written_at=12.5)
+    left(path, written)
+    with owned(path) as second, owned(path) as third:
+        assert claim(second) == [written]
+        assert claim(second) == []
+        assert claim(third) == []
+
+
+def test_rows_of_the_living_are_theirs(path: Path) -> None:
+    """Nothing is taken from an owner that lives, be it in the same process."""
+    with owned(path) as first, owned(path) as second:
+        write(first, row())
+        assert claim(second) == []
+
+
+def test_claim_prefers_what_has_ended_and_then_the_oldest(path: Path) -> None:
+    """Final states are taken over first; among equals the one that has waited longest."""
+    left(
+        path,
+        row("open", written_at=1, **OPEN),  # type: ignore[arg-type]
+        row("late", written_at=3),
+        row("early", written_at=2),
+    )
+    with owned(path) as store:
+        assert [one.key.execution_id for one in claim(store)] == ["early", "late", "open"]
+
+
+@pytest.mark.parametrize(("most", "most_bytes", "sizes"), [(2, 2**30, [2, 1]), (9, 20, [2, 1]), (9, 1, [1, 1, 1])])
+def test_claim_takes_no_more_than_fits(path: Path, most: int, most_bytes: int, sizes: list[int]) -> None:
+    """A claim is limited in rows and in bytes, takes one row in any case, and the rest comes with the next."""
+    left(path, *(row(f"wex_{number}", body=b"x" * 10) for number in range(3)))
+    with owned(path) as store:
+        assert [len(claim(store, most=most, most_bytes=most_bytes)) for _ in sizes] == sizes
+
+
+def test_claim_is_for_one_backend(path: Path) -> None:
+    """Rows for another backend stay where they are, unless they are given another target."""
+    left(path, row("mine"), row("other", target="there:2"))
+    with owned(path) as store:
+        assert [one.key.execution_id for one in claim(store)] == ["mine"]
+        store.begin()
+        assert store.retarget("here:1") == 1
+        store.commit()
+        assert [one.key for one in claim(store)] == [key("other")]
+
+
+def test_retarget_leaves_the_living_alone(path: Path) -> None:
+    """Rows of an owner that lives keep their target, and are not replaced by those of the dead."""
+    left(path, row("same", body=b"dead", target="there:2"))
+    with owned(path) as living, owned(path) as store:
+        write(living, row("same", body=b"alive"), row("own", target="there:2"))
+        store.begin()
+        store.retarget("here:1")
+        store.commit()
+        assert claim(store) == []
+    assert rows_of(path)["own"].key.target == "there:2"
+
+
+def test_claims_at_the_same_time_share_the_rows(path: Path) -> None:
+    """Of many that claim at once each row goes to exactly one."""
+    left(path, *(row(f"wex_{number}") for number in range(200)))
+    taken: list[str] = []
+    together = threading.Barrier(4)
+
+    def take() -> None:
+        with owned(path) as store:
+            together.wait()
+            while rows := claim(store, most=7):
+                taken.extend(one.key.execution_id for one in rows)
+            together.wait()  # who leaves is dead for the others
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(f"wex_{number}" for number in range(200))
+
+
+def test_last_word_of_an_owner_counts(path: Path) -> None:
+    """An owner replaces its own row, whatever the revision: a later builder of its process may begin anew."""
+    with owned(path) as store:
+        assert write(store, row(revision=5), row(revision=1, epoch=3)) == [True, True]
+    assert rows_of(path)["wex_1"].epoch == 3
+
+
+def test_row_of_another_owner_only_gives_way_to_what_is_newer(path: Path) -> None:
+    """An older state never replaces a newer one that another process has written, and says that it did not."""
+    with owned(path) as first, owned(path) as second:
+        write(first, row(revision=5, body=b"first"))
+        assert write(second, row(revision=5), row(revision=4), row(revision=9, epoch=6)) == [False] * 3
+        assert rows_of(path)["wex_1"].body == b"first"
+        assert write(second, row(revision=1, epoch=8, body=b"second")) == [True]
+        first.begin()
+        first.drop(key(), 7, 5)
+        first.commit()
+    assert rows_of(path)["wex_1"].body == b"second"
+
+
+def test_acknowledged_row_goes_unless_the_execution_is_open(path: Path) -> None:
+    """An acknowledged request leaves the disk; that an execution is open, or lost its process, is still known."""
+    with owned(path) as store:
+        write(store, row("closed"), row("open", **OPEN), row("newer", revision=2), row("orphan", **OPEN))  # type: ignore[arg-type]
+        store.begin()
+        store.mark_orphaned(key("orphan"), 7, 1)
+        for name in ("closed", "open", "newer", "orphan"):
+            store.acknowledge(key(name), 7, 1)
+        store.commit()
+        found = rows_of(path)
+    assert {name: (one.state, one.body) for name, one in found.items()} == {
+        "open": (State.OPEN, None),
+        "orphan": (State.ORPHANED, None),
+        "newer": (State.CLOSED, b"request"),
+    }
+
+
+def test_detached_execution_is_no_longer_open(path: Path) -> None:
+    """Where the builder detached, the row goes when there is nothing to deliver, and else is no orphan's."""
+    with owned(path) as store:
+        write(store, row("sent", body=None, **OPEN), row("unsent", **OPEN))  # type: ignore[arg-type]
+        store.begin()
+        for name in ("sent", "unsent"):
+            store.shut(key(name), 7, 1)
+        store.commit()
+    assert {name: one.state for name, one in rows_of(path).items()} == {"unsent": State.CLOSED}
+
+
+def test_rolled_back_changes_are_not_there(path: Path) -> None:
+    """What was not committed is not on disk."""
+    with owned(path) as store:
+        store.begin()
+        store.put(row())
+        store.rollback()
+    assert rows_of(path) == {}
+
+
+def test_listing_says_who_lives_and_how_much_there_is(path: Path) -> None:
+    """The list for people has sizes instead of requests, and takes nothing over."""
+    left(path, row("dead", body=b"12345"))
+    with owned(path) as living:
+        write(living, row("alive", body=None, written_at=200))
+        with contextlib.closing(Store(str(path), None)) as reader:
+            seen = [(one.row.key.execution_id, one.owner_alive, one.size, one.row.body) for one in reader.listed()]
+    assert seen == [("dead", False, 5, None), ("alive", True, 0, None)]
+
+
+# The file
+
+
+def test_files_are_for_their_owner_only(path: Path) -> None:
+    """The file and all beside it have mode 0600 from the beginning, whatever the umask."""
+    before = os.umask(0)
+    try:
+        with owned(path) as store:
+            write(store, row())
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"spool.db", "spool.db-wal", "spool.db-shm"} < modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+def test_file_that_others_may_read_is_closed_to_them(path: Path) -> None:
+    """A file that was made with a wider mode gets the right one when it is opened."""
+    path.touch(0o644)
+    with owned(path) as store:
+        write(store, row())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("statements", "text"),
+    [
+        (("PRAGMA application_id = 1", "CREATE TABLE theirs (x)"), "another program"),
+        (("CREATE TABLE theirs (x)",), "another program"),
+        (
+            (f"PRAGMA application_id = {0x53427370}", "PRAGMA user_version = 9", "CREATE TABLE executions (x)"),
+            "layout 9",
+        ),
+    ],
+)
+def test_file_of_another_program_is_refused_untouched(path: Path, statements: tuple[str, ...], text: str) -> None:
+    """A database that is no spool of this release is neither written to nor renamed."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    before = path.read_bytes()
+    with pytest.raises(SpoolUnusableError, match=text), owned(path):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_damaged_file_is_set_aside_only_by_who_saw_it(path: Path) -> None:
+    """When two processes find the damage, the second one does not move the new file away."""
+    path.write_bytes(b"damaged")
+    seen = path.stat()
+    aside = set_aside(str(path), seen)
+    assert aside is not None
+    assert Path(aside).read_bytes() == b"damaged"
+    path.write_bytes(b"new")
+    assert set_aside(str(path), seen) is None
+    assert path.read_bytes() == b"new"
+
+
+def test_store_notices_that_its_file_was_removed(path: Path) -> None:
+    """An open store knows whether the path still leads to its file."""
+    with owned(path) as store:
+        assert store.is_current()
+        path.unlink()
+        assert not store.is_current()
