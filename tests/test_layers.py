@@ -16,13 +16,13 @@ HEAVY = {"grpc", "google.protobuf", "asyncio", "sqlite3", "concurrent.futures", 
 # Each package that is not the standard library's, and the only parts of ours that may import it.
 IMPORTERS = {
     "google": {"contracts", "sinks", "server"},
-    "grpc": {"sinks", "server", "testing"},
+    "grpc": {"client", "commands", "sinks", "server", "testing"},
     "grpc_health": {"server"},
     "langchain_core": {"langgraph"},
     "langgraph": {"langgraph"},
     "opentelemetry": {"sinks"},
     "pytest": {"testing"},
-    "rich": {"sinks"},
+    "rich": {"views"},
     "temporalio": {"temporal"},
 }
 ANYWHERE = {"attr", "attrs", "typing_extensions"}

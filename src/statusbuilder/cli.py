@@ -24,7 +24,13 @@ class Command:
     """The module that has `configure` and `run`, relative to the package."""
 
 
-COMMANDS = (Command("serve", "run a backend on this machine", ".server._command"),)
+COMMANDS = (
+    Command("serve", "run a backend on this machine", ".server._command"),
+    Command("list", "list a backend's executions", ".commands.list"),
+    Command("watch", "show an execution as it goes on", ".commands.watch"),
+    Command("report", "write a page about an execution", ".commands.report"),
+    Command("spool", "look at a spool, or deliver what is in it", ".commands.spool"),
+)
 
 
 class _Parser(argparse.ArgumentParser):

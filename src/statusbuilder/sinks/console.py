@@ -20,10 +20,12 @@ class ConsoleSink(Delivery):
         ...
     ```
 
-    In a terminal it is a region at the bottom that is painted anew as long as an execution is open; what has ended stays
-    above it, and so does what is printed meanwhile to `sys.stdout` and `sys.stderr`. Anywhere else, or without rich, it
-    is a line for each thing that happens. It may be shared by any number of builders. A terminal that goes away is no
-    failure; nothing more is shown then.
+    In a terminal it is a region at the bottom that is painted anew as long as an execution is open. What has ended
+    stays above it, and so does what is printed meanwhile to `sys.stdout` and `sys.stderr`. A logging handler that was
+    made before the sink writes past that, into the region. Anywhere else, or without rich, it is a line for each thing
+    that happens.
+
+    It may be shared by any number of builders. A terminal that goes away is no failure; nothing more is shown then.
 
     Args:
         file: where to show it; None is `sys.stderr`, so that a program's own output can still be piped.

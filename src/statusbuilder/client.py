@@ -1,0 +1,213 @@
+"""Reading executions from a backend, as snapshots: one, a list of them, or one as it changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any, Literal, Self, TypeAlias
+
+import attrs
+import grpc
+
+from ._model import ExecutionPhase, Snapshot
+from .contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
+from .contracts.wire import agent_pb2, workflow_pb2
+from .errors import InsecureChannelError
+from .sinks._grpc_answer import held_version
+from .sinks._grpc_channel import Tls, credentials, open_channel
+from .sinks._grpc_key import check_key, insecure_key_allowed, read_flag
+from .sinks._grpc_target import read_target
+
+ContractName: TypeAlias = Literal["workflow", "agent"]
+
+_CONTRACTS = {"workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}
+_PAGE_SIZE = 100
+_STALL = 10.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 2.0
+# What a server that stops, restarts or has no connection answers with.
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
+
+class Client:
+    """Reads executions from a backend; for live views, tools and tests.
+
+    ```python
+    with Client("127.0.0.1:50051") as client:
+        for snapshot in client.subscribe("wex_01"):
+            print(snapshot.progress)
+    ```
+
+    Every call may be made from any thread. What a call raises when the backend refuses it or cannot be reached is
+    `grpc.RpcError`, whose `code()` and `details()` say why.
+
+    Args:
+        target: `host:port`, as for `GrpcSink`.
+        api_key: sent as `authorization: Bearer <key>`.
+        tls: as for `GrpcSink`: None is TLS unless the target is a loopback address.
+        allow_insecure_key: send the key over an unencrypted channel to another machine, too; None asks
+            STATUSBUILDER_ALLOW_INSECURE_KEY.
+        timeout: seconds that `get` and each page of `list` may take.
+
+    Raises:
+        ValueError: the target or the key cannot be one.
+        InsecureChannelError: the key would travel unencrypted to another machine.
+        OSError: the root certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        api_key: str | None = None,
+        tls: Tls = None,
+        allow_insecure_key: bool | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        read = read_target(target)
+        secure = credentials(tls, read)
+        if api_key is not None:
+            check_key(api_key)
+            if secure is None and not (read.is_loopback or insecure_key_allowed(allow_insecure_key)):
+                raise InsecureChannelError(read.text)
+        self.target = read.text
+        """Where it reads from."""
+        self._channel: Any = open_channel(read, secure, _STALL)
+        self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+        self._timeout = timeout
+        self._closed = Event()
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> Self:
+        """Make a client as the environment says: the variables of `GrpcSink.from_env`.
+
+        Args:
+            overrides: arguments of the class; those that are not None win over the environment.
+
+        Raises:
+            ValueError: there is no endpoint, or a variable cannot be read; the text names it.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        target = given.pop("target", None) or _variable("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
+        if target is None:
+            raise ValueError("STATUSBUILDER_ENDPOINT is not set; set it to the backend's host:port, or give target=….")
+        given.setdefault("api_key", _variable("STATUSBUILDER_API_KEY", "STIGMER_API_KEY"))
+        given.setdefault("tls", read_flag("STATUSBUILDER_TLS", "STIGMER_SERVICE_USE_TLS"))
+        return cls(target, **given)
+
+    def get(self, execution_id: str, *, contract: ContractName = "workflow") -> Snapshot:
+        """Return an execution; its epoch and revision where the backend tells them.
+
+        Raises:
+            grpc.RpcError: NOT_FOUND when the backend has no such execution.
+        """
+        chosen = _CONTRACTS[contract]
+        kind = workflow_pb2.WorkflowExecutionId if contract == "workflow" else agent_pb2.AgentExecutionId
+        method = self._channel.unary_unary(chosen.get_path)
+        body, call = method.with_call(
+            kind(value=execution_id).SerializeToString(), timeout=self._timeout, metadata=self._metadata
+        )
+        epoch, revision = held_version(call.trailing_metadata() or ()) or (0, 0)
+        return attrs.evolve(chosen.to_snapshot(body, execution_id), epoch=epoch, revision=revision)
+
+    def list(self, *, contract: ContractName = "workflow", phase: ExecutionPhase | None = None) -> Iterator[Snapshot]:
+        """Return executions, in the backend's order; pages are fetched as they are needed.
+
+        Args:
+            contract: which kind of executions.
+            phase: only those in this phase.
+        """
+        chosen = _CONTRACTS[contract]
+        pb: Any = workflow_pb2 if contract == "workflow" else agent_pb2
+        name = contract.capitalize()
+        request_type = getattr(pb, f"List{name}ExecutionsRequest")
+        answer_type = getattr(pb, f"{name}ExecutionList")
+        method = self._channel.unary_unary(chosen.list_path)
+        pages = page = 1
+        while page <= pages:
+            request = request_type(page_size=_PAGE_SIZE, page_token=str(page), phase=0 if phase is None else phase)
+            answer = answer_type.FromString(
+                method(request.SerializeToString(), timeout=self._timeout, metadata=self._metadata)
+            )
+            yield from map(chosen.to_snapshot, answer.entries)
+            pages, page = answer.total_pages, page + 1
+
+    def subscribe(
+        self,
+        execution_id: str,
+        *,
+        contract: ContractName = "workflow",
+        on_lost: Callable[[grpc.RpcError | None], object] | None = None,
+        patience: float | None = None,
+    ) -> Iterator[Snapshot]:
+        """Yield an execution's state, the present one first, until it has ended; goes on after an outage.
+
+        A reader that is slow misses states in between, never the last one.
+
+        Args:
+            execution_id: the execution; the embedded server waits for one that does not exist yet.
+            contract: which kind of execution it is.
+            on_lost: called when there is no connection, at each attempt that fails.
+            patience: seconds that an outage may last before its error is raised; None is for ever.
+
+        Raises:
+            grpc.RpcError: the backend refused, or an outage outlasted the patience.
+        """
+        chosen, last, waited = _CONTRACTS[contract], None, 0.0
+        pause = _FIRST_WAIT
+        while not self._closed.is_set():
+            error: grpc.RpcError | None = None
+            try:
+                for body in self._stream(chosen, contract, execution_id):
+                    waited, pause = 0.0, _FIRST_WAIT
+                    snapshot = chosen.to_snapshot(body, execution_id)
+                    if snapshot != last:
+                        last = snapshot
+                        yield snapshot
+                    if snapshot.is_terminal:
+                        return
+            except grpc.RpcError as caught:
+                if self._closed.is_set():
+                    return
+                if _code(caught) not in _PASSING or (patience is not None and waited >= patience):
+                    raise
+                error = caught
+            if on_lost is not None:
+                on_lost(error)
+            self._closed.wait(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_WAIT)
+
+    def _stream(self, chosen: Contract, contract: ContractName, execution_id: str) -> Iterator[bytes]:
+        request: Any
+        if contract == "workflow":
+            request = workflow_pb2.SubscribeWorkflowExecutionRequest(execution_id=execution_id)
+        else:
+            request = agent_pb2.AgentExecutionId(value=execution_id)
+        call = self._channel.unary_stream(chosen.subscribe_path)(request.SerializeToString(), metadata=self._metadata)
+        try:
+            yield from call
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """End the calls under way and close the channel; safe to call twice."""
+        self._closed.set()
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.target!r})"
+
+
+def _code(error: grpc.RpcError) -> Any:
+    code = getattr(error, "code", None)
+    return code() if callable(code) else None
+
+
+def _variable(*names: str) -> str | None:
+    return next((text for name in names if (text := os.environ.get(name, "").strip())), None)

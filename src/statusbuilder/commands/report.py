@@ -1,0 +1,66 @@
+"""The command `statusbuilder report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import grpc
+
+from .._agent_model import AgentSnapshot
+from .._model import Snapshot
+from ..views import html_report
+from ._connect import add_connection, connect, contract, refuse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    parser.add_argument(
+        "source",
+        metavar="ID|FILE",
+        help="an execution of the backend, or the file of a snapshot's JSON if there is one of that name; - is stdin",
+    )
+    parser.add_argument(
+        "-o", "--output", default="report.html", metavar="FILE", help="the page (default: %(default)s); - is stdout"
+    )
+    add_connection(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write a page about one execution; return the exit status."""
+    try:
+        page = html_report(_load(options)).encode()
+        if options.output == "-":
+            sys.stdout.buffer.write(page)
+        else:
+            Path(options.output).write_bytes(page)
+    except (ValueError, OSError, grpc.RpcError) as error:
+        return refuse("report", error)
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Snapshot:
+    if options.source == "-":
+        return _read(sys.stdin.buffer.read(), "standard input")
+    if os.path.isfile(options.source):
+        return _read(Path(options.source).read_bytes(), options.source)
+    with connect(options) as client:
+        return client.get(options.source, contract=contract(options))
+
+
+def _read(data: bytes, name: str) -> Snapshot:
+    """Read a snapshot's JSON.
+
+    Raises:
+        ValueError: it is none; the text names the file.
+    """
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
+    if not isinstance(found, dict) or "execution_id" not in found:
+        raise ValueError(f"{name} is not a snapshot; Snapshot.to_json() and `statusbuilder list --json` write one.")
+    return (AgentSnapshot if "messages" in found else Snapshot).from_dict(found)

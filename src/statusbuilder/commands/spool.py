@@ -1,0 +1,249 @@
+"""The commands `statusbuilder spool list` and `statusbuilder spool flush`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from time import monotonic, sleep, time
+from typing import Any
+
+from .._model import ExecutionPhase, Receipt
+from ..delivery._spool_owner import Owner
+from ..delivery._spool_store import Listed, SpoolUnusableError, State, Store
+from ..sinks.grpc import GrpcSink
+from ..views import one_line
+
+_LOOK_EVERY = 0.1
+_STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
+_HEADINGS = ("EXECUTION", "PHASE", "VERSION", "STATE", "AGE", "OWNER", "BYTES", "TARGET")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its parser."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="show what is in a spool", description="Show what is in a spool.")
+    listing.add_argument("path", metavar="PATH", help="the spool's file")
+    listing.add_argument("--json", action="store_true", help="each execution as a line of JSON")
+    listing.set_defaults(action=_list)
+    flushing = actions.add_parser(
+        "flush",
+        help="deliver what dead processes left in a spool",
+        description="Deliver what dead processes left in a spool. Exit status: 0 when nothing of it is left, else 1.",
+    )
+    _configure_flush(flushing)
+    flushing.set_defaults(action=_flush)
+
+
+def _configure_flush(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="the spool's file")
+    parser.add_argument("--target", metavar="HOST:PORT", help="the backend (default: STATUSBUILDER_ENDPOINT)")
+    parser.add_argument(
+        "--api-key", metavar="KEY", help="API key; other users see a command line, STATUSBUILDER_API_KEY they do not"
+    )
+    parser.add_argument(
+        "--tls",
+        action=argparse.BooleanOptionalAction,
+        help="use TLS (default: STATUSBUILDER_TLS, else unless the backend is on this machine)",
+    )
+    parser.add_argument("--ca", metavar="FILE", help="trust these root certificates (PEM) instead of the system's")
+    parser.add_argument(
+        "--any-target", action="store_true", help="also what was meant for a backend of another name or address"
+    )
+    parser.add_argument(
+        "--orphans",
+        choices=("report", "fail"),
+        default="report",
+        help="what to do about executions whose process died before they ended: 'fail' ends them (default: report)",
+    )
+    parser.add_argument("--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="default: 30")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what was asked; return the exit status."""
+    try:
+        status: int = options.action(options, os.path.abspath(options.path))
+    except (OSError, ValueError, sqlite3.Error, SpoolUnusableError) as error:
+        print(f"statusbuilder spool: {one_line(_text(error, options.path))}", file=sys.stderr)
+        return 2
+    return status
+
+
+# list
+
+
+def _list(options: argparse.Namespace, path: str) -> int:
+    rows = _read(path)
+    if options.json:
+        for listed in rows:
+            print(json.dumps(_facts(listed)))
+        return 0
+    cells = [_HEADINGS, *(_cells(listed) for listed in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
+    for row in cells:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _facts(listed: Listed) -> dict[str, Any]:
+    row = listed.row
+    return {
+        "execution_id": row.key.execution_id,
+        "contract": row.key.kind,
+        "target": row.key.target,
+        "phase": _phase(row.phase),
+        "epoch": row.epoch,
+        "revision": row.revision,
+        "state": _state(listed),
+        "age_seconds": round(max(0.0, time() - row.written_at), 3),
+        "owner_alive": listed.owner_alive,
+        "bytes": listed.size,
+    }
+
+
+def _cells(listed: Listed) -> tuple[str, ...]:
+    facts = _facts(listed)
+    return (
+        one_line(facts["execution_id"]),
+        facts["phase"],
+        f"{facts['epoch']}.{facts['revision']}",
+        facts["state"],
+        _age(facts["age_seconds"]),
+        "alive" if facts["owner_alive"] else "dead",
+        f"{facts['bytes']:,}",
+        one_line(facts["target"]),
+    )
+
+
+def _state(listed: Listed) -> str:
+    if listed.row.state is State.OPEN and not listed.owner_alive:
+        return _STATES[State.ORPHANED]
+    return _STATES[listed.row.state]
+
+
+def _phase(number: int) -> str:
+    try:
+        return ExecutionPhase(number).name
+    except ValueError:
+        return str(number)
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+# flush
+
+
+def _flush(options: argparse.Namespace, path: str) -> int:
+    before = _read(path)
+    wanted = {listed.row.key.execution_id for listed in before if not listed.owner_alive}
+    deadline = monotonic() + options.timeout
+    receipts: list[Receipt] = []
+    logging.getLogger("statusbuilder").addHandler(logging.NullHandler())  # what there is to say is said here
+    sink = _sink(options, path, receipts)
+    try:
+        if options.any_target:
+            _retarget(path, sink.target)
+        while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
+            sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))
+            sleep(_LOOK_EVERY)
+        orphans = {orphan.execution_id for orphan in sink.orphans()}
+    finally:
+        sink.close(0.0)
+    _say(receipts)
+    left = _say_left(_read(path), wanted, orphans, sink)
+    return 1 if left or sink.stats().lost else 0
+
+
+def _sink(options: argparse.Namespace, path: str, receipts: list[Receipt]) -> GrpcSink:
+    given: dict[str, Any] = {"target": options.target, "api_key": options.api_key}
+    if options.ca is not None and options.tls is False:
+        raise ValueError("--ca and --no-tls exclude each other.")
+    given["tls"] = options.tls if options.ca is None else options.ca
+    arguments = {name: value for name, value in given.items() if value is not None}
+    return GrpcSink.from_env(**arguments, spool=path, orphans=options.orphans, on_receipt=receipts.append)
+
+
+def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
+    """Whether something is left that the sink is still to deliver, or to look at."""
+    return any(
+        listed.row.key.target == target
+        and listed.row.key.execution_id in wanted
+        and (listed.size > 0 or listed.row.state is not State.ORPHANED or orphans == "fail")
+        for listed in _read(path)
+    )
+
+
+def _say(receipts: list[Receipt]) -> None:
+    for receipt in receipts:
+        if receipt.outcome.value not in ("pending", "spooled"):
+            reason = f": {one_line(receipt.reason)}" if receipt.reason else ""
+            print(f"{one_line(receipt.execution_id)}  {receipt.outcome.value}{reason}")
+
+
+def _say_left(rows: list[Listed], wanted: set[str], orphans: set[str], sink: GrpcSink) -> int:
+    left = 0
+    for listed in rows:
+        row, name = listed.row, one_line(listed.row.key.execution_id)
+        if listed.owner_alive and row.key.execution_id not in wanted:
+            continue
+        left += 1
+        if row.key.target != sink.target:
+            print(f"{name}  left: it is for {one_line(row.key.target)}; --any-target delivers it here")
+        elif listed.size == 0 and row.key.execution_id in orphans:
+            print(f"{name}  left: its process died before it had ended; --orphans fail ends it")
+        else:
+            why = sink.stats().last_error or "the backend has not said what it holds"
+            print(f"{name}  left: {one_line(why)}")
+    in_use = sum(listed.owner_alive and listed.row.key.execution_id not in wanted for listed in rows)
+    others = f", {in_use} of running processes" if in_use else ""
+    print(f"{left} left{others}")
+    return left
+
+
+# The file
+
+
+def _read(path: str) -> list[Listed]:
+    with closing(Store(path, None)) as store:
+        return store.listed()
+
+
+def _retarget(path: str, target: str) -> None:
+    with _owned(path) as store:
+        store.begin()
+        store.retarget(target)
+        store.commit()
+
+
+@contextmanager
+def _owned(path: str) -> Iterator[Store]:
+    owner = Owner(path)
+    owner.acquire()
+    try:
+        with closing(Store(path, owner)) as store:
+            yield store
+    finally:
+        owner.release()
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return number
+
+
+def _text(error: Exception, path: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no file {path!r}"
+    return str(error) if isinstance(error, ValueError) else f"{path}: {error}"

@@ -1,0 +1,218 @@
+"""The live view of a terminal: one region at its bottom, painted again and again; what has ended goes above it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import IO
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.control import Control
+from rich.file_proxy import FileProxy
+from rich.live import Live
+from rich.segment import Segment
+from rich.text import Text
+
+from .._builder import utc_now
+from .._model import Snapshot
+from ._rows import LEAST_ROOM, Look, rows
+from ._text import one_line
+
+_FRAME = 0.1
+_MOST_ENDED = 10_000
+
+
+class LiveScreen:
+    """Shows executions as they change.
+
+    It never hides the cursor and changes no mode of the terminal, so that the terminal is in order however the process
+    ends. While something is shown, what is printed to `sys.stdout` and `sys.stderr` appears above.
+
+    Args:
+        file: the terminal, or anything, where a console is given.
+        clock: returns the present time, aware.
+        console: the terminal as rich sees it.
+    """
+
+    def __init__(
+        self, file: IO[str] | None = None, *, clock: Callable[[], datetime] = utc_now, console: Console | None = None
+    ) -> None:
+        self._console = Console(file=file, highlight=False) if console is None else console
+        self._clock = clock
+        self._open: dict[str, Snapshot] = {}
+        self._ended: dict[str, Snapshot] = {}
+        self._note = ""
+        self._closed = self._gone = False
+        self._begin()
+        _screens.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._size: object = None
+        self._stop: threading.Event | None = None
+
+    def show(self, snapshot: Snapshot) -> bool:
+        """Show an execution's state; False once the terminal is gone."""
+        with self._lock:
+            if snapshot.is_terminal:
+                self._end(snapshot)
+            elif not self._closed:
+                self._ended.pop(snapshot.execution_id, None)
+                self._open.pop(snapshot.execution_id, None)
+                self._open[snapshot.execution_id] = snapshot  # the latest change comes last
+                self._note = ""
+                self._paint()
+            return not self._gone
+
+    def note(self, text: str) -> None:
+        """Show a remark below everything, until the next change."""
+        with self._lock:
+            self._note = one_line(text)
+            if not self._closed:
+                self._paint()
+
+    def close(self) -> None:
+        """Leave what is shown on the terminal, and stop painting; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._note = ""
+            for snapshot in self._open.values():
+                self._print(snapshot)
+            self._open.clear()
+            self._halt()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the region, never higher than the terminal."""
+        lines = self._region(Look(console), max(1, options.size.height - 1))
+        for place, line in enumerate(lines):
+            if place:
+                yield Segment.line()
+            yield line
+
+    def _region(self, look: Look, height: int) -> list[Text]:
+        snapshots = list(self._open.values())
+        room = height - (1 if self._note else 0)
+        fitting = max(1, room // (LEAST_ROOM + 1))
+        hidden = len(snapshots) - fitting
+        if hidden > 0:
+            snapshots = snapshots[-fitting:]
+            room -= 1
+        now = self._clock()
+        lines: list[Text] = []
+        for left, snapshot in zip(range(len(snapshots), 0, -1), snapshots, strict=True):
+            lines += rows(snapshot, look, now, (room - len(lines)) // left)
+        if hidden > 0:
+            lines.append(look.line((f"and {hidden:,} more executions", "dim")))
+        if self._note:
+            lines.append(look.line((self._note, "magenta")))
+        return lines[:height]
+
+    # Under the lock
+
+    def _end(self, snapshot: Snapshot) -> None:
+        self._open.pop(snapshot.execution_id, None)
+        if self._ended.get(snapshot.execution_id) == snapshot:
+            return  # it was sent a second time
+        self._ended[snapshot.execution_id] = snapshot
+        if len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+        self._note = ""
+        self._print(snapshot)
+        if self._open:
+            self._paint()
+        else:
+            self._halt()
+
+    def _print(self, snapshot: Snapshot) -> None:
+        # Many executions that end one after the other should not fill the terminal with tasks.
+        height = self._console.height - 2 if not self._open else 8
+        lines = rows(snapshot, Look(self._console), self._clock(), height)
+        if self._gone:
+            return
+        with self._guard():
+            self._console.print(Text("\n").join(lines), soft_wrap=True)
+
+    def _paint(self) -> None:
+        if self._gone or not (self._open or self._note):
+            return
+        with self._guard():
+            if self._live is not None and self._size != self._console.size:
+                # The terminal has wrapped the old lines in its own way, so that nobody knows where they are.
+                self._live.stop()
+                self._live = None
+                self._console.control(Control.home(), Control.clear())
+            if self._live is None:
+                self._start()
+            else:
+                self._live.refresh()
+
+    def _start(self) -> None:
+        self._size = self._console.size
+        self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+        self._console.show_cursor(True)
+        self._live.refresh()
+        if self._stop is None:
+            self._stop = threading.Event()
+            ticker = threading.Thread(target=self._tick, args=(self._stop,), name="statusbuilder-console", daemon=True)
+            ticker.start()
+
+    def _tick(self, stop: threading.Event) -> None:
+        while not stop.wait(_FRAME):
+            with self._lock:
+                if not stop.is_set():
+                    self._paint()
+
+    def _halt(self) -> None:
+        live, self._live = self._live, None
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop.set()
+        if live is not None:
+            with contextlib.suppress(OSError, ValueError):
+                live.stop()
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Give up a terminal that cannot be written to: it was closed, or its other end was."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._gone = True
+            self._halt()
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child: the region, and the thread that paints it, are the parent's."""
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if self._live is not None and isinstance(stream, FileProxy):
+                setattr(sys, name, stream.rich_proxied_file)
+        if self._live is not None:
+            self._console = Console(file=self._console.file, highlight=False)
+        self._open.clear()
+        self._begin()
+
+
+_screens: weakref.WeakSet[LiveScreen] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    for screen in list(_screens):
+        screen.close()
+
+
+def _after_fork() -> None:
+    for screen in list(_screens):
+        screen._forked()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,268 @@
+"""The report: one execution as one page, with nothing to load and nothing that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from html import escape
+from typing import Any, Final
+
+from .._agent_model import AgentSnapshot, Message, Todo, TodoStatus
+from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
+from ._report_style import STYLE
+from ._text import clock_time, counts, elapsed, latest_time, many_lines, one_line, retries, seconds
+
+_CHUNK: Final = 100
+_MOST_FAILURES: Final = 20
+_MOST_TEXT: Final = 20_000
+_PAYLOADS: Final = 4_000_000
+"""Characters of all payloads together, about; each has at most 4,000."""
+_SIGNS: Final = {
+    TaskStatus.PENDING: "·",
+    TaskStatus.IN_PROGRESS: "▸",
+    TaskStatus.COMPLETED: "✓",
+    TaskStatus.FAILED: "✗",
+    TaskStatus.SKIPPED: "»",
+}
+_PHASE_SIGNS: Final = {
+    ExecutionPhase.PENDING: "·",
+    ExecutionPhase.IN_PROGRESS: "▸",
+    ExecutionPhase.COMPLETED: "✓",
+    ExecutionPhase.FAILED: "✗",
+    ExecutionPhase.CANCELLED: "■",
+}
+_TODO_SIGNS: Final = {
+    TodoStatus.PENDING: "☐",
+    TodoStatus.IN_PROGRESS: "◐",
+    TodoStatus.COMPLETED: "☑",
+    TodoStatus.CANCELLED: "☒",
+}
+
+
+def html_report(snapshot: Snapshot) -> str:
+    """Return a snapshot as a page of HTML that needs nothing else: no file, no network, no script.
+
+    The same snapshot gives the same page. Of an execution that goes on, it shows the time until its last change.
+    Payloads and texts are cut where they are long; all of them are escaped.
+    """
+    end = latest_time(snapshot)
+    parts = [
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        # Nothing may be loaded or run, even if something in a status were not escaped.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"<title>{_line(snapshot.execution_id)}: {snapshot.phase.name}</title>\n<style>{STYLE}</style></head>\n<body>",
+        *_summary(snapshot, end),
+        *_failures(snapshot),
+        *(_conversation(snapshot) if isinstance(snapshot, AgentSnapshot) else ()),
+        *_timeline(snapshot, end),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _words(status: TaskStatus | TodoStatus) -> str:
+    return status.name.lower().replace("_", " ")
+
+
+def _line(text: str) -> str:
+    return escape(one_line(text))
+
+
+def _lines(text: str, most: int = _MOST_TEXT) -> str:
+    rest = len(text) - most
+    return escape(many_lines(text[:most])) + (f"… ({rest:,} characters more)" if rest > 0 else "")
+
+
+def _summary(snapshot: Snapshot, end: datetime | None) -> Iterable[str]:
+    phase = snapshot.phase
+    badge = f'<span class="badge {phase.name}">{_PHASE_SIGNS[phase]} {phase.name}</span>'
+    yield f"<header><h1>{_line(snapshot.execution_id)} {badge}</h1>"
+    facts = [
+        ("Started", clock_time(snapshot.started_at)),
+        ("Ended", clock_time(snapshot.completed_at)) if snapshot.is_terminal else ("As of", clock_time(end)),
+        ("Took", elapsed(snapshot, end) or "-"),
+        ("Tasks", f"{snapshot.progress.total:,}: {counts(snapshot)}" if snapshot.tasks else "none"),
+    ]
+    if snapshot.temporal_workflow_id:
+        facts.append(("Temporal workflow", snapshot.temporal_workflow_id))
+    yield f"<dl>{''.join(f'<div><dt>{name}</dt><dd>{_line(text)}</dd></div>' for name, text in facts)}</dl>"
+    yield from _meter(snapshot)
+    if snapshot.error is not None:
+        yield f'<div class="error" role="alert">{_lines(snapshot.error)}</div>'
+    if snapshot.output:
+        yield f"<details><summary>Output</summary><pre>{_lines(_json(snapshot.output))}</pre></details>"
+    yield "</header>"
+
+
+def _meter(snapshot: Snapshot) -> Iterable[str]:
+    progress = snapshot.progress
+    if not progress.total:
+        return
+    shares = (
+        (TaskStatus.COMPLETED, progress.completed),
+        (TaskStatus.FAILED, progress.failed),
+        (TaskStatus.SKIPPED, progress.skipped),
+        (TaskStatus.IN_PROGRESS, progress.running),
+    )
+    spans = "".join(
+        f'<span class="{status.name}" style="width:{100 * number / progress.total:.3f}%"></span>'
+        for status, number in shares
+        if number
+    )
+    yield f'<div class="meter" role="img" aria-label="{escape(counts(snapshot))}">{spans}</div>'
+
+
+def _failures(snapshot: Snapshot) -> Iterable[str]:
+    failed = [(place, task) for place, task in enumerate(snapshot.tasks) if task.status is TaskStatus.FAILED]
+    if not failed:
+        return
+    yield '<section><h2>What failed</h2><ol class="failures">'
+    for place, task in failed[:_MOST_FAILURES]:
+        error = f": {_line(task.error)}" if task.error else ""
+        yield f'<li><a href="#t{place}">{_line(task.task_name)}</a>{error}</li>'
+    yield "</ol>"
+    if len(failed) > _MOST_FAILURES:
+        yield f"<p>and {len(failed) - _MOST_FAILURES:,} more; choose “failed” below.</p>"
+    yield "</section>"
+
+
+# The timeline
+
+
+def _timeline(snapshot: Snapshot, end: datetime | None) -> Iterable[str]:
+    if not snapshot.tasks:
+        return
+    scale = _Scale(snapshot, end)
+    yield "<section><h2>Timeline</h2>"
+    yield from _filter(snapshot)
+    # Roles, because a browser forgets that it is a table when it is laid out as a grid.
+    headings = "".join(
+        f'<th role="columnheader" scope="col"{extra}>{text}</th>'
+        for text, extra in (
+            ("Task", ""), ("Status", ""), ("Start", ' class="num"'), ("Duration", ' class="num"'), (scale.axis(), "")
+        )
+    )  # fmt: skip
+    yield f'<table role="table" aria-label="Tasks"><thead role="rowgroup"><tr role="row">{headings}</tr></thead>'
+    payloads = sum((task.input is not None) + (task.output is not None) for task in snapshot.tasks)
+    most = max(200, min(4_000, _PAYLOADS // max(1, payloads)))
+    for first in range(0, len(snapshot.tasks), _CHUNK):
+        chunk = snapshot.tasks[first : first + _CHUNK]
+        rows = "\n".join(_row(place, task, scale, most) for place, task in enumerate(chunk, first))
+        height = f"contain-intrinsic-size:auto {len(chunk) * 2.1:.1f}rem"
+        yield f'<tbody role="rowgroup" style="{height}">{rows}</tbody>'
+    yield "</table></section>"
+
+
+class _Scale:
+    """Where in the timeline a time lies."""
+
+    def __init__(self, snapshot: Snapshot, end: datetime | None) -> None:
+        starts = [task.started_at for task in snapshot.tasks if task.started_at is not None]
+        starts += [snapshot.started_at] if snapshot.started_at is not None else []
+        self.start = min(starts, default=None)
+        self.end = end
+        self.length = 0.0 if self.start is None or end is None else (end - self.start).total_seconds()
+
+    def offset(self, time: datetime) -> float:
+        """Return the seconds since the beginning."""
+        return 0.0 if self.start is None else max(0.0, (time - self.start).total_seconds())
+
+    def percent(self, offset: float) -> float:
+        return 100.0 * min(1.0, offset / self.length) if self.length > 0 else 0.0
+
+    def axis(self) -> str:
+        marks = "".join(f"<span>{seconds(self.length * part / 2)}</span>" for part in range(3))
+        return f'<span class="axis">{marks}</span>'
+
+
+def _filter(snapshot: Snapshot) -> Iterable[str]:
+    present = {task.status for task in snapshot.tasks}
+    if len(present) < 2:
+        return
+    choices = [("all", "all", True)]
+    choices += [(status.name, _words(status), False) for status in TaskStatus if status in present]
+    yield from (
+        f'<input class="pick" type="radio" name="pick" id="f-{key}"{" checked" if on else ""}>'
+        for key, _, on in choices
+    )
+    labels = "".join(f'<label for="f-{key}">{text}</label>' for key, text, _ in choices)
+    yield f'<div class="picks" role="group" aria-label="Show tasks that are">{labels}</div>'
+
+
+def _row(place: int, task: Task, scale: _Scale, most: int) -> str:
+    status = task.status.name
+    start = took = bar = ""
+    if task.started_at is not None:
+        left = scale.offset(task.started_at)
+        right = scale.offset(task.completed_at or scale.end or task.started_at)
+        start = seconds(left)
+        took = elapsed(task, scale.end)
+        width = max(0.0, scale.percent(right) - scale.percent(left))
+        bar = f'<i style="left:min({scale.percent(left):.3f}%,100% - 3px);width:{width:.3f}%"></i>'
+    note = "".join(f'<div class="note">{text}</div>' for text in _notes(task))
+    cells = (
+        f'<th role="rowheader" scope="row">{_line(task.task_name)}{note}{_payloads(task, most)}</th>'
+        f'<td role="cell" class="status">{_SIGNS[task.status]} {_words(task.status)}</td>'
+        f'<td role="cell" class="num">{start or "-"}</td><td role="cell" class="num">{took or "-"}</td>'
+        f'<td role="cell"><div class="lane" aria-hidden="true">{bar}</div></td>'
+    )
+    return f'<tr role="row" class="task {status}" id="t{place}">{cells}</tr>'
+
+
+def _notes(task: Task) -> Iterable[str]:
+    count = retries(task)
+    if count:
+        yield f"retried {count:,} times" if count > 1 else "retried once"
+    if task.error:
+        yield _lines(task.error, 2_000)
+    message = task.metadata.get("message")
+    if isinstance(message, str) and message:
+        yield _lines(message, 2_000)
+
+
+def _payloads(task: Task, most: int) -> str:
+    more = {key: value for key, value in task.metadata.items() if key not in ("message", "retry_count")}
+    given = (("Input", task.input), ("Output", task.output), ("Metadata", more))
+    shown = "".join(f"{name}<pre>{_lines(_json(value), most)}</pre>" for name, value in given if value)
+    return f"<details><summary>Details of {_line(task.task_id)}</summary>{shown}</details>" if shown else ""
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    if list(value) == ["value"] and isinstance(value["value"], str):
+        return value["value"]
+    return json.dumps(value, ensure_ascii=False, indent=1, default=str)
+
+
+# What agents say
+
+
+def _conversation(snapshot: AgentSnapshot) -> Iterable[str]:
+    if snapshot.todos:
+        yield f'<section><h2>Plan</h2><ul class="todos">{"".join(map(_todo, snapshot.todos))}</ul></section>'
+    if snapshot.messages:
+        places = {task.task_id: place for place, task in enumerate(snapshot.tasks)}
+        names = {task.task_id: task.task_name for task in snapshot.tasks}
+        yield "<section><h2>Conversation</h2>"
+        for message in snapshot.messages:
+            yield _message(message, places, names)
+        yield "</section>"
+
+
+def _todo(todo: Todo) -> str:
+    text = f'{_line(todo.content)} <span class="soft">({_words(todo.status)})</span>'
+    return f'<li><span aria-hidden="true">{_TODO_SIGNS[todo.status]}</span> {text}</li>'
+
+
+def _message(message: Message, places: Mapping[str, int], names: Mapping[str, str]) -> str:
+    calls = ", ".join(
+        f'<a href="#t{places[call]}">{_line(names[call])}</a>' if call in places else _line(call)
+        for call in message.tool_calls
+    )
+    called = f'<p class="soft">Tool calls: {calls}</p>' if calls else ""
+    # A tool's message says its name, which the link says, too.
+    is_name = [names.get(call) for call in message.tool_calls] == [message.content]
+    said = f"<p>{_lines(message.content)}</p>" if message.content and not is_name else ""
+    head = f'<span class="soft">{message.type.name} {clock_time(message.timestamp)}</span>'
+    return f'<article class="message {message.type.name}">{head}{said}{called}</article>'

@@ -1,0 +1,45 @@
+"""Tables of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .._model import Snapshot, Task, TaskStatus
+from ._text import clock_time, counts, detail, elapsed, latest_time, one_line
+
+
+def execution_table(snapshots: Iterable[Snapshot]) -> list[str]:
+    """Return a line for each execution, below a line of headings."""
+    return _table(("EXECUTION", "PHASE", "TASKS", "STARTED", "TOOK", ""), map(_execution_row, snapshots))
+
+
+def task_table(snapshot: Snapshot) -> list[str]:
+    """Return an execution in a line, and a line for each of its tasks."""
+    took = elapsed(snapshot, latest_time(snapshot))
+    error = [f"  {one_line(snapshot.error)}"] if snapshot.error is not None else []
+    head = f"{one_line(snapshot.execution_id)}  {snapshot.phase.name}  {took}  {counts(snapshot)}"
+    tasks = _table(("  TASK", "STATUS", "TOOK", ""), (_task_row(task) for task in snapshot.tasks))
+    return [head, *error, *(tasks if snapshot.tasks else [])]
+
+
+def _execution_row(snapshot: Snapshot) -> Sequence[str]:
+    progress = snapshot.progress
+    return (
+        one_line(snapshot.execution_id),
+        snapshot.phase.name,
+        f"{progress.finished:,}/{progress.total:,}",
+        clock_time(snapshot.started_at),
+        elapsed(snapshot, None),
+        "" if snapshot.error is None else one_line(snapshot.error)[:100],
+    )
+
+
+def _task_row(task: Task) -> Sequence[str]:
+    took = "" if task.status is TaskStatus.SKIPPED else elapsed(task, None)
+    return f"  {one_line(task.task_name)}", task.status.name, took, detail(task)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [headings, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
