@@ -205,6 +205,16 @@ def test_an_output_that_is_given_replaces_the_streamed_one() -> None:
     assert status.snapshot().task("s1").output == {"answer": 42}
 
 
+def test_a_sub_agent_goes_on_speaking_in_another_process() -> None:
+    """Text that is added to an inherited sub-agent follows what it had said before."""
+    first = make()
+    first.start_sub_agent("s1", "researcher")
+    first.append_text("It is ", sub_agent_id="s1")
+    second = make(initial=first.snapshot())
+    second.append_text("42.", sub_agent_id="s1")
+    assert second.snapshot().task("s1").output == {"value": "It is 42."}
+
+
 def test_streamed_output_survives_the_failure_of_the_execution() -> None:
     """A sub-agent that was cut short keeps the text it had."""
     status = make()

@@ -38,7 +38,10 @@ from langgraph_kit import (
 )
 
 from statusbuilder import AgentSnapshot, AgentStatusBuilder, ExecutionPhase, MessageType, TaskStatus, TaskType
+from statusbuilder.client import Client
 from statusbuilder.langgraph import track
+from statusbuilder.server import Server
+from statusbuilder.sinks.grpc import GrpcSink
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -425,6 +428,31 @@ def test_an_interrupt_suspends_and_a_resume_goes_on(way: Way) -> None:
     assert answered.task("c1").output == {"value": "a person said yes"}
     assert [item.content for item in answered.messages if item.type is MessageType.AI] == ["Hm.", "Done."]
     assert len(answered.tasks) == 3
+
+
+def test_a_resume_from_what_the_backend_holds() -> None:
+    """A process that knows only the backend's resource completes the approval and the interrupted sub-agent's call."""
+    turns: list[Turn] = [("Sub asks.", [("ask", {"question": "ok?"}, "s1")]), ("Sub is done.", [])]
+    model = ScriptedModel(turns=[("Delegating.", delegates("m1")), ("All done.", [])])
+    sub_agents = [researcher(*turns, tools=(ask,))]
+    graph = create_deep_agent(model=model, subagents=sub_agents, checkpointer=InMemorySaver())
+
+    async def block(input: Any, sink: GrpcSink, initial: Any = None) -> None:
+        async with AgentStatusBuilder("aex_01", sinks=[sink], initial=initial) as status:
+            await run_track(graph, status, input, CONFIG)
+
+    with Server() as server, GrpcSink(server.target) as sink, Client(server.target) as client:
+        asyncio.run(block(HI, sink))
+        asked = client.get("aex_01", contract="agent")
+        assert sorted(task.task_name for task in asked.current_tasks) == ["Approval", "ask", "researcher"]
+        asyncio.run(block(Command(resume="yes"), sink, asked))
+        held = client.get("aex_01", contract="agent")
+    assert isinstance(held, AgentSnapshot)
+    assert held.phase is ExecutionPhase.COMPLETED
+    assert held.progress.completed == 3
+    assert held.task("s1").output == {"value": "a person said yes"}
+    assert held.task("m1").output == {"value": "Sub asks.\n\nSub is done."}
+    assert [item.content for item in held.messages if item.type is MessageType.AI] == ["Delegating.", "All done."]
 
 
 @pytest.mark.parametrize("way", [run_track, run_ainvoke], ids=lambda way: way.__name__)

@@ -13,7 +13,6 @@ from ._state import CHANGED, NOTHING, ExecutionState
 from .errors import InvalidTransitionError
 
 
-
 class MessageRecord:
     """A message that can be changed in place; its time is nanoseconds since 1970."""
 
@@ -136,6 +135,9 @@ class AgentState(ExecutionState):
         if stream is None:
             # A character has at most four bytes, and an output is bounded in bytes.
             stream = self._outputs[task_id] = TextStream(policy.redaction, policy.max_bytes // 4)
+            before = None if record.output is None else record.output.get("value")
+            if isinstance(before, str):
+                stream.append(before)
         stream.append(text)
         self.touch(record)
         return CHANGED

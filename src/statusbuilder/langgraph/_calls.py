@@ -106,6 +106,7 @@ class Calls:
         agent = get(args, "subagent_type") if name == "task" and isa(args, Mapping) else None
         if isinstance(agent, str):
             run.sub = Scope(task_id, task_id)
+            run.sub.spoken = goes_on
         if goes_on:
             return
         if again:
