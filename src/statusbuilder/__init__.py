@@ -14,6 +14,7 @@ from ._model import (
     TaskStatus,
     TaskType,
 )
+from ._redact import DEFAULT_SECRET_KEYS
 from .errors import (
     ContractMismatchError,
     DuplicateTaskError,
@@ -25,6 +26,7 @@ from .errors import (
 )
 
 __all__ = [
+    "DEFAULT_SECRET_KEYS",
     "AgentSnapshot",
     "AgentStatusBuilder",
     "ContractMismatchError",
