@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._agent_model import AgentSnapshot, Message, MessageType, Todo
-from ._agent_text import MOST_TEXT, TextStream
+from ._agent_text import MOST_TEXT, MessageRecord, TextStream
 from ._agent_todos import GivenTodo, merge_todos
 from ._blocks import Blocks
 from ._frozen import EMPTY, JsonObject
@@ -11,48 +11,6 @@ from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, from_nanos, 
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING, ExecutionState
 from .errors import InvalidTransitionError
-
-
-class MessageRecord:
-    """A message that can be changed in place; its time is nanoseconds since 1970."""
-
-    __slots__ = (
-        "content",
-        "index",
-        "message_id",
-        "metadata",
-        "revision",
-        "stale",
-        "stream",
-        "time",
-        "tool_calls",
-        "type",
-    )
-
-    def __init__(self, index: int, message_id: str, type: MessageType, time: int) -> None:
-        self.index = index
-        self.message_id = message_id
-        self.type = type
-        self.time = time
-        self.content = ""
-        self.stream: TextStream | None = None
-        """Where the text of the open message grows."""
-        self.tool_calls: tuple[str, ...] = ()
-        self.metadata = EMPTY
-        self.revision = 0
-        self.stale = False
-
-    def freeze(self) -> Message:
-        """Make the immutable value of the present state."""
-        return Message(
-            self.message_id,
-            self.type,
-            self.content if self.stream is None else self.stream.read(),
-            from_nanos(self.time),
-            self.tool_calls,
-            self.metadata,
-            self.revision,
-        )
 
 
 class AgentState(ExecutionState):

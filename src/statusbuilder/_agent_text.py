@@ -1,7 +1,10 @@
-"""Text that grows token by token."""
+"""A message while it changes, and text that grows token by token."""
 
 from __future__ import annotations
 
+from ._agent_model import Message, MessageType
+from ._frozen import EMPTY
+from ._model import from_nanos
 from ._redact import Redaction
 from ._redact_stream import StreamRedactor
 
@@ -71,3 +74,45 @@ class TextStream:
         if not self._head:
             return self._text
         return f"{self._head}\n… {self._left_out} characters cut …\n{self._text}"
+
+
+class MessageRecord:
+    """A message that can be changed in place; its time is nanoseconds since 1970."""
+
+    __slots__ = (
+        "content",
+        "index",
+        "message_id",
+        "metadata",
+        "revision",
+        "stale",
+        "stream",
+        "time",
+        "tool_calls",
+        "type",
+    )
+
+    def __init__(self, index: int, message_id: str, type: MessageType, time: int) -> None:
+        self.index = index
+        self.message_id = message_id
+        self.type = type
+        self.time = time
+        self.content = ""
+        self.stream: TextStream | None = None
+        """Where the text of the open message grows."""
+        self.tool_calls: tuple[str, ...] = ()
+        self.metadata = EMPTY
+        self.revision = 0
+        self.stale = False
+
+    def freeze(self) -> Message:
+        """Make the immutable value of the present state."""
+        return Message(
+            self.message_id,
+            self.type,
+            self.content if self.stream is None else self.stream.read(),
+            from_nanos(self.time),
+            self.tool_calls,
+            self.metadata,
+            self.revision,
+        )
