@@ -102,6 +102,11 @@ class Keeper:
         """Whether rows of the dead are about to be delivered."""
         return not self._is_behind and self.recovery.is_busy
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are rows of the dead to deliver, although the backend may be away."""
+        return not self._is_behind and self.recovery.has_rows
+
     def begin(self) -> None:
         """Look for rows whose owner is dead."""
         if not self._has_begun:

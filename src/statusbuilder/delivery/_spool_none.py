@@ -16,6 +16,7 @@ class NoKeeper:
 
     __slots__ = ()
     is_busy = False
+    has_rows = False
 
     def attach_to(self, deliverer: Deliverer) -> None: ...
 

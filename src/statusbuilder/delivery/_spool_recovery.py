@@ -56,6 +56,8 @@ class Recovery:
         self._claim_at: float | None = None
         self._ask_at = 0.0
         self._failures = 0
+        self._is_refused = False
+        """Whether the backend was reached and does not tell what it holds, which will hardly pass."""
         self._fresh: list[str] = []
         self.orphans: dict[Key, Orphan] = {}
         """The newest 10,000 that were found."""
@@ -63,7 +65,12 @@ class Recovery:
     @property
     def is_busy(self) -> bool:
         """Whether rows are being looked for or asked for, and nothing hinders that."""
-        return not self._failures and bool(self._is_claiming or self._asking or self._waiting)
+        return not self._failures and self.has_rows
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are rows to deliver, or to be looked for; not where the backend will not say what it holds."""
+        return not self._is_refused and bool(self._is_claiming or self._asking or self._waiting)
 
     def begin(self) -> None:
         """Look for rows now, and from time to time."""
@@ -128,6 +135,7 @@ class Recovery:
         self._asking -= 1
         if answer.code in ("OK", "NOT_FOUND"):
             self._failures = 0
+            self._is_refused = False
             self._ask_at = 0.0
             try:
                 self._decide(row, Held(snapshot, answer.held))
@@ -140,8 +148,9 @@ class Recovery:
         if now < self._ask_at:
             return  # several were asked for at the same time
         self._failures += 1
+        self._is_refused = answer.code not in _TRANSIENT
         policy = worker.options.retry
-        if answer.code not in _TRANSIENT:
+        if self._is_refused:
             wait = policy.cap
         elif answer.answered:
             wait = policy.wait(self._failures, worker.random)

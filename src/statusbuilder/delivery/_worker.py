@@ -147,7 +147,7 @@ class Worker:
             if down and not self.target.may_probe(now):
                 break
             self._send(self.ready.pop(), now, probe=down)
-        if self._idlers and not (self.unsent or self.keeper.is_busy):
+        if self._idlers and not (self.unsent or self.keeper.has_rows):
             for future in self._idlers:
                 future.set_result(True)
             self._idlers.clear()
