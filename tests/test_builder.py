@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import pickle
 from datetime import datetime, timedelta, timezone
 from time import time
@@ -48,6 +49,13 @@ def test_the_default_clock_is_the_wall_clock() -> None:
     assert snapshot.started_at is not None
     assert before <= snapshot.started_at.timestamp() * 1000 <= after
     assert snapshot.started_at.tzinfo is timezone.utc
+
+
+def test_the_default_clock_may_be_wrapped() -> None:
+    """The function that is the default of `clock` gives the present time, aware, in UTC."""
+    clock = inspect.signature(StatusBuilder).parameters["clock"].default
+    assert clock().tzinfo is timezone.utc
+    assert abs(clock().timestamp() - time()) < 60
 
 
 def test_the_default_epoch_is_the_clocks_milliseconds() -> None:
@@ -116,6 +124,14 @@ def test_the_workflow_engines_id_is_shown() -> None:
 
 
 # add_task
+
+
+def test_any_number_of_names_is_taken() -> None:
+    """However many different names there are, each task has its own; names seen before are no exception."""
+    status = make()
+    for number in range(2100):
+        status.add_task(f"task-{number}", f"Name {number % 2000}")
+    assert [task.task_name for task in status.snapshot().tasks] == [f"Name {n % 2000}" for n in range(2100)]
 
 
 def test_add_task_returns_the_id_and_takes_defaults() -> None:

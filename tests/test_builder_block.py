@@ -341,3 +341,11 @@ def test_leaving_never_raises_of_its_own(run: Runner, caplog: pytest.LogCaptureF
     failing = make(clock=lambda: times.pop())
     run(failing, nothing)
     assert "'wex_01'" in caplog.records[-1].getMessage()
+
+
+def test_a_close_that_fails_does_not_hurt(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    """When the builder cannot be closed, a warning says so, and the execution has ended all the same."""
+    status = make(sinks=[lambda snapshot: None], close_timeout="5 seconds")
+    run(status, nothing)
+    assert status.snapshot().phase is P.COMPLETED
+    assert "Closing the builder of execution 'wex_01' failed" in caplog.text

@@ -415,6 +415,15 @@ def test_a_flush_that_fails_is_false(flush: Callable[..., object], caplog: pytes
     assert status.snapshot().phase is P.COMPLETED
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_an_interrupt_in_a_flush_is_the_runners(error: BaseException) -> None:
+    """Ctrl-C and sys.exit that arrive while a sink flushes go on to the runner."""
+    status = make(sinks=[BadFlush(raiser(error))])
+    status.add_task("a")
+    with pytest.raises(type(error)):
+        status.flush()
+
+
 @pytest.mark.parametrize(
     "flush",
     [

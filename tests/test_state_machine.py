@@ -181,13 +181,13 @@ class WorkflowMachine(RuleBasedStateMachine):
         self.checked = len(self.seen)
         assert self.status.snapshot() is (self.seen[-1] if self.seen else self.first)
 
-    @rule(data=st.data())
-    def backend_holds_the_last(self, data: st.DataObject) -> None:
+    @rule(picks=st.sets(st.integers(0, 100), max_size=5))
+    def backend_holds_the_last(self, picks: set[int]) -> None:
         """A backend that got any of the snapshots, and the last, shows the last."""
         if not self.seen:
             return
-        last = self.seen[-1]
-        some = data.draw(st.lists(st.sampled_from(self.seen), max_size=5).map(by_revision))
+        # Numbers, and not the snapshots themselves: how many there are depends on who won the races.
+        some, last = [self.seen[pick] for pick in sorted({pick % len(self.seen) for pick in picks})], self.seen[-1]
         stored = b""
         for snapshot in (*some, last):
             update = self.kind.update_request.FromString(self.contract.encode(snapshot))
@@ -198,7 +198,8 @@ class WorkflowMachine(RuleBasedStateMachine):
 
     def check_held(self, held: Snapshot, last: Snapshot) -> None:
         """Compare what came back with what was sent."""
-        assert (held.phase, held.error, held.output) == (last.phase, last.error, last.output)
+        output = last.output if last.phase is P.COMPLETED else None  # the wire has none before
+        assert (held.phase, held.error, held.output) == (last.phase, last.error, output)
         assert (held.started_at, held.completed_at) == (last.started_at, last.completed_at)
         assert [shown(task) for task in held.tasks] == [shown(task) for task in last.tasks]
 
@@ -229,10 +230,6 @@ def shown(task: Task) -> tuple[Any, ...]:
         *(task.task_id, task.task_name, task.task_type, task.status, task.input or None, task.output or None),
         *(task.error or None, task.started_at, task.completed_at),
     )
-
-
-def by_revision(snapshots: list[Snapshot]) -> list[Snapshot]:
-    return sorted(snapshots, key=lambda snapshot: snapshot.revision)
 
 
 def check_step(before: Snapshot, after: Snapshot) -> None:
