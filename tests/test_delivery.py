@@ -244,6 +244,21 @@ def test_a_silent_backend_is_left_for_a_fresh_connection(make: Make) -> None:
     assert builder.flush(PATIENCE)
 
 
+def test_an_attempt_that_never_ends_is_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt whose transport forgets it is taken for lost some time after its deadline; its late end is ignored."""
+    monkeypatch.setattr("statusbuilder.delivery._flights.OVERDUE", 0.0)
+    transport, deliverer = make(attempt_timeout=0.05)
+    builder = run("a", deliverer)
+    builder.add_task("t")
+    forgotten = transport.next()
+    second = transport.next()
+    assert transport.renewed == 1
+    forgotten.answer("INVALID_ARGUMENT")
+    second.answer()
+    assert builder.flush(PATIENCE)
+    assert deliverer.stats().failed == 1
+
+
 def test_an_execution_that_is_slow_does_not_hold_up_the_probes(make: Make) -> None:
     """Where a silent backend may be slow with one execution only, another one probes too."""
     transport, deliverer = make()

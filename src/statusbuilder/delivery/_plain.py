@@ -19,6 +19,7 @@ class SinkTransport:
     """What both ways have in common: the request is the snapshot itself."""
 
     max_bytes: int | None = None
+    ends_in_time = False  # a call that hangs cannot be ended; another one beside it would make two
 
     def __init__(self, sink: Any) -> None:
         self._sink = sink

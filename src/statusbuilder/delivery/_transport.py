@@ -56,6 +56,9 @@ class Transport(Protocol):
     max_bytes: int | None
     """Bytes of the largest request that the backend takes; None without a limit."""
 
+    ends_in_time: bool
+    """Whether an attempt ends by its deadline, so that one that does not is taken for lost, and made again."""
+
     def memo(self) -> Any:
         """Return what `prepare` may keep for one execution between its snapshots, such as an encoder."""
 

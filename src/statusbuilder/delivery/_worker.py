@@ -1,22 +1,21 @@
 """The thread that delivers: it takes snapshots when it may send them, and never more than one per execution at a time.
 
-All state of a delivery belongs to this one thread. Others only put calls into its inbox, a `queue.SimpleQueue`, whose
-`put` is safe even in finalizers and signal handlers; so there is no lock that a runner could wait for.
+All state of a delivery belongs to this one thread; others only put calls into its inbox.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from queue import Empty, SimpleQueue
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .._model import Outcome, Snapshot
+from ._flights import Flights
+from ._mailbox import Mailbox
 from ._options import Counters, Options
 from ._outcome import Outcomes
 from ._queue import OTHER, PHASE, TERMINAL, ReadyQueue, Timers
@@ -30,18 +29,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("statusbuilder")
 
-MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-"""Bytes of requests under way at the same time; bounds the memory of many large executions."""
 
-
-class Worker:
+class Worker(Mailbox):
     """Delivers for all executions of one sink."""
 
     def __init__(self, transport: Transport, options: Options) -> None:
+        super().__init__()
         self.transport = transport
         self.options = options
         self.counters = Counters()
-        self.closed = False
         self.slots: dict[str, Slot] = {}
         self.random = Random()
         self.target = Target(options.retry, self.random, transport.max_bytes)
@@ -52,85 +48,17 @@ class Worker:
         self.doubtful: set[Slot] = set()
         """Slots whose last state has to be sent once more, because an earlier attempt may still be applied."""
         self._outcomes = Outcomes(self)
-        self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
-        self._in_flight = 0
-        self._bytes_in_flight = 0
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._flights = Flights(options.max_in_flight, options.attempt_timeout if transport.ends_in_time else None)
         self._exiting = False
         self._deadline: float | None = None
         self._closers: list[Future[None]] = []
         self._idlers: list[Future[bool]] = []
         self.keeper = _make_keeper(self)
 
-    # For any thread
-
-    def post(self, call: Callable[..., None], *arguments: Any) -> bool:
-        """Have a call made on the worker's thread; False when the delivery is closed."""
-        if self.closed:
-            return False
-        self._inbox.put((call, arguments))
-        if self._thread is None:
-            self._start()
-        return True
-
-    def reply(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Have a call made that something under way has been waiting for, also while closing."""
-        self._inbox.put((call, arguments))
-
-    def _start(self) -> None:
-        # Not waiting for the lock: a finalizer may run here while this very thread holds it.
-        if self._starting.acquire(blocking=False):
-            try:
-                if self._thread is None:
-                    thread = threading.Thread(target=self.run, name="statusbuilder-delivery", daemon=True)
-                    thread.start()
-                    self._thread = thread
-            except RuntimeError:
-                return  # the interpreter is exiting; what is in the inbox is delivered by `finish`
-            finally:
-                self._starting.release()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a thread to stop."""
-        return self._thread is not None and not self.closed
-
-    @property
-    def has_work(self) -> bool:
-        """Whether there ever was something to do, and closing has not been seen to."""
-        return not self.closed and (self._thread is not None or not self._inbox.empty())
-
-    def finish(self) -> None:
-        """Make sure that somebody works the inbox, also at exit, when no thread can be started any more."""
-        if self._thread is None and self._starting.acquire(blocking=False):
-            self.run()
-
-    # The loop
-
-    def run(self) -> None:
-        """Work until closed."""
-        while not self.closed:
-            try:
-                self._receive()
-                self._turn()
-            except Exception:
-                log.exception("A delivery met a defect and goes on")
-        self._refuse_rest()
-
-    def _receive(self) -> None:
-        wake = self._next_wake()
-        try:
-            call, arguments = self._inbox.get(timeout=None if wake is None else max(0.0, wake - monotonic()))
-            call(*arguments)
-            for _ in range(1000):  # then let those be sent that are ready
-                call, arguments = self._inbox.get_nowait()
-                call(*arguments)
-        except Empty:
-            return
+    # The turn
 
     def _next_wake(self) -> float | None:
-        times = [self.timers.next(), self.keeper.next_wake(), self._deadline]
+        times = [self.timers.next(), self.keeper.next_wake(), self._flights.next_wake(), self._deadline]
         if self.ready and self.target.down_since is not None:
             times.append(self.target.next_probe())
         return min((time for time in times if time is not None), default=None)
@@ -140,9 +68,10 @@ class Worker:
         for slot in self.timers.pop_due(now):
             self.schedule(slot, now)
         self.keeper.turn(now)
-        while self.ready and self._in_flight < self.options.max_in_flight:
-            if self._bytes_in_flight >= MAX_BYTES_IN_FLIGHT:
-                break
+        while (attempt := self._flights.overdue(now)) is not None:
+            reason = f"nothing came of an attempt for {now - attempt.started:.0f} s"
+            self.ended(attempt, Answer("DEADLINE_EXCEEDED", reason, answered=False, in_doubt=True))
+        while self.ready and self._flights.has_room:
             down = self.target.down_since is not None
             if down and not self.target.may_probe(now):
                 break
@@ -298,8 +227,7 @@ class Worker:
         attempt = slot.attempt = Attempt(slot, request, now, limit)
         if probe:
             self.target.probe = attempt
-        self._in_flight += 1
-        self._bytes_in_flight += request.size
+        self._flights.start(attempt)
         self.counters.bytes += request.size
         self.keeper.hold(attempt, partial(self._launch, attempt, probe))
 
@@ -316,10 +244,10 @@ class Worker:
 
     def ended(self, attempt: Attempt, answer: Answer) -> None:
         """Take note of how an attempt ended, and see to what follows."""
+        if not self._flights.end(attempt):
+            return  # it was overdue, and taken for lost
         slot, now = attempt.slot, monotonic()
         slot.attempt = None
-        self._in_flight -= 1
-        self._bytes_in_flight -= attempt.request.size
         if self.target.probe is attempt:
             self.target.probe = None
         self._outcomes.take(attempt, answer, now)
@@ -389,17 +317,12 @@ class Worker:
         for future in self._closers:
             future.set_result(None)
 
-    def _refuse_rest(self) -> None:
-        """Answer those who came while the delivery was closing."""
+    def _refuse(self, calls: Iterator[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
         for future in self._idlers:
             future.set_result(False)
-        try:
-            while True:
-                call, arguments = self._inbox.get_nowait()
-                if call in (self.flush, self.flush_all, self.close):
-                    arguments[-1].set_result(None if call == self.close else False)
-        except Empty:
-            return
+        for call, arguments in calls:
+            if call in (self.flush, self.flush_all, self.close):
+                arguments[-1].set_result(None if call == self.close else False)
 
 
 def _make_keeper(worker: Worker) -> Keeper | NoKeeper:

@@ -39,6 +39,8 @@ class GrpcTransport:
         parse: turns serialized requests into what the line takes; None where it takes them as they are.
     """
 
+    ends_in_time = True
+
     def __init__(
         self,
         line: Line,
