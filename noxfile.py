@@ -150,7 +150,16 @@ def bench(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Kill, freeze and cut things for longer than the tests may take."""
     _install_all(session, "tests")
-    session.run("pytest", "-s", "-o", "python_files=chaos_*.py", "tests/chaos", *session.posargs)
+    session.run(
+        "pytest",
+        "-s",
+        "-o",
+        "python_files=chaos_*.py",
+        "-o",
+        "python_functions=chaos_*",
+        "tests/chaos",
+        *session.posargs,
+    )
 
 
 @nox.session

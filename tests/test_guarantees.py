@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -401,7 +402,7 @@ def test_d6_a_dead_execution_and_a_dead_sink_delay_no_other(
     assert_guarantees(backend, *[status.snapshot() for status in others.values()])
 
 
-# D8
+# D7
 
 
 def run_python(program: str, *arguments: str, status: int = 0) -> str:
@@ -411,6 +412,81 @@ def run_python(program: str, *arguments: str, status: int = 0) -> str:
     )
     assert done.returncode == status, done.stderr
     return done.stderr
+
+
+KILLED = """
+import os, signal, sys, time
+from statusbuilder import StatusBuilder, ExecutionPhase
+from statusbuilder.sinks.grpc import GrpcSink
+
+sink = GrpcSink(sys.argv[1], spool=sys.argv[2])
+ended = [StatusBuilder(f"ended{n}", sinks=[sink], close_timeout=0.0) for n in range(50)]
+for status in ended:
+    status.add_task("t")
+    status.update_status(ExecutionPhase.COMPLETED)
+going_on = StatusBuilder("going on", sinks=[sink], close_timeout=0.0)
+going_on.add_task("t")
+while not all(status.close(0.0)[0].outcome == "spooled" for status in ended) or sink.stats().spooled < 51:
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["knows revisions", "ignores revisions"])
+def test_d7_what_a_killed_process_left_is_delivered_by_the_next(knows: bool, make: MakeSink, tmp_path: Path) -> None:
+    """Ends that were on disk at `kill -9` arrive when a process opens the spool and the backend is back."""
+    spool = tmp_path / "spool"
+    with FaultyBackend(aware=knows) as backend:
+        backend.kill()
+        run_python(KILLED, backend.target, str(spool), status=-9)
+        assert spool.stat().st_mode & 0o777 == 0o600
+        sink = make(backend, spool=spool)
+        assert not sink.flush(0.2)
+        backend.restart()
+        assert sink.flush(PATIENCE)
+        assert sink.close(PATIENCE)
+        for number in range(50):
+            assert_tasks(backend.snapshot(f"ended{number}"), t="SKIPPED")
+        assert backend.snapshot("going on").phase is ExecutionPhase.PENDING
+        assert [orphan.execution_id for orphan in sink.orphans()] == ["going on"]
+        assert_guarantees(backend)
+
+
+def test_d7_orphans_are_ended_where_that_is_wanted(backend: FaultyBackend, make: MakeSink, tmp_path: Path) -> None:
+    """With `orphans="fail"` an execution whose process died is FAILED, and says why."""
+    backend.kill()
+    run_python(KILLED, backend.target, str(tmp_path / "spool"), status=-9)
+    backend.restart()
+    assert make(backend, spool=tmp_path / "spool", orphans="fail").flush(PATIENCE)
+    orphan = backend.snapshot("going on")
+    assert (orphan.phase, orphan.error) == (ExecutionPhase.FAILED, "the runner process died")
+    assert_guarantees(backend)
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["knows revisions", "ignores revisions"])
+def test_d7_what_is_in_the_spool_never_replaces_something_newer(knows: bool, make: MakeSink, tmp_path: Path) -> None:
+    """An execution that another process has meanwhile ended keeps that end."""
+    with FaultyBackend(aware=knows) as backend:
+        backend.kill()
+        run_python(KILLED, backend.target, str(tmp_path / "spool"), status=-9)
+        backend.restart()
+        newer = ended("ended7", make(backend), phase=ExecutionPhase.FAILED)
+        assert fate(newer).outcome is Outcome.DELIVERED
+        assert make(backend, spool=tmp_path / "spool").flush(PATIENCE)
+        assert backend.snapshot("ended8").phase is ExecutionPhase.COMPLETED
+        assert_delivered(backend, newer)
+
+
+def test_d7_a_spool_that_cannot_be_used_harms_nothing(
+    backend: FaultyBackend, make: MakeSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over a path that is no file the work is delivered as without a spool, and a log line says so."""
+    sink = make(backend, spool=tmp_path)
+    assert fate(ended("a", sink)).outcome is Outcome.DELIVERED
+    assert "spool" in caplog.text
+
+
+# D8
 
 
 RUNNER = """

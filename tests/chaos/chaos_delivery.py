@@ -1,0 +1,34 @@
+"""Five thousand executions through everything that can happen, for longer than the tests may take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from chaos_kit import Chaos, Scale
+
+SEED = int(os.environ.get("CHAOS_SEED", "7"))
+
+
+@pytest.mark.parametrize("aware", [True, False], ids=["knows revisions", "ignores revisions"])
+def chaos_of_five_thousand_executions(aware: bool, tmp_path: Path) -> None:
+    """Nothing is lost, no promise is broken, and where the backend knows revisions nobody sees a step back."""
+    scale = Scale(
+        executions=5000,
+        runners=4,
+        attempt_timeout=2.0,
+        outage=4.0,
+        backend_events=9,
+        kills=3,
+        pause=0.05,
+        subscribers=100,
+        aware=aware,
+    )
+    figures = Chaos(scale, SEED, tmp_path).run()
+    print(f"\nseed {SEED}, a backend that {'knows' if aware else 'ignores'} revisions\n{figures}")
+    assert figures.report.ok, str(figures.report)
+    assert not figures.unfinished
+    assert figures.slow_because_of_a_sink == 0
+    if aware:
+        assert (figures.seen_regressions, figures.report.regressions) == (0, 0)
