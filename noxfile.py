@@ -71,7 +71,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Test the built wheel on every interpreter there is; the first one also measures coverage."""
-    _install_all(session, "tests")
+    _install_all(session, "tests", "peers")
     if session.python != PYTHONS[0] or session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -87,6 +87,13 @@ def tests_lowest(session: nox.Session) -> None:
     """Test with the lowest version of every run-time dependency."""
     session.install(".[all]", *_floors(), *_group("tests"))
     session.run("pytest", *session.posargs)
+
+
+@nox.session(name="tests-agents-lowest", python=PYTHONS[0])
+def tests_agents_lowest(session: nox.Session) -> None:
+    """Test the agents with the oldest LangGraph and deepagents."""
+    session.install(".[console,langgraph,server]", *_group("tests"), *_group("agents-lowest"))
+    session.run("pytest", *(session.posargs or sorted(map(str, Path("tests").glob("test_lang*.py")))))
 
 
 @nox.session
