@@ -134,4 +134,3 @@ def whole(snapshot: Snapshot) -> dict[str, Any]:
             if not task[key]:
                 del task[key]
     return data
-

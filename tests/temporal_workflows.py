@@ -120,9 +120,7 @@ class Parallel:
 class Local:
     @workflow.run
     async def run(self) -> Any:
-        return await workflow.execute_local_activity(
-            double, 4, start_to_close_timeout=SOON, summary="Double it here"
-        )
+        return await workflow.execute_local_activity(double, 4, start_to_close_timeout=SOON, summary="Double it here")
 
 
 @workflow.defn
@@ -202,3 +200,97 @@ class Approval:
     @workflow.query(dynamic=True)
     def anything(self, name: str, args: Sequence[RawValue]) -> str:
         return f"dynamic answer to {name}"
+
+
+@activity.defn
+async def work(number: int) -> int:
+    await asyncio.sleep(0.02)
+    if number % 10 == 9:
+        raise ApplicationError("every tenth fails", non_retryable=True)
+    return number
+
+
+@workflow.defn
+class Fifty:
+    @workflow.run
+    async def run(self) -> int:
+        done = 0
+        for first in range(0, 50, 5):
+            batch = [
+                call(work, number, start_to_close_timeout=timedelta(seconds=1)) for number in range(first, first + 5)
+            ]
+            results = await asyncio.gather(*batch, return_exceptions=True)
+            done += sum(not isinstance(result, BaseException) for result in results)
+        return done
+
+
+@workflow.defn(sandboxed=False)
+class Stumbling:
+    """Has a defect in its first workflow tasks, as a bad release has."""
+
+    stumbles = 2
+
+    @workflow.run
+    async def run(self) -> str:
+        await call(double, 1)
+        if not workflow.unsafe.is_replaying() and stumble():
+            raise ValueError("a defect of the release")
+        await call(double, 2)
+        return "mended"
+
+
+_stumbles = [2]
+
+
+def stumble() -> bool:
+    _stumbles[0] -= 1
+    return _stumbles[0] >= 0
+
+
+@workflow.defn
+class Waiting:
+    """Waits for each of its signals, and has an activity in between."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    @workflow.run
+    async def run(self, wanted: int) -> str:
+        for number in range(wanted):
+            await call(double, number)
+            await workflow.wait_condition(lambda number=number: self.signals > number)
+        return "done"
+
+    @workflow.signal
+    def go(self) -> None:
+        self.signals += 1
+
+
+@activity.defn
+async def talkative() -> str:
+    from statusbuilder.temporal import activity_progress
+
+    async with activity_progress(interval=0.1) as progress:
+        progress.update("half way", fraction=0.5)
+        activity.heartbeat("my own detail")
+        await asyncio.sleep(2.5)
+    return "done"
+
+
+@activity.defn
+def quiet_in_thread() -> str:
+    import time
+
+    from statusbuilder.temporal import activity_progress
+
+    with activity_progress() as progress:
+        progress.update("busy")
+        time.sleep(1.5)
+    return "done"
+
+
+@workflow.defn
+class Long:
+    @workflow.run
+    async def run(self, kind: str) -> str:
+        return str(await call(kind, heartbeat_timeout=timedelta(seconds=1), retry_policy=ONCE, result_type=str))

@@ -12,12 +12,15 @@ from temporalio.api.common.v1 import Payload
 
 from .._builder import StatusBuilder
 from .._frozen import JsonObject
-from .._model import ExecutionPhase, Snapshot, TaskStatus, to_millis
+from .._model import ExecutionPhase, Snapshot, TaskStatus, from_millis, to_millis
 from .._record import TaskRecord
 from .._state import NOTHING
 from ._fit import fit
 from ._names import CARRIED_HEADER
 from ._settings import Settings
+
+
+LONG_AGO = from_millis(0)
 
 
 class RunBuilder(StatusBuilder):
@@ -87,7 +90,8 @@ def make_builder(info: workflow.Info, settings: Settings) -> RunBuilder:
 
 
 def _now() -> datetime:
-    return workflow.now()
+    # Coroutines that are thrown away with their worker still leave their blocks, outside of the workflow.
+    return workflow.now() if workflow.in_workflow() else LONG_AGO
 
 
 def _execution_id(info: workflow.Info, settings: Settings) -> str:

@@ -140,8 +140,8 @@ class Run:
 
     def end_with(self, error: BaseException) -> bool:
         """Record how the workflow ended with an error; False when that is not the end of the execution."""
-        if self.evicting or isinstance(error, (workflow.ContinueAsNewError, GeneratorExit)):
-            return False
+        if self.evicting or isinstance(error, workflow.ContinueAsNewError) or not workflow.in_workflow():
+            return False  # not in a workflow: its coroutines are being thrown away, with their worker
         cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled(error)
         if cancelled and self.cancel_requested:
             phase, reason = ExecutionPhase.CANCELLED, None
