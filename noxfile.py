@@ -108,6 +108,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Check that the changelog names what differs from the last release's API; a release does `-- --write`."""
+    session.install(*_group("api"))
+    session.run("python", ".ci/api.py", *session.posargs)
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
     """Check the types of the library and of its users: tests/typing holds right and wrong uses."""
     _install_all(session, "typing")
