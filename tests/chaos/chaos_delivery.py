@@ -21,7 +21,7 @@ def chaos_of_five_thousand_executions(aware: bool, tmp_path: Path) -> None:
         outage=4.0,
         backend_events=9,
         kills=3,
-        pause=0.05,
+        pause=0.2,
         subscribers=100,
         aware=aware,
     )
