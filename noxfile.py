@@ -3,10 +3,16 @@
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import nox
 
@@ -125,8 +131,9 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning is an error."""
+    """Run the snippets of the documentation and build it; a warning is an error."""
     _install_all(session, "docs")
+    session.run("pytest", "-q", "tests/test_docs.py")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
 
 
@@ -178,8 +185,67 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the sdist and the wheel into dist/ and check what an index would say."""
+    """Build the sdist and the wheel into dist/, and use them from an index as others would."""
     session.install(*_group("build"))
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--quiet")
+    direct = Path(session.create_tmp()).resolve() / "direct"
+    shutil.rmtree(direct, ignore_errors=True)
+    session.run("python", "-m", "build", "--quiet", "--no-isolation")
+    session.run("python", "-m", "build", "--quiet", "--no-isolation", "--wheel", "--outdir", str(direct))
     session.run("twine", "check", "--strict", *map(str, sorted(Path("dist").iterdir())))
+    (wheel,) = (path.resolve() for path in Path("dist").glob("*.whl"))
+    session.run("python", "tests/packaging/contents.py", "dist", str(direct / wheel.name))
+    extras = sorted(PYPROJECT["project"]["optional-dependencies"])
+    wanted = {"newest": ["statusbuilder"], "lowest": ["statusbuilder[all]", *_floors()]}
+    wanted |= {extra: [f"statusbuilder[{extra}]"] for extra in extras if extra != "all"}
+    with _index(session, wheel.parent) as index:
+        for name, packages in wanted.items():
+            python = _environment(session, name, index, *packages)
+            has = {"newest": [], "lowest": ["all"]}.get(name, [name])
+            session.run(python, "-I", "tests/packaging/installed.py", str(wheel), *has, external=True)
+        _use_service(session, index)
+
+
+def _use_service(session: nox.Session, index: str) -> None:
+    """Test the example of a service in an environment that has the wheel and what the service asks for."""
+    service = Path("examples/service")
+    tests = nox.project.dependency_groups(nox.project.load_toml(service / "pyproject.toml"), "tests")
+    python = _environment(session, "service", index, str(service.resolve()), *tests)
+    with session.chdir(service):
+        session.run(python, "-m", "pytest", "-q", external=True)
+
+
+def _environment(session: nox.Session, name: str, index: str, *packages: str) -> str:
+    """Make a clean environment, install packages into it, ours from this index, and return its Python."""
+    place = Path(session.create_tmp()).resolve() / name
+    python = str(place / "bin/python")
+    if session.venv_backend == "uv":
+        session.run("uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(place), external=True)
+        install = ["uv", "pip", "install", "--quiet", "--python", python, "--refresh-package", "statusbuilder"]
+        session.run(*install, "--index", index, *packages, external=True)
+    else:
+        session.run("python", "-m", "venv", "--clear", str(place))
+        session.run(python, "-m", "pip", "install", "--quiet", "--extra-index-url", index, *packages, external=True)
+    return python
+
+
+@contextmanager
+def _index(session: nox.Session, folder: Path) -> Iterator[str]:
+    """Serve the packages of a folder on a free port, and give the index's URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [f"{session.bin}/pypi-server", "run", "-i", "127.0.0.1", "-p", str(port), "--disable-fallback"]
+    server = subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}/simple/"
+        for _ in range(300):
+            try:
+                urlopen(url, timeout=10).close()
+                break
+            except URLError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()

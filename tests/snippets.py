@@ -1,8 +1,8 @@
 """Executes the snippets of a documentation page, each page in a directory of its own, from top to bottom.
 
-A ```` ```python ```` block runs in the page's namespace; one with a caption is a file instead, which is written. A
-```` ```bash ```` block runs line by line in the shell: `statusbuilder serve` and `statusbuilder watch` in the background,
-as in a second terminal. What installs something is only checked. Port 50051 becomes a free one.
+A block of Python runs in the page's namespace; one with a caption is a file instead, which is written. A block of bash
+runs line by line: `statusbuilder serve` and `statusbuilder watch` in the background, as in a second terminal. What
+installs something is only checked. Port 50051 becomes a free one.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import os
 import re
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import snippets
 
 import statusbuilder
+from statusbuilder.cli import COMMANDS, Command
 
 REFERENCE = snippets.ROOT / "docs" / "reference"
 _counts: dict[str, int] = {}
@@ -82,13 +82,15 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     """What can be imported from a public module has an entry in the reference."""
     entries = documented()
     assert entries
-    assert [name for name in names_of(module) if not any(resolve(f"{module}.{name}") is entry for entry in entries)] == []
+    assert [
+        name for name in names_of(module) if not any(resolve(f"{module}.{name}") is entry for entry in entries)
+    ] == []
 
 
 def test_every_public_class_and_function_has_a_docstring() -> None:
     """What is public says what it does, down to each method."""
     missing = []
-    for module, name in ((module, name) for module in public_modules() for name in names_of(module)):
+    for module, name in [(path, name) for path in public_modules() for name in names_of(path)]:
         value = getattr(importlib.import_module(module), name)
         if inspect.isclass(value) or inspect.isroutine(value):
             missing += [f"{module}.{name}"] * (not inspect.getdoc(value))
@@ -118,17 +120,24 @@ def test_every_variable_that_is_read_is_in_the_reference() -> None:
     assert read - set(re.findall(r"\b[A-Z_]+\b", page)) == set()
 
 
-def test_every_command_is_in_the_reference() -> None:
-    """The page of the command line names each command, and each option that `--help` shows."""
-    from statusbuilder.cli import COMMANDS
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options of a command, and of the actions below it."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found |= {option for option in action.option_strings if option.startswith("--")}
+        for below in action.choices.values() if isinstance(action.choices, dict) else ():
+            found |= options_of(below)
+    return found - {"--help"}
 
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_in_the_reference(command: Command) -> None:
+    """The page of the command line has each command, with every option that `--help` shows."""
     page = (REFERENCE / "cli.md").read_text()
-    for command in COMMANDS:
-        assert f"statusbuilder {command.name}" in page
-        parser = argparse.ArgumentParser()
-        importlib.import_module(command.module, "statusbuilder").configure(parser)
-        options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
-        assert {option for option in options - {"--help"} if f"`{option}" not in page} == set(), command.name
+    assert f"## statusbuilder {command.name}\n" in page
+    parser = argparse.ArgumentParser()
+    importlib.import_module(command.module, "statusbuilder").configure(parser)
+    assert {option for option in options_of(parser) if f"`{option}" not in page} == set()
 
 
 def test_the_readme_is_short() -> None:
@@ -136,5 +145,3 @@ def test_the_readme_is_short() -> None:
     lines = (snippets.ROOT / "README.md").read_text().splitlines()
     assert len(lines) < 100
     assert "```python" in lines[:30]
-
-

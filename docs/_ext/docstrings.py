@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_CODE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
+_CODE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)(?=(\w?))")
 _FENCE = re.compile(r"(\s*)```(\w*)$")
 _ROW = re.compile(r"\s*\|.*\|$")
 
@@ -26,7 +26,12 @@ def to_rst(lines: list[str]) -> list[str]:
 
 
 def _inline(prose: list[str]) -> list[str]:
-    return _CODE.sub(lambda match: f"``{' '.join(match[1].split())}``", "\n".join(prose)).split("\n") if prose else []
+    return _CODE.sub(_literal, "\n".join(prose)).split("\n") if prose else []
+
+
+def _literal(match: re.Match[str]) -> str:
+    end = "\\ " if match[2] else ""  # reStructuredText wants no letter right after it
+    return f"``{' '.join(match[1].split())}``{end}"
 
 
 def _fenced(rest: list[str], indent: str, language: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Puts what `nox -s bench` wrote to `_figures.json` into the page of measured figures."""
+"""Puts what `nox -s bench` wrote to `figures.json` into the page of measured figures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _row(row: dict[str, Any]) -> str:
 
 def _read(app: Any, name: str, source: list[str]) -> None:
     if PLACE in source[0]:
-        path = Path(app.srcdir) / "_figures.json"
+        path = Path(app.srcdir) / "figures.json"
         app.env.note_dependency(str(path))
         source[0] = source[0].replace(PLACE, table(path))
 
