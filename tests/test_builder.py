@@ -201,6 +201,26 @@ def test_tasks_keep_the_order_in_which_they_were_added() -> None:
     assert [task.task_id for task in snapshot.changed_since(600)] == ["task-0", "task-256", "task-599"]
 
 
+def test_what_did_not_change_is_shared() -> None:
+    """A snapshot shares with the one before all tasks that did not change, in blocks that an encoder can recognise."""
+    status = make()
+    for number in range(600):
+        status.add_task(f"task-{number}")
+    first = status.snapshot()
+    status.update_task_status("task-300", COMPLETED)
+    status.add_task("task-600")
+    second = status.snapshot()
+    for snapshot in (first, second):
+        assert snapshot._blocks is not None
+        assert tuple(task for block in snapshot._blocks for task in block) == snapshot.tasks
+    assert [one is other for one, other in zip(first._blocks or (), second._blocks or (), strict=True)] == [
+        *(True, False, False),
+    ]
+    assert [n for n, (one, other) in enumerate(zip(first.tasks, second.tasks, strict=False)) if one is not other] == [
+        300
+    ]
+
+
 def test_a_text_of_another_class_is_taken_as_plain_text() -> None:
     """An id that is an enum's text is kept as the plain text, so that snapshots need no class of the runner's."""
 

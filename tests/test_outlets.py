@@ -7,6 +7,7 @@ import functools
 import io
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -218,8 +219,32 @@ def test_racing_threads_keep_the_order() -> None:
     threads = [in_thread(functools.partial(work, name)) for name in range(8)]
     for thread in threads:
         thread.join()
-    assert status.flush()
     assert seen == list(range(1, 801))
+
+
+def test_a_change_at_the_last_moment_of_a_drain_is_not_left_behind() -> None:
+    """A change that comes while the draining thread is about to stop is sent by one of the two, without a flush."""
+    seen: list[int] = []
+    status = make(sinks=[lambda snapshot: seen.append(snapshot.revision)])
+    outlets = status._outlets
+    assert outlets is not None
+
+    class LateQueue(deque[Snapshot]):
+        """A queue to which something comes right after it was found empty."""
+
+        late = 1
+
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if not found and self.late:
+                self.late -= 1
+                late = in_thread(lambda: status.add_task("late"))
+                late.join()
+            return found
+
+    outlets._queue = LateQueue()
+    status.add_task("a")
+    assert seen == [1, 2]
 
 
 def test_a_blocked_sink_holds_up_no_other_thread() -> None:
