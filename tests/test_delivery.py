@@ -529,6 +529,28 @@ def test_an_answer_that_shows_nothing_ends_the_doubt_as_delivered(make: Make) ->
     assert fate(builder, PATIENCE).outcome is Outcome.DELIVERED
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"code": "INVALID_ARGUMENT"}, Outcome.LOST),
+        ({"code": "FAILED_PRECONDITION", "held": (2**60, 1)}, Outcome.SUPERSEDED),
+    ],
+)
+def test_what_is_given_up_leaves_no_doubt(make: Make, answer: dict[str, Any], outcome: Outcome) -> None:
+    """After a last snapshot was refused for good, or is superseded, an earlier attempt in doubt has nothing sent again."""
+    transport, deliverer = make(settle=0.0)
+    builder = run("a", deliverer, epoch=1)
+    builder.update_status(ExecutionPhase.COMPLETED)
+    transport.next().answer("DEADLINE_EXCEEDED", answered=False, in_doubt=True)
+    attempt = transport.next()
+    fate(builder)
+    attempt.answer(**answer)
+    assert not builder.flush(PATIENCE)
+    assert fate(builder).outcome is outcome
+    deliverer.close(PATIENCE)
+    assert transport.none_left()
+
+
 def test_a_builders_close_does_not_wait_for_the_settling_but_the_sinks_does(make: Make) -> None:
     """A builder is closed once its snapshot is accepted; the sink stays open until the doubt is gone."""
     transport, deliverer = make(settle=0.3)

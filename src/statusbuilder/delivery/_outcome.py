@@ -92,6 +92,9 @@ class Outcomes:
                 link.conflict = True
                 link.reason = "the backend keeps showing another state than was sent: another writer is at work"
                 self._say("CONFLICT", f"execution {slot.execution_id!r}: {link.reason}")
+        self._end_doubt(slot)
+
+    def _end_doubt(self, slot: Slot) -> None:
         slot.doubt_at = None
         self._worker.doubtful.discard(slot)
 
@@ -133,6 +136,7 @@ class Outcomes:
         slot, link = attempt.slot, attempt.link
         assert answer.held is not None
         epoch, revision = link.held = answer.held
+        self._end_doubt(slot)  # a backend that knows revisions refuses what comes late
         if slot.link is link and link.take_over(epoch + 1):
             self._worker.want(slot)
             return
@@ -194,6 +198,9 @@ class Outcomes:
         """Stop delivering a builder's last snapshot."""
         self._worker.counters.lost += 1
         link.outcome, link.reason = Outcome.LOST, reason
+        slot = self._worker.slots.get(link.execution_id)
+        if slot is not None and slot.link is link:
+            self._end_doubt(slot)  # what is refused for good need not be sent again
         self._end(link)
 
     def keep_spooled(self, links: list[DeliveryLink]) -> list[DeliveryLink]:
