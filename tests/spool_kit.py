@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from statusbuilder import ExecutionPhase
@@ -71,9 +71,11 @@ def claim(store: Store, target: str = "here:1", most: int = 100, most_bytes: int
 
 def rows_of(path: Path | str) -> dict[str, Row]:
     """Look at what is on disk, by execution; nothing where there is no file yet."""
-    if not os.path.exists(path) or not os.path.getsize(path):
+    if not os.path.exists(path):
         return {}
     with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return {}
         found = connection.execute(
             "SELECT target, kind, execution_id, epoch, revision, phase, state, written_at, body FROM executions"
         ).fetchall()
@@ -85,6 +87,7 @@ def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
     deadline = monotonic() + timeout
     while not (found := condition()):
         assert monotonic() < deadline, "this did not come true in time"
+        sleep(0.005)  # nothing tells when a file changes, and looking without a pause would hinder who writes
     return found
 
 

@@ -207,7 +207,7 @@ def test_row_that_does_not_fit_spoils_no_other(spool: Spool, path: Path) -> None
 
 
 def test_full_disk_harms_nothing(tmp_path: Path) -> None:
-    """Where the disk is full, rows are refused, small ones are written as soon as they fit, and the file stays whole."""
+    """Where the disk is full, rows are refused, small ones are written again, and the file stays whole."""
     code = """
 import resource, sys
 from queue import SimpleQueue
