@@ -75,8 +75,8 @@ EXAMPLES: list[tuple[StatusBuilderError, type[Exception], str]] = [
     (
         InsecureChannelError("example.com:80"),
         ValueError,
-        "An API key would go to 'example.com:80' over an unencrypted channel. Use TLS (tls=True), or, where the network "
-        "itself is trusted, allow_insecure_key=True (STATUSBUILDER_ALLOW_INSECURE_KEY=1).",
+        "An API key would go to 'example.com:80' over an unencrypted channel. Use TLS (tls=True), or, where the "
+        "network itself is trusted, allow_insecure_key=True (STATUSBUILDER_ALLOW_INSECURE_KEY=1).",
     ),
 ]
 example = pytest.mark.parametrize(
