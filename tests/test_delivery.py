@@ -537,7 +537,7 @@ def test_an_answer_that_shows_nothing_ends_the_doubt_as_delivered(make: Make) ->
     ],
 )
 def test_what_is_given_up_leaves_no_doubt(make: Make, answer: dict[str, Any], outcome: Outcome) -> None:
-    """After a last snapshot was refused for good, or is superseded, an earlier attempt in doubt has nothing sent again."""
+    """After a last snapshot was refused for good, or is superseded, an earlier doubt has nothing sent again."""
     transport, deliverer = make(settle=0.0)
     builder = run("a", deliverer, epoch=1)
     builder.update_status(ExecutionPhase.COMPLETED)

@@ -65,6 +65,7 @@ class Spool:
         """Held while the file is used; a fork waits for it."""
         self._store: Store | None = None
         self._owner = Owner(self.path)
+        self._process = os.getpid()
         self._is_inherited = False
         self._is_paused = False
         self._pause = 0.0
@@ -251,6 +252,8 @@ class Spool:
 
     def after_fork_in_child(self) -> None:
         """Leave the parent's rows to the parent."""
+        if self._process == os.getpid():
+            return  # it was made just now, for the child
         self._is_inherited = True
         self._owner.leave()
         if self._store is not None:
