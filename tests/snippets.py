@@ -28,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 _CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv ")
 _BACKGROUND = re.compile(r"statusbuilder (serve|watch)\b")
+# They come with dependencies of the extras and of these tests, and take longer to load than the pages' tests to run.
+_NO_PLUGINS = "-p no:anyio -p no:langsmith_plugin -p no:hypothesispytest -p no:cacheprovider"
 _WITH = 'statusbuilder() {{ {0} -m statusbuilder "$@"; }}; python() {{ {0} "$@"; }}\n'
 
 
@@ -120,6 +122,7 @@ class Page:
             "text": True,
             "env": {
                 "STATUSBUILDER_ENDPOINT": f"127.0.0.1:{self.port}",
+                "PYTEST_ADDOPTS": _NO_PLUGINS,
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
