@@ -166,7 +166,7 @@ def test_embedded_server_gets_everything_in_the_end(path: Path, tmp_path: Path) 
 
 
 def test_two_processes_share_a_spool(path: Path, backend: FaultyBackend) -> None:
-    """When one of two processes is killed, the other one's rows stay its own, and a third delivers what the dead left."""
+    """When one of two processes is killed, the other's rows stay its own, and a third delivers what the dead left."""
     backend.kill()
     with Child(RUNNER, backend.target, path) as first, Child(RUNNER, backend.target, path) as second:
         for number, runner in enumerate((first, second)):
@@ -199,7 +199,7 @@ def test_process_that_lives_on_takes_over(path: Path, backend: FaultyBackend) ->
 
 
 def test_kill_at_any_moment_leaves_a_whole_file(path: Path, backend: FaultyBackend) -> None:
-    """However often processes are killed while they write, the file stays whole, and no end that was spooled is lost."""
+    """However often processes are killed while they write, the file stays whole, and nothing spooled is lost."""
     code = """
 import sys
 from queue import SimpleQueue

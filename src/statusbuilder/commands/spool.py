@@ -149,10 +149,11 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     deadline = monotonic() + options.timeout
     receipts: list[Receipt] = []
     logging.getLogger("statusbuilder").addHandler(logging.NullHandler())  # what there is to say is said here
-    sink = _sink(options, path, receipts)
-    try:
-        if options.any_target:
+    if options.any_target:
+        with _sink(options) as sink:
             _retarget(path, sink.target)
+    sink = _sink(options, spool=path, orphans=options.orphans, on_receipt=receipts.append)
+    try:
         while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
             sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))
             sleep(_LOOK_EVERY)
@@ -164,13 +165,13 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     return 1 if left or sink.stats().lost else 0
 
 
-def _sink(options: argparse.Namespace, path: str, receipts: list[Receipt]) -> GrpcSink:
+def _sink(options: argparse.Namespace, **settings: Any) -> GrpcSink:
     given: dict[str, Any] = {"target": options.target, "api_key": options.api_key}
     if options.ca is not None and options.tls is False:
         raise ValueError("--ca and --no-tls exclude each other.")
     given["tls"] = options.tls if options.ca is None else options.ca
     arguments = {name: value for name, value in given.items() if value is not None}
-    return GrpcSink.from_env(**arguments, spool=path, orphans=options.orphans, on_receipt=receipts.append)
+    return GrpcSink.from_env(**arguments, **settings)
 
 
 def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
