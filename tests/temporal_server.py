@@ -33,9 +33,9 @@ async def _answers(target: str, server: subprocess.Popen[bytes]) -> None:
             await asyncio.sleep(0.1)
 
 
-@pytest.fixture(scope="session")
-def temporal() -> Iterator[str]:
-    """The address of a Temporal server that lives as long as the tests."""
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """Run a Temporal server on a free port, and give its address."""
     port = free_port()
     command = [str(Path(sysconfig.get_path("scripts"), "temporal")), "server", "start-dev", "--headless"]
     options = ["--ip", "127.0.0.1", "--port", str(port), "--log-level", "never"]
@@ -46,3 +46,10 @@ def temporal() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def temporal() -> Iterator[str]:
+    """The address of a Temporal server that lives as long as the tests."""
+    with serving() as target:
+        yield target

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -50,6 +51,14 @@ def begin(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+async def child_of(handle: Any) -> str:
+    """Return the id of the workflow that goes on with the delivery."""
+    events = (await handle.fetch_history()).events
+    started = [event for event in events if event.HasField("child_workflow_execution_started_event_attributes")]
+    (attributes,) = [event.child_workflow_execution_started_event_attributes for event in started]
+    return str(attributes.workflow_execution.workflow_id)
 
 
 async def held(backend: FaultyBackend, execution_id: str, done: int) -> Snapshot:
@@ -110,8 +119,7 @@ def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.Cap
             if backend_is_down:
                 backend.restart()
                 await held(backend, handle.id, 40)
-                child = at.client.get_workflow_handle(f"statusbuilder.deliver/{handle.id}/{handle.result_run_id}")
-                assert await child.result() == "delivered"
+                assert await at.client.get_workflow_handle(await child_of(handle)).result() == "delivered"
             sink.close()
         return took, handle.id
 

@@ -77,12 +77,12 @@ async def _command(run: Run, status: dict[str, Any]) -> None:
     except Exception:
         if run.evicting:
             raise
-    info = workflow.info()
     await workflow.start_child_workflow(
         DELIVER,
         args=[status],
         result_type=str,
-        id=f"{DELIVER}/{info.workflow_id}/{info.run_id}",
+        # Neither of the workflow's own ids: a history may be replayed under others, after a reset or in a test.
+        id=f"{DELIVER}/{workflow.uuid4()}",
         parent_close_policy=workflow.ParentClosePolicy.ABANDON,
         static_summary=f"{summary} of {status['execution_id']}",
     )

@@ -41,6 +41,7 @@ class Run:
         self.delivering: asyncio.Task[None] | None = None
         """The delivery of the final status, once it has begun."""
         self._builder: RunBuilder | None = None
+        self._reset_at: int | None = None
         self._numbers: dict[str, int] = {}
         self._open: dict[str, bool] = {}
         """Tasks of activities and child workflows under way, and whether they outlive the run."""
@@ -61,6 +62,8 @@ class Run:
         if self._builder is None:
             assert self.info is not None
             self._builder = make_builder(self.info, self.settings)
+            if self._reset_at is not None:
+                self._builder.renew_epoch(self._reset_at)
         return self._builder
 
     # Tasks
@@ -184,5 +187,6 @@ class Run:
 
     def renew_epoch(self, millis: int) -> None:
         """Take note of a reset."""
+        self._reset_at = millis
         if self._builder is not None:
             self._builder.renew_epoch(millis)
