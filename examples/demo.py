@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import os
 import sys
 import sysconfig
@@ -59,7 +60,7 @@ def main() -> int:
             print(f"Not completed: {error}", file=sys.stderr)
         viewer.join(timeout=10)
         held = client.get(execution_id)
-    print("\nWhat the server holds:", *task_table(held), f"output: {held.output}", sep="\n")
+    print("\nWhat the server holds:", *task_table(held), f"output: {json.dumps(held.output, sort_keys=True)}", sep="\n")
     return 0 if held.phase is ExecutionPhase.COMPLETED else 1
 
 

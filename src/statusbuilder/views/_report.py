@@ -232,7 +232,7 @@ def _payloads(task: Task, most: int) -> str:
 def _json(value: Mapping[str, Any]) -> str:
     if list(value) == ["value"] and isinstance(value["value"], str):
         return value["value"]
-    return json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
 
 
 # What agents say

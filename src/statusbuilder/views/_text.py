@@ -93,17 +93,20 @@ def _detail(task: Task) -> str:
 
 
 def short(payload: Mapping[str, Any] | None) -> str:
-    """Return a payload as one short line: `key=value` pairs, or just the text where it is one."""
+    """Return a payload as one short line: `key=value` pairs, or just the text where it is one.
+
+    The pairs are sorted, because the wire has no order of keys, and a line should not change by itself.
+    """
     if not payload:
         return ""
     if list(payload) == ["value"]:
         return _value(payload["value"])
-    return " ".join(f"{one_line(key)}={_value(value)}" for key, value in list(payload.items())[:8])
+    return " ".join(f"{one_line(key)}={_value(value)}" for key, value in sorted(payload.items())[:8])
 
 
 def _value(value: object) -> str:
     if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, default=str)
+        value = json.dumps(value, ensure_ascii=False, sort_keys=True)
     text = one_line(value[:200])
     return text if len(text) <= 60 else text[:59] + "…"
 

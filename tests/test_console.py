@@ -1,0 +1,386 @@
+"""What a terminal shows: lines that fit, a region that is painted in place, and a terminal left in order."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import textwrap
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from terminal_kit import python
+from view_values import START, agent, many, orders
+
+from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
+from statusbuilder.sinks.console import ConsoleSink
+from statusbuilder.views import PlainScreen, make_screen
+from statusbuilder.views._choose import choose
+from statusbuilder.views._live import LiveScreen
+from statusbuilder.views._plain import PlainLines
+from statusbuilder.views._rows import Look, rows
+from statusbuilder.views._text import one_line, seconds
+
+NOW = START + timedelta(seconds=7)
+
+
+def console(width: int = 80, height: int = 24, encoding: str = "utf-8") -> tuple[Console, io.BytesIO]:
+    """Return a terminal of a size, and what is written to it."""
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding=encoding, write_through=True)
+    opened = Console(
+        file=file, width=width, height=height, force_terminal=True, color_system="standard", legacy_windows=False
+    )
+    return opened, written
+
+
+def shown(snapshot: Snapshot, width: int = 80, room: int = 20) -> list[str]:
+    return [line.plain for line in rows(snapshot, Look(console(width)[0]), NOW, room)]
+
+
+def test_everything_about_a_task_is_on_its_line() -> None:
+    """Sign, name, duration, and what there is to say: the error, the message, the retries."""
+    lines = shown(orders(ended=False), width=100)
+    assert re.fullmatch(r". wex_orders  IN_PROGRESS  7.00 s", lines[0])
+    assert lines[1].endswith(" 3/5  1 running, 1 failed, 1 completed, 1 skipped, 1 pending")
+    assert [" ".join(line.split()[1:]) for line in lines[2:]] == [
+        "Fetch the orders 2.00 s retry 1",
+        "Check the stock 2.00 s TimeoutError: no answer from the warehouse",
+        "Send the mails 3.00 s 7 of 12 mails",
+        "Tidy up",
+        "Tell the CEO skipped only on Fridays",
+    ]
+    assert [line.split()[0] for line in (*lines[2:4], *lines[5:])] == ["✓", "✗", "·", "»"]
+
+
+def test_the_end_and_its_error_are_shown() -> None:
+    """An execution that failed says so, with its duration and its error, and its sign no longer turns."""
+    assert shown(orders())[0] == "wex_orders  FAILED  5.00 s"
+    assert shown(orders())[2] == "  TimeoutError: no answer"
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 60, 80, 200])
+@pytest.mark.parametrize("snapshot", [orders(), agent(), many(300)], ids=["orders", "agent", "many"])
+def test_no_line_is_wider_than_the_terminal(snapshot: Snapshot, width: int) -> None:
+    """Every line fits, also where names are wide characters."""
+    wide = Task("w", "日本語の長い名前" * 10, status=TaskStatus.IN_PROGRESS, started_at=START)
+    lines = shown(attrs.evolve(snapshot, tasks=(wide, *snapshot.tasks)), width)
+    assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("room", [4, 10, 23, 60])
+def test_ten_thousand_tasks_fit_the_room(room: int) -> None:
+    """The lines are as many as there is room for, with what failed and what runs, and the rest counted."""
+    lines = shown(many(), room=room)
+    assert len(lines) == room
+    assert "/10,000" in lines[1]
+    assert any("✗ Shard" in line for line in lines) or room == 4
+    assert re.search(r"… and .*9,8\d\d completed", lines[-1]) or room == 4
+
+
+@given(st.lists(st.sampled_from(TaskStatus), max_size=60), st.integers(0, 70))
+def test_a_choice_adds_up(statuses: list[TaskStatus], room: int) -> None:
+    """What is shown keeps its order and fits with the line about the rest; shown and counted are all there is."""
+    tasks = [Task(f"t{place}", f"t{place}", status=status) for place, status in enumerate(statuses)]
+    choice = choose(tasks, room)
+    assert len(choice.shown) + bool(choice.hidden) <= max(room, 1)
+    assert [task for task in tasks if task in choice.shown] == list(choice.shown)
+    counted = Counter(task.status for task in choice.shown) + Counter(dict(choice.hidden))
+    assert counted == Counter(statuses)
+
+
+def test_an_agent_shows_plan_text_and_tool_calls() -> None:
+    """Todos, the end of the conversation, and tool calls with what they were given and gave."""
+    lines = shown(agent(), width=100, room=20)
+    text = "\n".join(lines)
+    assert "[x] Read the log" in text
+    assert "[ ] Fix it" in text
+    assert "human: Why is the build red?" in text
+    assert "ai: The failure comes from a changed default," in text
+    assert re.search(r"✓ read_file +2.00 s +path=build.log → 3 failed, 120 passed", text)
+    assert re.search(r"\S run_tests +5.00 s +pattern=test_api", text)
+
+
+def test_a_long_answer_shows_its_end() -> None:
+    """Of a text that goes on and on, the newest lines are there, wrapped."""
+    snapshot = agent()
+    message = attrs.evolve(snapshot.messages[-1], content=" ".join(f"word{place}" for place in range(20_000)))
+    lines = shown(attrs.evolve(snapshot, messages=(message,)), width=50, room=20)
+    assert len(lines) <= 20
+    assert sum("word19" in line for line in lines) > 5
+    assert any(line.endswith("word19999") for line in lines)
+
+
+def test_colours_are_the_terminals_own() -> None:
+    """Only default, bold, dim, red, green and magenta are used, never a background: readable on light and dark."""
+    opened, written = console()
+    for snapshot in (orders(), agent(), many(300)):
+        for line in rows(snapshot, Look(opened), NOW, 30):
+            opened.print(line)
+    codes = {code for found in re.findall(rb"\x1b\[([\d;]*)m", written.getvalue()) for code in found.split(b";")}
+    assert codes <= {b"0", b"1", b"2", b"31", b"32", b"35"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_gets_what_it_can_write(encoding: str) -> None:
+    """Signs are ASCII, and other characters are replaced, instead of failing."""
+    opened, written = console(encoding=encoding)
+    snapshot = Snapshot("wex_日本", tasks=(Task("a", "Größe 日本", status=TaskStatus.IN_PROGRESS),))
+    screen = LiveScreen(console=opened, clock=lambda: NOW)
+    assert screen.show(snapshot)
+    screen.close()
+    assert b"wex_??" in written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("two\nlines\tand  more", "two lines and more"),
+        ("\x1b[2J\x1b]0;title\x07", "�[2J�]0;title�"),
+        ("abc\u202edef\u2066", "abc�def�"),
+        ("\ud800", "�"),
+        ("x" * 5000, "x" * 2000 + "…"),
+    ],
+)
+def test_texts_cannot_steer_the_terminal(text: str, line: str) -> None:
+    """Control characters and marks of direction of a name or an error are replaced."""
+    assert one_line(text) == line
+    lines = PlainLines().lines(Snapshot("e", phase=ExecutionPhase.FAILED, error=text, completed_at=START))
+    assert lines[0].endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (-1, "0.00 s"), (0.004, "0.00 s"), (9.99, "9.99 s"), (9.996, "10.0 s"), (59.96, "1 min 00 s"),
+        (3599, "59 min 59 s"), (3600, "1 h 00 min"), (90_000, "1 d 01 h"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_as_people_say_them(duration: float, text: str) -> None:
+    """The longer, the coarser, and never negative."""
+    assert seconds(duration) == text
+
+
+# Plain lines
+
+
+def test_plain_lines_say_each_thing_once() -> None:
+    """A line for each change of phase and status, none for what was said before."""
+    lines = PlainLines()
+    first = lines.lines(orders(ended=False))
+    assert first[0] == "2026-01-16T09:30:00.000Z wex_orders IN_PROGRESS"
+    assert (
+        "2026-01-16T09:30:04.000Z wex_orders: task Check the stock FAILED after 2.00 s: "
+        "TimeoutError: no answer from the warehouse" in first
+    )
+    assert "2026-01-16T09:30:04.000Z wex_orders: task Tell the CEO SKIPPED: only on Fridays" in first
+    assert not any("Tidy up" in line for line in first)
+    assert lines.lines(orders(ended=False)) == []
+    last = lines.lines(orders())
+    assert last[-1] == (
+        "2026-01-16T09:30:05.000Z wex_orders FAILED after 5.00 s (2 failed, 1 completed, 2 skipped): "
+        "TimeoutError: no answer"
+    )
+    assert len(last) == 3
+    assert lines.lines(orders()) == []
+
+
+def test_plain_lines_of_thousands_of_tasks_are_counted() -> None:
+    """At most 20 tasks have a line at a time, failed ones first; the others are counted in one line."""
+    lines = PlainLines().lines(many())
+    assert len(lines) == 22
+    assert sum("disk full" in line for line in lines) == 10
+    assert lines[-1].endswith(
+        "wex_many: 9,930 more tasks changed; now 50 running, 10 failed, 9,890 completed, 50 pending"
+    )
+
+
+def test_plain_lines_say_a_message_when_it_is_whole() -> None:
+    """The last message may still grow; it is said when another follows or the execution ends."""
+    lines = PlainLines()
+    said = [line for line in lines.lines(agent()) if " says: " in line]
+    assert [line.partition(": ")[2] for line in said] == [
+        "HUMAN says: Why is the build red?",
+        "AI says: I look at the log first.",
+    ]
+    ended = attrs.evolve(agent(), phase=ExecutionPhase.COMPLETED, completed_at=START)
+    assert [line.partition(": ")[2] for line in lines.lines(ended) if " says: " in line] == [
+        "AI says: The failure comes from a changed default,"
+    ]
+
+
+def test_remarks_are_said_once() -> None:
+    """A remark that is repeated, as during an outage, is one line."""
+    file = io.StringIO()
+    screen = PlainScreen(file)
+    for _ in range(3):
+        screen.note("No connection")
+    screen.show(orders())
+    screen.note("No connection")
+    assert file.getvalue().count("No connection\n") == 2
+
+
+def test_a_reader_that_went_away_is_told() -> None:
+    """Where nobody reads any more, nothing is raised, and the caller learns it."""
+    file = io.StringIO()
+    screen = PlainScreen(file)
+    assert screen.show(orders(ended=False))
+    file.close()
+    assert not screen.show(orders())
+
+
+# The sink
+
+
+def test_the_sink_writes_plain_lines_to_what_is_no_terminal() -> None:
+    """Into a file go lines, and the last one says how the execution ended."""
+    file = io.StringIO()
+    with ConsoleSink(file) as sink:
+        with StatusBuilder("wex_1", sinks=[sink]) as status, status.task("a", "First"):
+            pass
+        assert "ConsoleSink" in repr(sink)
+    assert re.search(r"Z wex_1 COMPLETED after .* \(1 completed\)$", file.getvalue().strip())
+    assert "\x1b" not in file.getvalue()
+
+
+def test_a_closed_file_hurts_nobody() -> None:
+    """A file that was closed under the sink neither raises nor counts as a failure."""
+    file = io.StringIO()
+    with ConsoleSink(file) as sink:
+        file.close()
+        with StatusBuilder("wex_1", sinks=[sink]):
+            pass
+        assert sink.stats().failed == 0
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TERM=dumb is a terminal that cannot move its cursor."""
+    monkeypatch.setenv("TERM", "dumb")
+    file = io.StringIO()
+    file.isatty = lambda: True  # type: ignore[method-assign]
+    assert isinstance(make_screen(file), PlainScreen)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(make_screen(file), LiveScreen)
+
+
+def test_more_executions_than_fit_are_counted() -> None:
+    """Of many open executions the ones that changed last are shown, within the terminal's height."""
+    opened, _ = console(width=60, height=12)
+    screen = LiveScreen(console=opened, clock=lambda: NOW)
+    for number in range(30):
+        screen.show(attrs.evolve(orders(ended=False), execution_id=f"wex_{number}"))
+    lines = [line.plain for line in screen._region(Look(opened), 11)]
+    screen.close()
+    assert len(lines) <= 11
+    assert any("wex_29" in line for line in lines)
+    assert lines[-1] == "and 28 more executions"
+
+
+SINK = """
+    import sys, threading, time
+    from statusbuilder import StatusBuilder, TaskStatus
+    from statusbuilder.sinks.console import ConsoleSink
+
+    sink = ConsoleSink()
+"""
+
+
+def script(body: str) -> str:
+    return textwrap.dedent(SINK) + textwrap.dedent(body)
+
+
+def test_a_terminal_shows_the_end_and_what_was_printed(tmp_path: Path) -> None:
+    """When the execution has ended, its last state stays once, below what was printed meanwhile."""
+    code = script("""
+        with StatusBuilder("wex_1", sinks=[sink]) as status:
+            for number in range(3):
+                with status.task(f"t{number}", f"Step {number}"):
+                    print(f"printed {number}")
+        print("after")
+    """)
+    with python(code, tmp_path) as opened:
+        assert opened.end() == 0
+        lines = opened.text.splitlines()
+        opened.assert_in_order()
+    assert lines[:3] == ["printed 0", "printed 1", "printed 2"]
+    assert re.match(r"wex_1  COMPLETED  \d", lines[3])
+    assert [line.split()[:3] for line in lines[5:8]] == [["✓", "Step", str(number)] for number in range(3)]
+    assert lines[8:] == ["after"]
+
+
+RUNNING = """
+    with StatusBuilder("wex_1", sinks=[sink]) as status:
+        for number in range(40):
+            status.add_task(f"t{number}", f"Step {number:02d} with a name that is rather long")
+        status.update_task_status("t30", TaskStatus.IN_PROGRESS)
+        threading.Event().wait()
+"""
+
+
+def test_ctrl_c_leaves_the_terminal_in_order(tmp_path: Path) -> None:
+    """After Ctrl-C the screen says CANCELLED, and cursor and modes are as before."""
+    with python(script(RUNNING), tmp_path) as opened:
+        opened.wait(lambda text: "Step 30" in text)
+        opened.type(b"\x03")
+        assert opened.end() == -signal.SIGINT
+        opened.assert_in_order()
+        assert "KeyboardInterrupt" in opened.text
+        assert b"wex_1" in opened.raw
+        assert b"CANCELLED" in opened.raw
+
+
+def test_kill_leaves_the_terminal_in_order(tmp_path: Path) -> None:
+    """Even SIGKILL, after which nothing can be tidied, leaves a cursor and the terminal's modes."""
+    with python(script(RUNNING), tmp_path) as opened:
+        opened.wait(lambda text: "Step 30" in text)
+        opened.process.kill()
+        opened.end()
+        assert not opened.screen.cursor.hidden
+        assert b"\x1b[?1049h" not in opened.raw
+
+
+def test_the_region_follows_the_windows_size(tmp_path: Path) -> None:
+    """After a change of size there is one region, as wide and as high as the window allows."""
+    with python(script(RUNNING), tmp_path) as opened:
+        opened.wait(lambda text: "Step 30" in text)
+        for columns, lines in ((40, 10), (100, 30), (30, 6)):
+            opened.resize(columns, lines)
+            text = opened.wait(lambda text, lines=lines: _is_region(text, lines))  # type: ignore[misc]
+            assert text.count("wex_1") == 1
+            assert text.count("Step 30") == 1
+        opened.type(b"\x03")
+        opened.end()
+
+
+def _is_region(text: str, height: int) -> bool:
+    lines = text.splitlines()
+    return len(lines) == height - 1 and "wex_1" in lines[0] and "pending" in lines[-1] and "Step 30" in text
+
+
+def test_a_forked_child_has_a_terminal_of_its_own(tmp_path: Path) -> None:
+    """In a forked child prints go to the terminal itself, and a new builder on the sink is shown."""
+    code = script("""
+        import os
+        with StatusBuilder("wex_parent", sinks=[sink]) as status:
+            with status.task("a", "Parent's"):
+                status.flush()
+                pid = os.fork()
+                if pid == 0:
+                    with StatusBuilder("wex_child", sinks=[sink]):
+                        pass
+                    sink.close()
+                    os._exit(7)
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    """)
+    with python(code, tmp_path) as opened:
+        assert opened.end() == 0
+        opened.assert_in_order()
+        assert b"wex_child" in opened.raw
+        assert re.search(r"wex_parent  COMPLETED", opened.text)

@@ -1,0 +1,170 @@
+"""The commands `watch` and `list`, as users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_calls import TIMEOUT, serving
+from terminal_kit import terminal
+from view_values import agent, orders
+
+from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, TaskStatus
+from statusbuilder.cli import main
+from statusbuilder.server import Server
+from statusbuilder.sinks.grpc import GrpcSink
+
+COMMAND = (sys.executable, "-m", "statusbuilder")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Serve one execution that failed, one that completed, one that goes on, and an agent's."""
+    with Server() as started, GrpcSink(started.target) as sink:
+        with StatusBuilder("wex_good", sinks=[sink]) as status, status.task("a", "Only task"):
+            pass
+        sink.send(Snapshot("wex_open", revision=1, phase=ExecutionPhase.IN_PROGRESS))
+        sink.send(orders())
+        sink.send(agent())
+        assert sink.flush()
+        yield started
+
+
+@pytest.fixture
+def target(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the commands find the server through the environment."""
+    monkeypatch.setenv("STATUSBUILDER_ENDPOINT", server.target)
+    return server.target
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize(("execution_id", "status"), [("wex_good", 0), ("wex_orders", 1)])
+def test_watch_says_how_it_ended(execution_id: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line names the phase, and the exit status is 0 only for COMPLETED."""
+    assert main(["watch", execution_id]) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"Waiting for {execution_id} at 127.0.0.1:")
+    assert f" {execution_id} {'FAILED' if status else 'COMPLETED'} " in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--target", "http://host"], "statusbuilder watch: The target 'http://host' is a URL"),
+        (["--target", "127.0.0.1:1", "--patience", "0"], "statusbuilder watch: UNAVAILABLE: "),
+        (["--ca", "/nowhere.pem"], "statusbuilder watch: [Errno 2] No such file"),
+        (["--ca", "/nowhere.pem", "--no-tls"], "statusbuilder watch: --ca and --no-tls exclude each other."),
+    ],
+)
+def test_watch_that_cannot_connect_is_one_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with the call, or with the connection, is a line on stderr, and exit status 2."""
+    assert main(["watch", "wex_1", *arguments]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(text)
+    assert errors.count("\n") == 1
+
+
+def test_watch_with_a_wrong_key_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """UNAUTHENTICATED is no outage: it is said at once, with the server's words."""
+    with Server(api_key="right") as server:
+        assert main(["watch", "wex_1", "--target", server.target, "--api-key", "wrong"]) == 2
+    errors = capsys.readouterr().err
+    assert errors == "statusbuilder watch: UNAUTHENTICATED: The API key is not the one of this server.\n"
+
+
+def test_watch_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    """In a terminal the outage is told, and the view goes on when the server is back after SIGKILL."""
+    path = tmp_path / "executions.db"
+    with serving("--db", path, "--port", 0) as first:
+        with GrpcSink(first.target) as sink:
+            sink.send(orders(ended=False))
+            assert sink.flush()
+        with terminal(*COMMAND, "watch", "wex_orders", "--target", first.target) as view:
+            view.wait(lambda text: "7 of 12 mails" in text)
+            first.process.kill()
+            view.wait(lambda text: f"No connection to {first.target}, trying again" in text)
+            with serving("--db", path, "--port", first.target.rpartition(":")[2]), GrpcSink(first.target) as sink:
+                sink.send(orders())
+                assert view.end() == 1
+            view.assert_in_order()
+            assert re.match(r"wex_orders  FAILED  5.00 s\n", view.text)
+            assert "No connection" not in view.text
+
+
+def test_ctrl_c_ends_watch_but_not_the_execution(server: Server) -> None:
+    """After Ctrl-C the last known state stays on the screen, the terminal is in order, and the exit status is 130."""
+    with terminal(*COMMAND, "watch", "wex_open", "--target", server.target) as view:
+        view.wait(lambda text: "wex_open" in text and "IN_PROGRESS" in text)
+        view.type(b"\x03")
+        assert view.end() == 130
+        view.assert_in_order()
+        assert "wex_open  IN_PROGRESS" in view.text
+        assert "Traceback" not in view.text
+
+
+def test_watch_an_agent(server: Server) -> None:
+    """With --agent, text and tool calls are shown."""
+    with terminal(*COMMAND, "watch", "aex_build", "--agent", "--target", server.target) as view:
+        text = view.wait(lambda text: "The failure comes from" in text)
+        view.type(b"\x03")
+        view.end()
+    assert "human: Why is the build red?" in text
+    assert "✓ read_file" in text
+
+
+def test_watch_whose_reader_went_away_is_quiet(server: Server) -> None:
+    """`watch … | head -1` ends without a complaint."""
+    with (
+        GrpcSink(server.target, min_interval=0) as sink,
+        StatusBuilder("wex_piped", sinks=[sink]) as status,
+        subprocess.Popen(
+            [*COMMAND, "watch", "wex_piped", "--target", server.target],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as watching,
+    ):  # fmt: skip
+        assert watching.stdout is not None
+        assert watching.stdout.readline()
+        watching.stdout.close()
+        status.add_task("a", "A", TaskStatus.IN_PROGRESS)
+        status.update_task_status("a", TaskStatus.COMPLETED)
+        status.update_status(ExecutionPhase.COMPLETED)
+        assert watching.wait(TIMEOUT) == 1
+        assert watching.stderr is not None
+        assert watching.stderr.read() == b""
+
+
+@pytest.mark.usefixtures("target")
+def test_list_shows_the_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each execution is a line with its phase, tasks and error."""
+    assert main(["list", "--limit", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["EXECUTION", "PHASE", "TASKS", "STARTED", "TOOK"]
+    assert lines[1].startswith("wex_") or len(lines) == 4
+    assert main(["list", "--phase", "failed"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert line.split(maxsplit=6) == [
+        "wex_orders", "FAILED", "5/5", "2026-01-16T09:30:00.000Z", "5.00", "s", "TimeoutError: no answer",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("target")
+def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json each line is a snapshot that can be read again."""
+    assert main(["list", "--json", "--agent"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["execution_id"] == "aex_build"
+    assert [message["type"] for message in json.loads(line)["messages"]][:2] == ["HUMAN", "AI"]
+
+
+def test_list_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing to connect to is a line on stderr, and exit status 2."""
+    assert main(["list", "--target", "127.0.0.1:1"]) == 2
+    assert re.fullmatch(r"statusbuilder list: UNAVAILABLE: [^\n]+\n", capsys.readouterr().err)
