@@ -445,3 +445,23 @@ def test_a_block_of_an_ignored_call_leaves_others_alone() -> None:
         raise ValueError("x")
     assert status.snapshot() is before
     assert status.dropped >= 2
+
+
+@pytest.mark.parametrize("run", [run_with, run_async_with])
+def test_a_task_of_an_execution_that_ends_suspends_stays_running(run: Any) -> None:
+    """Where `ends` says that an exception does not end the execution, a task that it leaves is not shown as failed."""
+
+    class Shutdown(Exception):
+        pass
+
+    def ends(error: BaseException) -> ExecutionPhase | None:
+        return None if isinstance(error, Shutdown) else ExecutionPhase.FAILED
+
+    def body(_: Any) -> None:
+        raise Shutdown
+
+    status = StatusBuilder("wex_01", ends=ends)
+    with pytest.raises(Shutdown), status:
+        run(status.task("a"), body)
+    snapshot = status.snapshot()
+    assert (snapshot.phase, snapshot.task("a").status) == (ExecutionPhase.IN_PROGRESS, TaskStatus.IN_PROGRESS)

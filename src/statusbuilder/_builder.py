@@ -52,7 +52,8 @@ class StatusBuilder(Lifecycle):
             milliseconds, at least `initial.epoch + 1`.
         clock: Returns the present time; a reading below the last one counts as the last one.
         strict: False makes wrong calls do nothing, instead of raising: the first is logged, all are counted.
-        ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`.
+        ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`. It is asked for the
+            blocks of tasks too, so that a task that goes on elsewhere is not shown as failed.
         close_timeout: Seconds that leaving the block and `close()` wait at most, for all sinks together.
         temporal_workflow_id: The workflow engine's id of the same run.
         max_payload_bytes: Bytes that one payload keeps at most; a larger one is cut as it enters.
@@ -385,6 +386,8 @@ class StatusBuilder(Lifecycle):
         """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""
         payload = None if output is None else self._policy.payload(output)
         failure = None if error is None else self._policy.error(error)
+        if error is not None and (self._suspended or self._last_phase(error) is None):
+            return  # the execution, and this task with it, goes on elsewhere
         now = self._now()
         with self._lock:
             record = None if self._state.phase.is_terminal else self._state.tasks.get(task_id)
@@ -407,8 +410,6 @@ class StatusBuilder(Lifecycle):
             return state.update(now, task_id, record.status, None, output, None)
         if error is None:
             return state.update(now, task_id, TaskStatus.COMPLETED, None, output, None)
-        if self._suspended:
-            return NOTHING
         if is_cancellation(error):
             return state.update(now, task_id, TaskStatus.FAILED, "cancelled", output, _CANCELLED)
         return state.update(now, task_id, TaskStatus.FAILED, failure, output, None)
