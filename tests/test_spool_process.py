@@ -23,7 +23,7 @@ RUNNER = """
 import sys
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.sinks.grpc import GrpcSink
-sink = GrpcSink(sys.argv[1], spool=sys.argv[2])
+sink = GrpcSink(sys.argv[1], spool=sys.argv[2], settle=0.05)
 running = {}
 def start(name):
     running[name] = StatusBuilder(name, sinks=[sink], close_timeout=0.3)
@@ -235,7 +235,7 @@ FORKER = """
 import os, sys
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.sinks.grpc import GrpcSink
-sink = GrpcSink(sys.argv[1], spool=sys.argv[2])
+sink = GrpcSink(sys.argv[1], spool=sys.argv[2], settle=0.05)
 def started(name):
     status = StatusBuilder(name, sinks=[sink], close_timeout=0.3)
     status.add_task("t", status=TaskStatus.IN_PROGRESS)

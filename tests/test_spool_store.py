@@ -298,6 +298,17 @@ def test_damaged_file_is_set_aside_only_by_who_saw_it(path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_file_shrinks_when_it_is_closed(path: Path) -> None:
+    """After an outage the file gives back the room that it took."""
+    with owned(path) as store:
+        write(store, *(row(f"wex_{number}", body=b"x" * 10_000) for number in range(100)))
+        store.begin()
+        for number in range(100):
+            store.drop(key(f"wex_{number}"), 7, 1)
+        store.commit()
+    assert path.stat().st_size < 50_000
+
+
 def test_store_notices_that_its_file_was_removed(path: Path) -> None:
     """An open store knows whether the path still leads to its file."""
     with owned(path) as store:

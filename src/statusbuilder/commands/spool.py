@@ -152,7 +152,8 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     if options.any_target:
         with _sink(options) as sink:
             _retarget(path, sink.target)
-    sink = _sink(options, spool=path, orphans=options.orphans, on_receipt=receipts.append)
+    # What the dead have sent is applied by now, or never will be.
+    sink = _sink(options, spool=path, orphans=options.orphans, on_receipt=receipts.append, settle=0.0)
     try:
         while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
             sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))
@@ -185,7 +186,7 @@ def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
 
 
 def _say(receipts: list[Receipt]) -> None:
-    for receipt in receipts:
+    for receipt in {receipt.execution_id: receipt for receipt in receipts}.values():  # the last one of each
         if receipt.outcome.value not in ("pending", "spooled"):
             reason = f": {one_line(receipt.reason)}" if receipt.reason else ""
             print(f"{one_line(receipt.execution_id)}  {receipt.outcome.value}{reason}")
