@@ -113,7 +113,7 @@ def test_ctrl_c_ends_watch_but_not_the_execution(server: Server) -> None:
 def test_watch_an_agent(server: Server) -> None:
     """With --agent, text and tool calls are shown."""
     with terminal(*COMMAND, "watch", "aex_build", "--agent", "--target", server.target) as view:
-        text = view.wait(lambda text: "The failure comes from" in text)
+        text = view.wait(lambda text: "The failure comes from" in text and "run_tests" in text)
         view.type(b"\x03")
         view.end()
     assert "human: Why is the build red?" in text

@@ -112,7 +112,8 @@ class LiveScreen:
             lines.append(look.line((f"and {hidden:,} more executions", "dim")))
         if self._note:
             lines.append(look.line((self._note, "magenta")))
-        return lines[:height]
+        # Never without a line: what rich leaves behind of a region without any differs between its releases.
+        return lines[:height] or [Text(end="")]
 
     # Under the lock
 
