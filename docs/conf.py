@@ -25,3 +25,6 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"statusbuilder {release}"
 html_copy_source = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import attrs
+
 _CODE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)(?=(\w?))")
+_CLASS = re.compile(r"[A-Z][a-z]+\w*$")
+_FACTORY = type(attrs.Factory(list))
+_MEMBER = re.compile(r"<(\w+\.\w+): .*>")  # how an enum's member shows itself
 _FENCE = re.compile(r"(\s*)```(\w*)$")
 _ROW = re.compile(r"\s*\|.*\|$")
 
@@ -31,6 +36,8 @@ def _inline(prose: list[str]) -> list[str]:
 
 def _literal(match: re.Match[str]) -> str:
     end = "\\ " if match[2] else ""  # reStructuredText wants no letter right after it
+    if _CLASS.match(match[1]) and match[1] not in ("None", "True", "False"):
+        return f":py:obj:`~.{match[1]}`{end}"
     return f"``{' '.join(match[1].split())}``{end}"
 
 
@@ -60,7 +67,30 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     lines[:] = to_rst(lines)
 
 
+def _signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """Show the fields of a class of values with their defaults, which its generated `__init__` hides."""
+    if what not in ("class", "exception") or not attrs.has(obj):
+        return None
+    fields = [field for field in attrs.fields(obj) if field.init]
+    shown = [f"{field.alias}: {field.type}{_default(field)}" for field in fields]
+    if fields and all(field.kw_only for field in fields):
+        shown.insert(0, "*")
+    return f"({', '.join(shown)})", None
+
+
+def _default(field: Any) -> str:
+    default = field.default
+    if default is attrs.NOTHING:
+        return ""
+    if isinstance(default, _FACTORY):
+        return f" = {default.factory.__name__}()"
+    return " = " + _MEMBER.sub(r"\1", repr(default))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Run before napoleon, which turns the sections of a docstring into fields."""
     app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-signature", _signature)
     return {"parallel_read_safe": True}
