@@ -273,7 +273,7 @@ async def talkative() -> str:
     async with activity_progress(interval=0.1) as progress:
         progress.update("half way", fraction=0.5)
         activity.heartbeat("my own detail")
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.5)
     return "done"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,22 @@ from temporal_record import WORKFLOWS
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from statusbuilder import ExecutionPhase, TaskType
+from statusbuilder import ExecutionPhase, Snapshot, TaskType
 from statusbuilder.temporal import StatusPlugin
 
 pytest_plugins = ["temporal_server"]
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+
+
+async def histories() -> AsyncIterator[WorkflowHistory]:
+    """The recorded histories, under the names that the workflows had."""
+    for path in HISTORIES:
+        recorded = WorkflowHistory.from_json("", path.read_text())
+        name = recorded.events[0].workflow_execution_started_event_attributes.workflow_id
+        yield WorkflowHistory(name, recorded.events)
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "as recorded": {},
     "disabled": {"enabled": False},
@@ -40,13 +51,25 @@ def test_recorded_histories_replay(options: dict[str, Any]) -> None:
 
     async def body() -> None:
         replayer = Replayer(workflows=WORKFLOWS, plugins=[StatusPlugin(shelf, **options)])
-        for path in HISTORIES:
-            recorded = WorkflowHistory.from_json("", path.read_text())
-            name = recorded.events[0].workflow_execution_started_event_attributes.workflow_id
-            await replayer.replay_workflow(WorkflowHistory(name, recorded.events))
+        results = await replayer.replay_workflows(histories(), raise_on_replay_failure=False)
+        assert not results.replay_failures
 
     run(body())
     assert not shelf.snapshots  # a replay publishes nothing
+
+
+def test_a_replay_makes_the_same_status(temporal: str) -> None:
+    """A worker that only has the history answers the query with what the first worker had published."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Parallel, flows.Failing], [flows.double_in_thread, flows.double]) as at:
+            handle = await at.start(flows.Parallel.run, 5)
+            await handle.result()
+            queue, last = at.queue, at.shelf.last(handle.id)
+        async with stage(temporal, [flows.Parallel, flows.Failing], queue=queue):
+            assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == last
+
+    run(body())
 
 
 def test_reporting_can_be_turned_on_while_a_workflow_runs(temporal: str) -> None:

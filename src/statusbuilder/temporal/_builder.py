@@ -19,7 +19,6 @@ from ._fit import fit
 from ._names import CARRIED_HEADER
 from ._settings import Settings
 
-
 LONG_AGO = from_millis(0)
 
 

@@ -18,7 +18,6 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from ._builder import carried_header
 from ._fit import fit
 from ._handover import hand_over
 from ._names import ATTEMPT, CARRIED_HEADER, QUERY, RUNS, TASK_HEADER
@@ -116,7 +115,9 @@ class StatusOutbound(WorkflowOutboundInterceptor):
         run = self._run
         if run.reported:
             run.hand_on()
-            input.headers = {**input.headers, CARRIED_HEADER: carried_header(run.builder.snapshot())}
+            carried = run.carried()
+            if carried is not None:
+                input.headers = {**input.headers, CARRIED_HEADER: carried}
         self.next.continue_as_new(input)
 
 

@@ -85,6 +85,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         if os.environ.get("STATUSBUILDER_DISABLED", "").lower() in ("1", "true"):
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
+        self._configured: list[tuple[str | None, StatusInterceptor]] = []
         self._sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
         self._settings = Settings(
             enabled=enabled,
@@ -120,24 +121,24 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add the plugin's interceptor, activity and workflow, and have the runner observed."""
         if self._interceptor_of(config.get("interceptors")) is None:
-            self._configure(config, StatusInterceptor(self, config.get("client"), publishes=True))
+            interceptor = StatusInterceptor(self, config.get("client"), publishes=True)
+            self._configure(config, interceptor)
+            self._configured.append((config.get("task_queue"), interceptor))
             deliver = DeliverActivity(self._settings.sinks).deliver
             config["activities"] = [*(config.get("activities") or ()), deliver]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Run the worker, look at heartbeats meanwhile, and let the sinks deliver what they have in the end."""
-        interceptor = self._interceptor_of(worker.config().get("interceptors"))
-        if interceptor is None or interceptor.is_watching or not self._settings.sinks:
+        interceptor = self._claim(worker)
+        if interceptor is None or not self._settings.sinks:
             await next(worker)
             return
-        interceptor.is_watching = True
         interval = self._settings.progress_interval
         watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
         try:
             await next(worker)
         finally:
-            interceptor.is_watching = False
             watching.cancel()
             await asyncio.gather(*(sink.aflush(FLUSH_TIMEOUT) for sink in self._settings.sinks if not sink.closed))
 
@@ -171,6 +172,14 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         config["workflow_runner"] = observed(config["workflow_runner"])
         config["unsandboxed_workflow_runner"] = observed(config["unsandboxed_workflow_runner"])
 
+    def _claim(self, worker: Worker) -> StatusInterceptor | None:
+        """Return what was configured for a worker, once: client and worker may both have the plugin."""
+        for place, (queue, interceptor) in enumerate(self._configured):
+            if queue == worker.task_queue and interceptor.client is worker.client:
+                del self._configured[place]
+                return interceptor
+        return None
+
     def _interceptor_of(self, interceptors: Iterable[object] | None) -> StatusInterceptor | None:
         for interceptor in interceptors or ():
             if isinstance(interceptor, StatusInterceptor):
@@ -185,8 +194,7 @@ class StatusInterceptor(temporalio.worker.Interceptor):
 
     def __init__(self, plugin: StatusPlugin, client: Client | None, publishes: bool) -> None:
         self.plugin = plugin
-        self.is_watching = False
-        self._client = client
+        self.client = client
         self._publishes = publishes
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
@@ -198,7 +206,7 @@ class StatusInterceptor(temporalio.worker.Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Stand around an attempt at an activity."""
-        return StatusActivityInbound(next, self._client if self.plugin._settings.enabled else None)
+        return StatusActivityInbound(next, self.client if self.plugin._settings.enabled else None)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput

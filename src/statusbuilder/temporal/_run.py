@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 
 from .._model import ExecutionPhase, TaskStatus, TaskType
-from ._builder import RunBuilder, make_builder
+from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end, is_cancelled
 from ._publisher import Publisher
 from ._settings import Settings
 
 if TYPE_CHECKING:
     from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
+
+log = logging.getLogger("statusbuilder")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def harmless(record: Callable[_P, _T]) -> Callable[_P, _T | None]:
+    """Keep a defect in recording from the workflow, whose code must not notice that it is reported."""
+
+    @wraps(record)
+    def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        try:
+            return record(*args, **kwargs)
+        except Exception:
+            log.exception("A change of a workflow's status could not be recorded")
+            return None
+
+    return recorded
+
 
 CONTINUED = "not finished when the workflow continued as new"
 LEFT = "left running on its own"
@@ -68,6 +90,7 @@ class Run:
 
     # Tasks
 
+    @harmless
     def add_task(
         self, kind: str, name: str | None, args: Sequence[Any], metadata: object = None, outlives: bool = False
     ) -> str | None:
@@ -91,6 +114,7 @@ class Run:
         """End the task when the activity or child workflow ends."""
         handle.add_done_callback(partial(self._ended, task_id))
 
+    @harmless
     def _ended(self, task_id: str, handle: asyncio.Future[Any]) -> None:
         if self.evicting:
             return
@@ -103,6 +127,7 @@ class Run:
             if self.builder.is_running(task_id):
                 self.builder.update_task_status(task_id, TaskStatus.COMPLETED, output=handle.result())
 
+    @harmless
     def fail_task(self, task_id: str, error: BaseException) -> None:
         """End a task with an error."""
         if self.evicting:
@@ -119,6 +144,7 @@ class Run:
         self._open.pop(task_id, None)
         self.beating.discard(task_id)
 
+    @harmless
     def note_attempt(self, report: dict[str, Any]) -> None:
         """Take note of a second or later attempt at an activity; the handler of a signal."""
         task_id, attempt = report.get("task"), report.get("attempt")
@@ -131,16 +157,19 @@ class Run:
 
     # The end
 
+    @harmless
     def start(self) -> None:
         """Record that the workflow runs."""
         if self.builder.snapshot().phase is ExecutionPhase.PENDING:
             self.builder.update_status(ExecutionPhase.IN_PROGRESS)
 
+    @harmless
     def complete(self, result: object) -> None:
         """Record that the workflow returned."""
         self._leave_open(None)
         self.builder.finish(ExecutionPhase.COMPLETED, output=result)
 
+    @harmless
     def end_with(self, error: BaseException) -> bool:
         """Record how the workflow ended with an error; False when that is not the end of the execution."""
         if self.evicting or isinstance(error, workflow.ContinueAsNewError) or not workflow.in_workflow():
@@ -156,9 +185,15 @@ class Run:
         self.builder.finish(phase, error=reason)
         return True
 
+    @harmless
     def hand_on(self) -> None:
         """Record that the next run goes on."""
         self._leave_open(CONTINUED)
+
+    @harmless
+    def carried(self) -> Payload:
+        """Return what the next run has to know."""
+        return carried_header(self.builder.snapshot())
 
     def _leave_open(self, reason: str | None) -> None:
         for task_id, outlives in list(self._open.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,6 +13,8 @@ from temporalio import workflow
 from .._model import TaskType
 from ..delivery import Deliverer
 from ._names import RESERVED
+
+log = logging.getLogger("statusbuilder")
 
 Filter: TypeAlias = "Callable[[str], bool] | Iterable[str] | None"
 
@@ -44,8 +47,16 @@ class Settings:
 
     def reports_workflow(self, name: str) -> bool:
         """Whether workflows of this type are reported."""
-        return self.enabled and not name.startswith(RESERVED) and bool(self.workflows(name))
+        return self.enabled and not name.startswith(RESERVED) and _ask(self.workflows, name)
 
     def reports_activity(self, name: str) -> bool:
         """Whether activities and child workflows of this type become tasks."""
-        return self.enabled and not name.startswith(RESERVED) and bool(self.activities(name))
+        return self.enabled and not name.startswith(RESERVED) and _ask(self.activities, name)
+
+
+def _ask(choose: Callable[[str], bool], name: str) -> bool:
+    try:
+        return bool(choose(name))
+    except Exception:
+        log.exception("A filter failed for %r, which is reported", name)
+        return True

@@ -32,6 +32,8 @@ class Work:
         """What the activity itself said in its last heartbeat."""
         self.progress: dict[str, Any] = {}
         self.builder: StatusBuilder | None = None
+        self.info: activity.Info | None = None
+        """Which attempt it is, where the plugin is not there to tell; a process of a pool runs one after the other."""
 
     def beat(self) -> None:
         """Send a heartbeat with everything."""
@@ -67,10 +69,10 @@ def present() -> Work:
     Raises:
         RuntimeError: It is not part of an activity.
     """
-    work = _current.get()
-    if work is None:
-        activity.info()  # raises where there is none
+    work, info = _current.get(), activity.info()
+    if work is None or (not work.is_intercepted and work.info is not info):
         work = Work()
+        work.info = info
         _current.set(work)
     return work
 
