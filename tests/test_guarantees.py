@@ -477,6 +477,43 @@ def test_d7_what_is_in_the_spool_never_replaces_something_newer(knows: bool, mak
         assert_delivered(backend, newer)
 
 
+IN_DOUBT = """
+import os, signal, sys
+from statusbuilder import StatusBuilder, ExecutionPhase, TaskStatus
+from statusbuilder.sinks.grpc import GrpcSink
+
+sink = GrpcSink(sys.argv[1], spool=sys.argv[2], attempt_timeout=0.5, settle=3600.0)
+status = StatusBuilder("a", sinks=[sink], close_timeout=20.0)
+status.add_task("t")
+assert sys.stdin.readline()
+status.update_status(ExecutionPhase.COMPLETED)
+assert status.close()[0].outcome == "delivered"
+with StatusBuilder("b", sinks=[sink], close_timeout=20.0) as after:  # then the disk has seen all of "a"
+    after.add_task("t", status=TaskStatus.COMPLETED)
+assert after.close()[0].outcome == "delivered"
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_d7_an_end_that_was_overtaken_outlives_its_process(
+    backend: FaultyBackend, make: MakeSink, tmp_path: Path
+) -> None:
+    """When an older update is applied after the acknowledged end, and the process dies, the next one puts it right."""
+    spool = str(tmp_path / "spool")
+    backend.script(Fault.late("silence"))
+    command = [sys.executable, "-c", IN_DOUBT, backend.target, spool]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        backend.wait_for_calls(1)
+        process.communicate(b"go on\n", timeout=PATIENCE)
+    assert process.returncode == -9
+    assert backend.snapshot("a").phase is ExecutionPhase.PENDING
+    sink = make(backend, spool=spool)
+    assert sink.flush(PATIENCE)
+    assert sink.close(PATIENCE)
+    assert backend.snapshot("a").phase is ExecutionPhase.COMPLETED
+    assert_guarantees(backend)
+
+
 def test_d7_a_spool_that_cannot_be_used_harms_nothing(
     backend: FaultyBackend, make: MakeSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

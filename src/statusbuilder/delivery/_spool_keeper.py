@@ -15,8 +15,9 @@ from ._orphan import Orphan
 from ._queue import Timers
 from ._slot import Attempt, DeliveryLink, Slot
 from ._spool import Spool
+from ._spool_page import Page, Version
 from ._spool_recovery import Recovery
-from ._spool_store import Key, Row, State
+from ._spool_row import Key, Row, State
 from ._transport import Request, Storing
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("statusbuilder")
 
-Version = tuple[int, int]
-"""An epoch and a revision."""
 UNACKNOWLEDGED = 1.0
 """Seconds after which what is not acknowledged is written; also between two writes of one execution."""
 HOLD = 0.5
@@ -35,35 +34,6 @@ CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk at most."""
 AT_ONCE = 50
 """Executions that are encoded for the spool before others may be sent."""
-
-
-class Page:
-    """What a spool has of one link's execution; only the worker touches it, but for `on_disk`."""
-
-    __slots__ = ("asked", "is_gone", "is_orphan", "key", "marked", "on_disk", "since", "timer", "writing")
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.marked: int | None = None
-        """The epoch under which a row says that the execution is open; None when there is none."""
-        self.asked: Version | None = None
-        """The newest version whose request was given to the spool, and may be there."""
-        self.on_disk: Version | None = None
-        """The newest version that the spool has written; its thread sets this."""
-        self.writing: Version | None = None
-        """The version that the spool is about to write."""
-        self.is_orphan = False
-        """Whether the row outlives the acknowledgement, because nobody works on the execution any more."""
-        self.is_gone = False
-        """Whether the row was dropped for good."""
-        self.since: float | None = None
-        """When something became unacknowledged."""
-        self.timer: float | None = None
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there may be a row."""
-        return not self.is_gone and (self.marked is not None or self.asked is not None)
 
 
 @attrs.frozen(eq=False)
@@ -230,6 +200,8 @@ class Keeper:
         if not page.is_there:
             return
         if (request.is_terminal or is_last) and not page.is_orphan:
+            if request.is_terminal and _is_in_doubt(attempt.slot, link):
+                return
             page.is_gone = True
             self.spool.drop(page.key, *version)
         elif page.asked is not None:
@@ -243,6 +215,9 @@ class Keeper:
         if page is None or final is None or not page.is_there or page.is_orphan:
             return
         if link.delivered >= final.revision:
+            slot = self.worker.slots.get(link.execution_id)
+            if final.is_terminal and slot is not None and _is_in_doubt(slot, link):
+                return
             page.is_gone = True
             self.spool.drop(page.key, final.epoch, final.revision)
         elif not final.is_terminal:  # else it is about to be written
@@ -343,3 +318,12 @@ class Keeper:
             page = slot.link.page
             if page is not None and page.on_disk is not None and page.on_disk == page.asked:
                 slot.link.spooled = page.on_disk[1]
+
+
+def _is_in_doubt(slot: Slot, link: DeliveryLink) -> bool:
+    """Whether an older state may still be put on top of what was acknowledged, so that its row has to stay.
+
+    If this process died, nobody else would put that right. Not for what was taken over from a dead process: then rows
+    would go from one short process to the next for ever.
+    """
+    return slot.link is link and slot.doubt_at is not None and link.number >= 0
