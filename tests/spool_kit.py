@@ -14,7 +14,8 @@ from typing import Any
 
 from statusbuilder import ExecutionPhase
 from statusbuilder.delivery._spool_owner import Owner
-from statusbuilder.delivery._spool_store import Key, Row, State, Store
+from statusbuilder.delivery._spool_row import Key, Row, State
+from statusbuilder.delivery._spool_store import Store
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for something has failed."""

@@ -16,7 +16,7 @@ from spool_kit import key, owned, row, rows_of, write
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.cli import main
 from statusbuilder.contracts import WORKFLOW_EXECUTION
-from statusbuilder.delivery._spool_store import Row, State
+from statusbuilder.delivery._spool_row import Row, State
 from statusbuilder.testing import Fault, FaultyBackend
 
 COMPLETED, IN_PROGRESS = ExecutionPhase.COMPLETED, ExecutionPhase.IN_PROGRESS
@@ -114,7 +114,7 @@ def test_flush_delivers_everything(path: Path, backend: FaultyBackend, capsys: p
     left(path, backend.target, "wex_1", "wex_2")
     assert run("flush", path, "--target", backend.target) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sorted(lines[:2]) == ["wex_1  confirmed", "wex_2  confirmed"]
+    assert sorted(lines[:2]) == ["wex_1  delivered", "wex_2  delivered"]
     assert lines[2:] == ["0 left"]
     assert backend.snapshot("wex_1").phase is COMPLETED
     assert rows_of(path) == {}
@@ -164,7 +164,7 @@ def test_flush_leaves_the_rows_of_running_processes(
     with owned(path) as running:
         write(running, written("wex_2", backend.target))
         assert run("flush", path, "--target", backend.target) == 0
-    assert capsys.readouterr().out.splitlines() == ["wex_1  confirmed", "0 left, 1 of running processes"]
+    assert capsys.readouterr().out.splitlines() == ["wex_1  delivered", "0 left, 1 of running processes"]
     assert rows_of(path).keys() == {"wex_2"}
 
 

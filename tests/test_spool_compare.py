@@ -11,7 +11,7 @@ from spool_kit import row
 
 from statusbuilder import AgentSnapshot, ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.delivery._spool_compare import Held, Standing, compare, is_newer, last_time
-from statusbuilder.delivery._spool_store import State
+from statusbuilder.delivery._spool_row import State
 
 START = datetime(2026, 1, 16, 9, 30, tzinfo=timezone.utc)
 COMPLETED, FAILED, IN_PROGRESS = ExecutionPhase.COMPLETED, ExecutionPhase.FAILED, ExecutionPhase.IN_PROGRESS

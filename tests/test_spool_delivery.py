@@ -27,7 +27,7 @@ from statusbuilder import (
 )
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from statusbuilder.delivery import RetryPolicy, _spool_keeper
-from statusbuilder.delivery._spool_store import State
+from statusbuilder.delivery._spool_row import State
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.testing import Fault, FaultyBackend
 

@@ -231,6 +231,26 @@ while True:
     assert rows_of(path) == {}
 
 
+def test_exit_of_the_interpreter_leaves_everything_on_disk(path: Path, backend: FaultyBackend) -> None:
+    """A program that just ends during an outage, with nothing closed, leaves its last states to the next process."""
+    code = """
+import sys
+from statusbuilder import ExecutionPhase, StatusBuilder
+from statusbuilder.sinks.grpc import GrpcSink
+sink = GrpcSink(sys.argv[1], spool=sys.argv[2], close_timeout=0.2)
+ended, running = (StatusBuilder(name, sinks=[sink], close_timeout=0.0) for name in ("ended", "running"))
+running.add_task("t")
+ended.update_status(ExecutionPhase.COMPLETED)
+"""
+    backend.kill()
+    with Child(code, backend.target, path) as program:
+        assert program.wait() == 0
+    found = rows_of(path)
+    assert {name: found[name].phase for name in found} == {"ended": COMPLETED, "running": ExecutionPhase.PENDING}
+    assert all(one.body for one in found.values())
+    assert not list(path.parent.glob("*.lock"))
+
+
 FORKER = """
 import os, sys
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus

@@ -14,7 +14,8 @@ from spool_kit import Child, claim, key, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase
 from statusbuilder.delivery._spool_owner import Owner, is_alive, remove_abandoned
-from statusbuilder.delivery._spool_store import SpoolUnusableError, State, Store, set_aside
+from statusbuilder.delivery._spool_row import SpoolUnusableError, State
+from statusbuilder.delivery._spool_store import Store, set_aside
 
 OPEN = {"phase": ExecutionPhase.IN_PROGRESS, "state": State.OPEN}
 

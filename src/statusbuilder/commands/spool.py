@@ -13,9 +13,10 @@ from contextlib import closing, contextmanager
 from time import monotonic, sleep, time
 from typing import Any
 
-from .._model import ExecutionPhase, Receipt
+from .._model import ExecutionPhase, Outcome, Receipt
 from ..delivery._spool_owner import Owner
-from ..delivery._spool_store import Listed, SpoolUnusableError, State, Store
+from ..delivery._spool_row import Listed, SpoolUnusableError, State
+from ..delivery._spool_store import Store
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
 
@@ -187,9 +188,11 @@ def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
 
 def _say(receipts: list[Receipt]) -> None:
     for receipt in {receipt.execution_id: receipt for receipt in receipts}.values():  # the last one of each
-        if receipt.outcome.value not in ("pending", "spooled"):
-            reason = f": {one_line(receipt.reason)}" if receipt.reason else ""
-            print(f"{one_line(receipt.execution_id)}  {receipt.outcome.value}{reason}")
+        if receipt.outcome in (Outcome.PENDING, Outcome.SPOOLED):
+            continue
+        outcome = Outcome.DELIVERED if receipt.outcome is Outcome.CONFIRMED else receipt.outcome
+        reason = f": {one_line(receipt.reason)}" if receipt.reason else ""
+        print(f"{one_line(receipt.execution_id)}  {outcome}{reason}")
 
 
 def _say_left(rows: list[Listed], wanted: set[str], orphans: set[str], sink: GrpcSink) -> int:

@@ -14,7 +14,7 @@ from .._model import Outcome, Receipt, Snapshot
 from ._transport import Request
 
 if TYPE_CHECKING:
-    from ._spool_keeper import Page
+    from ._spool_page import Page
     from ._worker import Worker
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import attrs
 
 from ._spool_owner import Owner
-from ._spool_store import Key, Row, SpoolUnusableError, Store, is_corrupt, set_aside
+from ._spool_row import Key, Row, SpoolUnusableError
+from ._spool_store import Store, is_corrupt, set_aside
 
 log = logging.getLogger("statusbuilder")
 

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from .._model import Snapshot
-from ._spool_store import Row
+from ._spool_row import Row
 
 
 class Standing(Enum):

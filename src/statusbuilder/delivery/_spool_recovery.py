@@ -13,7 +13,7 @@ from .._model import ExecutionPhase, Outcome, Snapshot, from_millis
 from ._orphan import Orphan
 from ._slot import DeliveryLink, Slot
 from ._spool_compare import Held, Standing, compare
-from ._spool_store import Key, Row, State
+from ._spool_row import Key, Row, State
 from ._transport import Answer, Request
 
 if TYPE_CHECKING:

@@ -110,7 +110,11 @@ class GrpcTransport:
         if self._parse is not None:
             done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; give the sink a target or a channel"), None)
             return
-        contract = self._named(kind)
+        try:
+            contract = self._named(kind)
+        except ValueError as error:  # written by a later release
+            done(Answer("UNIMPLEMENTED", str(error)), None)
+            return
         body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
         request = Request(execution_id, 0, 0, False, (contract, body), len(body))
 

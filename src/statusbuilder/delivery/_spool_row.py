@@ -1,0 +1,65 @@
+"""What is on disk of an execution."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import attrs
+
+from .._model import ExecutionPhase
+
+
+class State(IntEnum):
+    """Whether somebody still works on the execution of a row."""
+
+    CLOSED = 0
+    """It has ended, or its builder has detached."""
+    OPEN = 1
+    """Its builder is there, or died with its process."""
+    ORPHANED = 2
+    """Its builder died with its process, and that was reported."""
+
+
+class Key(NamedTuple):
+    """Which execution a row is of."""
+
+    target: str
+    """The backend, as the sink was told."""
+    kind: str
+    """The name of the contract."""
+    execution_id: str
+
+
+@attrs.frozen
+class Row:
+    """What is on disk of one execution."""
+
+    key: Key
+    epoch: int
+    revision: int
+    phase: int
+    state: State
+    written_at: float
+    """Seconds since 1970."""
+    body: bytes | None = attrs.field(default=None, repr=False)
+    """The serialized request; None when the backend has it."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the execution had ended."""
+        return self.phase >= ExecutionPhase.COMPLETED
+
+
+@attrs.frozen
+class Listed:
+    """A row as people see it."""
+
+    row: Row
+    owner_alive: bool
+    size: int
+    """Bytes of the request; 0 without one."""
+
+
+class SpoolUnusableError(Exception):
+    """The file is there, but is no spool of this release; nothing was changed in it."""
