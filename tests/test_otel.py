@@ -30,6 +30,7 @@ from statusbuilder import (
 )
 from statusbuilder.sinks import MemorySink, otel
 from statusbuilder.sinks.otel import OpenTelemetrySink, observe
+from statusbuilder.testing import check_sink
 
 START = datetime(2026, 1, 16, 9, 30, tzinfo=timezone.utc)
 PATIENCE = 20.0
@@ -240,6 +241,13 @@ def test_one_last_snapshot_is_enough(traces: Traces) -> None:
     assert parent_id(traces.named("odd")) == span_id(traces.named("workflow execution"))
 
 
+def test_a_task_that_nobody_ended_ends_with_its_execution(traces: Traces) -> None:
+    """A backend's snapshot may have ended with a task that still runs."""
+    traces.sink().send(whole(Task("a", "a", status=TaskStatus.IN_PROGRESS, started_at=at(1), revision=9)))
+    assert traces.named("a").status.status_code is StatusCode.UNSET
+    assert seconds(traces.named("a").end_time) == 9
+
+
 def test_parents_that_name_each_other_end(traces: Traces) -> None:
     """A circle of parents is no endless loop."""
     traces.sink().send(whole(done("a", 1, 2, parent_id="b"), done("b", 1, 2, parent_id="a")))
@@ -353,6 +361,11 @@ def test_behind_a_delivery_the_last_state_has_its_spans(traces: Traces) -> None:
         assert len(traces.spans) == 80
     assert len(traces.spans) == 82
     assert sink._open == {}
+
+
+def test_it_is_a_sink_in_every_respect(traces: Traces) -> None:
+    """It passes what any sink has to."""
+    check_sink(traces.sink())
 
 
 def test_memory_is_bounded(traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
