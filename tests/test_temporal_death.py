@@ -213,6 +213,7 @@ def test_a_terminated_workflow_is_ended_from_outside(temporal: str) -> None:
                 handle = await at.start(flows.Approval.run)
                 await shelf.until(lambda one: bool(one.tasks))
                 assert await close_status(at.client, handle.id, sink=sink) is None
+                assert await handle.query("statusbuilder.status")  # so that the history has what was published
                 await handle.terminate(reason="out of money")
                 receipt = await close_status(at.client, handle.id, sink=sink)
             assert receipt is not None

@@ -51,6 +51,8 @@ def _bare(tasks: Iterable[dict[str, Any]], excess: int) -> int:
     for task in tasks:
         if saved >= excess:
             break
+        if task["task_id"] == FOLDED:
+            continue
         before = size_of(task)
         task["input"] = task["output"] = None
         task["metadata"] = {key: _short(task["metadata"][key]) for key in _KEPT if key in task["metadata"]}
@@ -94,9 +96,14 @@ def _drop_messages(data: dict[str, Any], excess: int) -> int:
 def _fold(data: dict[str, Any], statuses: tuple[str, ...] | None, limit: int) -> int:
     """Fold the oldest tasks of these statuses into one until the data fits; return what is still too much."""
     folded = [task for task in data["tasks"] if task["task_id"] == FOLDED]
-    known: dict[str, Any] = dict(folded[0]["metadata"]) if folded else {"count": 0, "first": "", "last": ""}
+    known: dict[str, Any] = {"count": 0, "first": "", "last": ""}
+    if folded:
+        known.update(
+            (key, value) for key, value in folded[0]["metadata"].items() if type(value) is type(known.get(key))
+        )
     rest = [task for task in data["tasks"] if task["task_id"] != FOLDED]
-    excess = size_of({**data, "tasks": [*rest, _stand_in(known)]}) - limit
+    longest = _stand_in({"count": 10**9, "first": "x" * 64, "last": "x" * 64})
+    excess = size_of({**data, "tasks": [longest, *rest]}) - limit
     kept = []
     for task in rest:
         if excess > 0 and (statuses is None or task["status"] in statuses):

@@ -38,8 +38,6 @@ from ._run import Run
 from ._settings import Filter, Settings
 from ._watch import watch
 
-FLUSH_TIMEOUT = 5.0
-
 
 class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     """Reports every workflow of a worker: give it to `Client.connect(plugins=[…])` or to `Worker(plugins=[…])`.
@@ -140,7 +138,8 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             await next(worker)
         finally:
             watching.cancel()
-            await asyncio.gather(*(sink.aflush(FLUSH_TIMEOUT) for sink in self._settings.sinks if not sink.closed))
+            open_sinks = [sink for sink in self._settings.sinks if not sink.closed]
+            await asyncio.gather(*(sink.aflush(sink._options.close_timeout) for sink in open_sinks))
 
     # At a replayer
 
