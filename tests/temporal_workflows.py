@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Sequence  # noqa: UP035 - older SDKs know no other one in dynamic handlers
 
 from temporalio import activity, workflow
 from temporalio.common import RawValue, RetryPolicy
