@@ -10,6 +10,7 @@ from time import monotonic, time
 from typing import Any
 
 import attrs
+import grpc
 import pytest
 from spool_kit import PATIENCE, key, owned, row, rows_of, until, write
 from test_spool import locked
@@ -26,6 +27,7 @@ from statusbuilder import (
     TaskStatus,
 )
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
+from statusbuilder.contracts.wire.workflow_pb2 import WorkflowExecution, WorkflowExecutionUpdateStatusInput
 from statusbuilder.delivery import RetryPolicy, _spool_keeper
 from statusbuilder.delivery._spool_row import State
 from statusbuilder.sinks.grpc import GrpcSink
@@ -369,6 +371,27 @@ def test_row_waits_until_the_backend_says_what_it_holds(
         assert backend.wait_for_calls(1)[0].snapshot.phase is FAILED
         until(lambda: rows_of(path) == {})
     assert sum("until the backend says" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_sink_from_a_stub_keeps_what_it_cannot_ask_about(path: Path, backend: FaultyBackend) -> None:
+    """A stub's method cannot ask what the backend holds: earlier rows stay, what is new is spooled and delivered."""
+    with grpc.insecure_channel(backend.target) as channel:
+        method = channel.unary_unary(
+            WORKFLOW_EXECUTION.update_path,
+            WorkflowExecutionUpdateStatusInput.SerializeToString,
+            WorkflowExecution.FromString,
+        )
+        with GrpcSink.from_stub(method, WorkflowExecutionUpdateStatusInput, spool=path, settle=0.05) as sink:
+            sent = StatusBuilder("old")
+            sent.update_status(FAILED)
+            leave(path, packed(sent.snapshot(), target=sink.target))
+            sink._worker.post(sink._worker.keeper.recovery.begin)  # not only in a quarter of a minute
+            until(lambda: "cannot ask" in sink.stats().last_error)
+            status = started("new", sink)
+            end(status)
+            assert fate(status).outcome is Outcome.DELIVERED
+            assert sink.stats().spooled == 1
+    assert rows_of(path).keys() == {"old"}
 
 
 def test_rows_of_another_backend_stay(path: Path, spooling: Open, backend: FaultyBackend) -> None:
