@@ -66,6 +66,8 @@ class Figures:
     """What came out."""
 
     report: Report
+    exits: list[int]
+    """The exit codes of the runners: 1 says that something was lost."""
     unfinished: list[str]
     """Executions that no runner could note as delivered."""
     seen_regressions: int
@@ -236,6 +238,7 @@ class Chaos:
         answered = [call for call in history.calls if call.answer]
         return Figures(
             report=check_guarantees(history, *expected),
+            exits=[runner.returncode for runner in self.runners.values()],
             unfinished=[name for plan in self.plans for name in set(plan.ids) - done_ids(plan)],
             seen_regressions=sum(subscriber.regressions for subscriber in subscribers),
             seen=sum(subscriber.seen for subscriber in subscribers),

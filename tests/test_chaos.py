@@ -24,6 +24,7 @@ def test_nothing_is_lost_in_chaos(aware: bool, tmp_path: Path) -> None:
     )
     figures = Chaos(scale, 7, tmp_path).run()
     print(figures)
+    assert not any(figures.exits), "a runner broke, or lost something"
     assert figures.report.ok, str(figures.report)
     assert not figures.unfinished
     assert figures.runner_kills

@@ -27,6 +27,7 @@ def chaos_of_five_thousand_executions(aware: bool, tmp_path: Path) -> None:
     )
     figures = Chaos(scale, SEED, tmp_path).run()
     print(f"\nseed {SEED}, a backend that {'knows' if aware else 'ignores'} revisions\n{figures}")
+    assert not any(figures.exits), "a runner broke, or lost something"
     assert figures.report.ok, str(figures.report)
     assert not figures.unfinished
     assert figures.slow_because_of_a_sink == 0
