@@ -110,6 +110,7 @@ class Terminal:
 
 
 def _take_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that a shell runs in the background inherit that it is ignored
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

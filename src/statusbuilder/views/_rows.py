@@ -140,7 +140,7 @@ def _task_row(task: Task, name: str, look: Look, now: datetime, width: int) -> T
         (look.sign(task.status, now), style),
         " ",
         (set_cell_size(name, width), "" if task.status is TaskStatus.COMPLETED else style),
-        f" {took:>9}  ",
+        (f" {took:>9}  ", "dim" if task.status is TaskStatus.SKIPPED else ""),
         (detail(task), about_style),
     )
 
