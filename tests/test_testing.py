@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc_kit import certificate
 
 from statusbuilder import AgentStatusBuilder, ExecutionPhase, Outcome, Receipt, StatusBuilder, TaskStatus
 from statusbuilder import testing as public
@@ -105,6 +107,7 @@ def test_delivered_to_a_backend(kind: type[StatusBuilder]) -> None:
         assert type(backend.snapshot("wex_1")) is type(status.snapshot())
         with pytest.raises(AssertionError, match="phase is COMPLETED, expected PENDING"):
             assert_delivered(backend, kind("wex_1"))
+        assert [shown.execution_id for shown in backend.executions()] == ["wex_1"]
         with pytest.raises(LookupError, match="no execution 'other'"):
             backend.snapshot("other")
 
@@ -139,3 +142,14 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(public, name) for name in public.__all__)
     with pytest.raises(AttributeError, match="FaultyBackand"):
         public.FaultyBackand  # noqa: B018
+
+
+def test_a_backend_with_tls_is_trusted_by_its_sinks(tmp_path: Path) -> None:
+    """A self-signed certificate needs nothing more than the server's own arguments."""
+    made = certificate()
+    (tmp_path / "cert.pem").write_bytes(made.pem)
+    (tmp_path / "key.pem").write_bytes(made.key)
+    with StatusBackend(tls=(tmp_path / "cert.pem", tmp_path / "key.pem")) as backend:
+        with StatusBuilder("a", sinks=[backend.sink()]) as status:
+            status.add_task("t", status=TaskStatus.COMPLETED)
+        assert_delivered(backend, status)

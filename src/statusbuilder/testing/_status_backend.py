@@ -7,16 +7,22 @@ from typing import Any, Self
 import grpc
 
 from .._model import Snapshot
-from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
+from ..client import Client, ContractName
 from ..server import Server
-from ..server._kinds import KINDS
 from ..sinks.grpc import GrpcSink
 
-TIMEOUT = 10.0
+_CONTRACTS: tuple[ContractName, ...] = ("workflow", "agent")
 
 
 class StatusBackend:
     """A real backend on a free port of this machine, for the duration of a test.
+
+    ```python
+    with StatusBackend() as backend:
+        with StatusBuilder("wex_01", sinks=[backend.sink()]) as status:
+            ...
+        assert_delivered(backend, status)
+    ```
 
     Args:
         options: the arguments of `statusbuilder.server.Server`.
@@ -25,9 +31,9 @@ class StatusBackend:
     def __init__(self, **options: Any) -> None:
         self.server = Server(**options)
         """The server itself."""
-        key = options.get("api_key")
-        self._api_key: str | None = key
-        self._metadata = () if key is None else (("authorization", f"Bearer {key}"),)
+        tls = options.get("tls")
+        # The certificate's chain is what its clients trust, so that a self-signed one will do.
+        self._access: dict[str, Any] = {"api_key": options.get("api_key"), "tls": None if tls is None else tls[0]}
         self._sinks: list[GrpcSink] = []
 
     @property
@@ -41,7 +47,7 @@ class StatusBackend:
         Args:
             options: the arguments of `GrpcSink`.
         """
-        sink = GrpcSink(self.target, **{"api_key": self._api_key, **options})
+        sink = GrpcSink(self.target, **{**self._access, **options})
         self._sinks.append(sink)
         return sink
 
@@ -51,21 +57,19 @@ class StatusBackend:
         Raises:
             LookupError: it is not known.
         """
-        with grpc.insecure_channel(self.target, [("grpc.max_receive_message_length", -1)]) as channel:
-            for contract, kind in zip((WORKFLOW_EXECUTION, AGENT_EXECUTION), KINDS, strict=True):
-                ask: Any = channel.unary_unary(contract.get_path)
+        with Client(self.target, **self._access) as client:
+            for contract in _CONTRACTS:
                 try:
-                    body = ask(
-                        kind.get_request(value=execution_id).SerializeToString(),
-                        timeout=TIMEOUT,
-                        metadata=self._metadata,
-                    )
+                    return client.get(execution_id, contract=contract)
                 except grpc.RpcError as error:
                     if error.code() is not grpc.StatusCode.NOT_FOUND:
                         raise
-                else:
-                    return contract.to_snapshot(body, execution_id)
         raise LookupError(f"The backend has no execution {execution_id!r}.")
+
+    def executions(self) -> list[Snapshot]:
+        """Return what the backend shows of every execution, of both kinds, the newest first."""
+        with Client(self.target, **self._access) as client:
+            return [snapshot for contract in _CONTRACTS for snapshot in client.list(contract=contract)]
 
     def start(self) -> None:
         """Answer calls."""
