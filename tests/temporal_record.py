@@ -72,7 +72,7 @@ STEPS: list[Step] = [
     ("raising", flows.Raising.run, ("at once",), None),
     ("cancelled", flows.Cancellable.run, (), cancel),
     ("timing-out", flows.TimingOut.run, (), None),
-    ("retrying", flows.Retrying.run, ("again",), None),
+    ("retrying", flows.Retrying.run, (), None),
     ("parallel", flows.Parallel.run, (5,), None),
     ("local", flows.Local.run, (), None),
     ("parent", flows.Parent.run, (), None),

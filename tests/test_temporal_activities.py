@@ -57,7 +57,7 @@ class Environment:
     def __init__(self, **info: Any) -> None:
         self.environment = ActivityEnvironment()
         info = {"schedule_to_close_timeout": None, **info}
-        self.environment.info = dataclasses.replace(ActivityEnvironment.default_info(), **info)
+        self.environment.info = dataclasses.replace(self.environment.info, **info)
         self.beats: list[tuple[Any, ...]] = []
         self.several = threading.Event()
         self.environment.on_heartbeat = self._beat
