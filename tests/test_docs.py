@@ -120,6 +120,15 @@ def test_every_variable_that_is_read_is_in_the_reference() -> None:
     assert read - set(re.findall(r"\b[A-Z_]+\b", page)) == set()
 
 
+def test_every_error_is_shown_with_its_remedy() -> None:
+    """Each error has a section, with a snippet that raises it (so its text is right) and what to do about it."""
+    sections = re.split(r"^## ", (REFERENCE / "errors.md").read_text(), flags=re.MULTILINE)
+    shown = {section.split("\n")[0]: section for section in sections[1:]}
+    errors = [name for name in names_of("statusbuilder.errors") if name != "StatusBuilderError"] + ["ServerStartError"]
+    assert [name for name in errors if "Traceback" not in shown.get(name, "")] == []
+    assert [name for name in errors if "*Remedy:*" not in shown[name]] == []
+
+
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
     """The long options of a command, and of the actions below it."""
     found: set[str] = set()
