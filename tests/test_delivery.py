@@ -673,6 +673,14 @@ def test_snapshots_may_come_without_a_builder(make: Make) -> None:
     assert (second.request.revision, transport.none_left()) == (3, True)
 
 
+def test_the_first_revision_that_comes_without_a_builder_may_be_0(make: Make) -> None:
+    """A snapshot that somebody made by hand is delivered whatever its revision is."""
+    transport, deliverer = make()
+    deliverer.send(Snapshot("a"))
+    transport.next().answer()
+    assert deliverer.flush(PATIENCE)
+
+
 def test_forgotten_executions_cost_nothing(make: Make) -> None:
     """Nothing of an execution is kept once it is delivered and its builder closed."""
     _, deliverer = make(ScriptedTransport(lambda request: Answer()))

@@ -555,3 +555,13 @@ def test_a_receipt_shows_its_facts() -> None:
     assert attrs.astuple(receipt) == ("sink", "lost", 3, "no such host", "wex_01")
     for word in ("'sink'", "LOST", "3", "no such host", "wex_01"):
         assert word in repr(receipt)
+
+
+def test_equal_snapshots_have_equal_hashes() -> None:
+    """Snapshots, and the payloads in them, can be keys of a dictionary."""
+    one, other = (
+        Snapshot("a", tasks=(Task("t", "T", input=freeze({"b": [1, {"c": None}], "d": 2})),)),
+        Snapshot("a", tasks=(Task("t", "T", input=freeze({"d": 2.0, "b": [True, {"c": None}]})),)),
+    )
+    assert one == other
+    assert {one: 1}[other] == 1

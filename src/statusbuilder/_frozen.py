@@ -23,6 +23,9 @@ class JsonObject(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (dict(self),))
 
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
 
 class JsonArray(list[Any]):
     """A `list` of JSON values that refuses to be changed."""
@@ -33,6 +36,9 @@ class JsonArray(list[Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (list(self),))
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self))
 
 
 def freeze(value: JSON) -> Any:

@@ -72,9 +72,9 @@ class DeliveryLink:
         self.epoch: int | None = None
         """The epoch that the worker chose for a builder that is gone."""
         self.took_over = False
-        self.delivered = 0
+        self.delivered = -1
         """The newest revision that the backend took."""
-        self.refused = 0
+        self.refused = -1
         """The newest revision that the backend refused, for good or until the next one."""
         self.confirmed = -1
         self.spooled = -1
