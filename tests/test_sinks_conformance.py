@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from statusbuilder import Delivery, Snapshot
 from statusbuilder.sinks import LogSink, MemorySink
+from statusbuilder.sinks.console import ConsoleSink
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.testing import StatusBackend, check_sink
 
@@ -19,11 +21,12 @@ from statusbuilder.testing import StatusBackend, check_sink
     [
         MemorySink,
         LogSink,
+        lambda: ConsoleSink(io.StringIO()),
         lambda: Delivery(MemorySink()),
         lambda: [].append,
         lambda: coroutine_sink,
     ],
-    ids=["MemorySink", "LogSink", "Delivery", "callable", "coroutine function"],
+    ids=["MemorySink", "LogSink", "ConsoleSink", "Delivery", "callable", "coroutine function"],
 )
 def test_our_sinks_conform(make: Callable[[], Any]) -> None:
     """Every sink of ours, and every kind of plain sink, passes."""

@@ -19,6 +19,7 @@ class Keeper(Protocol):
     @property
     def snapshots(self) -> list[Snapshot]:
         """The snapshots, oldest first."""
+        ...
 
 
 @runtime_checkable
@@ -27,6 +28,7 @@ class Shower(Protocol):
 
     def snapshot(self, execution_id: str) -> Snapshot:
         """Return the last state; raises LookupError when there is none."""
+        ...
 
 
 State: TypeAlias = Snapshot | StatusBuilder | Keeper
@@ -134,11 +136,9 @@ def assert_delivered(
 
 def _assert_receipts(receipts: Any) -> None:
     __tracebackhide__ = True
-    try:
-        listed = tuple(receipts)
-    except TypeError:
-        listed = (None,)
-    if not all(isinstance(receipt, Receipt) for receipt in listed):
+    given = list(receipts) if isinstance(receipts, Iterable) else [receipts]
+    listed = [receipt for receipt in given if isinstance(receipt, Receipt)]
+    if len(listed) != len(given):
         raise TypeError(f"{receipts!r} is neither receipts, nor a sink that keeps snapshots, nor a backend.")
     wrong = [receipt for receipt in listed if receipt.outcome not in _ARRIVED]
     if wrong:

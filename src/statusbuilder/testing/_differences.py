@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from .._model import Snapshot, Task
@@ -32,7 +33,7 @@ def differences(found: Snapshot, expected: Snapshot) -> list[str]:
 
 def show(value: object) -> str:
     """Return a value as a reader wants to see it."""
-    text = value.name if hasattr(value, "name") else repr(value)
+    text = value.name if isinstance(value, Enum) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
