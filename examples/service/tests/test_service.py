@@ -6,14 +6,12 @@ from pathlib import Path
 from converter.service import Service
 
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder
-from statusbuilder.client import Client
 from statusbuilder.testing import StatusBackend, assert_phase, assert_tasks
 
 
 def executions(backend: StatusBackend) -> dict[str, Snapshot]:
     """Return what the backend shows, by the name of the file."""
-    with Client(backend.target) as client:
-        return {found.execution_id.split("-")[1]: found for found in client.list()}
+    return {found.execution_id.split("-")[1]: found for found in backend.executions()}
 
 
 async def stop_after(service: Service, ended: int) -> None:
