@@ -12,7 +12,8 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import strategies as st
 
 from statusbuilder._frozen import EMPTY, JsonObject, freeze
-from statusbuilder._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_millis
+from statusbuilder._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from statusbuilder._times import from_millis
 
 NOW = from_millis(1_763_800_000_123)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from statusbuilder._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from statusbuilder._frozen import EMPTY, JsonObject
-from statusbuilder._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_millis
+from statusbuilder._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from statusbuilder._times import from_millis
 from statusbuilder.contracts import AGENT_EXECUTION, State, _agent, contract_for
 from statusbuilder.contracts._contract import Encoder
 from statusbuilder.contracts._lane import Lane

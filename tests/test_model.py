@@ -30,7 +30,7 @@ from statusbuilder import (
     UnknownTaskError,
 )
 from statusbuilder._frozen import EMPTY, JsonArray, JsonObject, freeze
-from statusbuilder._model import format_time, from_millis, parse_time, to_millis
+from statusbuilder._times import format_time, from_millis, parse_time, to_millis
 
 P = ExecutionPhase
 FULL = Snapshot(

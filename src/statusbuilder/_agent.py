@@ -9,7 +9,8 @@ from ._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from ._agent_state import AgentState
 from ._agent_text import MOST_TEXT
 from ._agent_todos import read_todos
-from ._builder import _REFUSALS, StatusBuilder, _check_enum, _check_id
+from ._builder import StatusBuilder
+from ._checks import REFUSALS, check_enum, check_id
 from ._model import Snapshot, TaskStatus
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING
@@ -58,14 +59,14 @@ class AgentStatusBuilder(StatusBuilder):
             TypeError: The type is not a `MessageType`.
         """
         try:
-            _check_enum("type", type, MessageType)
+            check_enum("type", type, MessageType)
             text = self._content(content)
             more = None if metadata is None else self._policy.metadata(metadata)
             now = self._now()
             with self._lock:
                 message_id = self._agent.add_message(now, type, text, more)
                 self._put(CHANGED)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._refuse(error)
             return ""
         self._publish(CHANGED)
@@ -101,7 +102,7 @@ class AgentStatusBuilder(StatusBuilder):
                 self._put(change)
             finally:
                 self._lock.release()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
 
@@ -116,7 +117,7 @@ class AgentStatusBuilder(StatusBuilder):
             with self._lock:
                 change = self._agent.end_message(now)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
 
@@ -140,16 +141,16 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The id is empty or no valid text.
         """
         try:
-            _check_id("tool_call_id", tool_call_id)
+            check_id("tool_call_id", tool_call_id)
             if parent_id is not None:
-                _check_id("parent_id", parent_id)
+                check_id("parent_id", parent_id)
             text = self._policy.text(name)
             given = None if args is None else self._policy.payload(args)
             now = self._now()
             with self._lock:
                 change = self._agent.start_tool_call(now, tool_call_id, text, given, parent_id, self._restarted)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._refuse(error)
             return tool_call_id
         self._publish(change)
@@ -173,16 +174,16 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The id is empty or no valid text.
         """
         try:
-            _check_id("id", id)
+            check_id("id", id)
             if parent_id is not None:
-                _check_id("parent_id", parent_id)
+                check_id("parent_id", parent_id)
             text = self._policy.text(name)
             given = None if input is None else self._policy.payload(input)
             now = self._now()
             with self._lock:
                 change = self._agent.start_sub_agent(now, id, text, given, parent_id, self._restarted)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._refuse(error)
             return id
         self._publish(change)
@@ -210,7 +211,7 @@ class AgentStatusBuilder(StatusBuilder):
             with self._lock:
                 change = self._agent.set_todos(now, given)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
 

@@ -10,16 +10,9 @@ from typing import Any, Self
 import attrs
 
 from ._frozen import EMPTY, JsonObject
-from ._model import (
-    Snapshot,
-    _read_enum,
-    _read_int,
-    _read_object,
-    _read_text,
-    format_time,
-    from_millis,
-    parse_time,
-)
+from ._model import Snapshot
+from ._reading import read_enum, read_int, read_object, read_text
+from ._times import format_time, from_millis, parse_time
 
 _UNKNOWN_TIME = from_millis(0)
 
@@ -77,13 +70,13 @@ class Message:
         """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
         calls = data.get("tool_calls")
         return cls(
-            message_id=_read_text(data.get("message_id")) or "",
-            type=_read_enum(MessageType, data.get("type"), MessageType.SYSTEM),
-            content=_read_text(data.get("content")) or "",
+            message_id=read_text(data.get("message_id")) or "",
+            type=read_enum(MessageType, data.get("type"), MessageType.SYSTEM),
+            content=read_text(data.get("content")) or "",
             timestamp=parse_time(data.get("timestamp")) or _UNKNOWN_TIME,
             tool_calls=tuple(call for call in calls if isinstance(call, str)) if isinstance(calls, list) else (),
-            metadata=_read_object(data.get("metadata")) or EMPTY,
-            revision=_read_int(data.get("revision")),
+            metadata=read_object(data.get("metadata")) or EMPTY,
+            revision=read_int(data.get("revision")),
         )
 
 
@@ -117,9 +110,9 @@ class Todo:
         created_at = parse_time(data.get("created_at"))
         updated_at = parse_time(data.get("updated_at"))
         return cls(
-            todo_id=_read_text(data.get("todo_id")) or "",
-            content=_read_text(data.get("content")) or "",
-            status=_read_enum(TodoStatus, data.get("status"), TodoStatus.PENDING),
+            todo_id=read_text(data.get("todo_id")) or "",
+            content=read_text(data.get("content")) or "",
+            status=read_enum(TodoStatus, data.get("status"), TodoStatus.PENDING),
             created_at=created_at or updated_at or _UNKNOWN_TIME,
             updated_at=updated_at or created_at or _UNKNOWN_TIME,
         )

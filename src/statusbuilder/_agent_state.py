@@ -7,9 +7,10 @@ from ._agent_text import MOST_TEXT, MessageRecord, TextStream
 from ._agent_todos import GivenTodo, merge_todos
 from ._blocks import Blocks
 from ._frozen import EMPTY, JsonObject
-from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, from_nanos, to_nanos
+from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING, ExecutionState
+from ._times import from_nanos, to_nanos
 from .errors import InvalidTransitionError
 
 

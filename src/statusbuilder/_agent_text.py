@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ._agent_model import Message, MessageType
 from ._frozen import EMPTY
-from ._model import from_nanos
 from ._redact import Redaction
 from ._redact_stream import StreamRedactor
+from ._times import from_nanos
 
 MOST_TEXT = 1024 * 1024
 """What one message keeps: the beginning and the end of a longer one; characters where it grows, else bytes."""

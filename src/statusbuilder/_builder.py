@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
-from enum import IntEnum
+from datetime import datetime
 from time import time_ns
 from typing import Any, Self
 
+from ._checks import REFUSALS, check_enum, check_id, first_epoch
 from ._frozen import EMPTY, JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
-from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType, to_nanos
+from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._payload import PayloadPolicy
 from ._record import TaskRecord
 from ._redact import DEFAULT_SECRET_KEYS, Redaction
 from ._state import CHANGED, NOTHING, ExecutionState
 from ._task_block import TaskBlock
-from .errors import StatusBuilderError
+from ._times import to_nanos, utc_now
 
 DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
 # Bound once: before Python 3.12 a look at a member takes as long as a tenth of a transition.
 _PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
 _CUSTOM = TaskType.CUSTOM
 _NOT_STARTED = ExecutionPhase.PENDING
-_REFUSALS = (StatusBuilderError, TypeError, ValueError)
-
-
-def utc_now() -> datetime:
-    """Return the present time, aware, in UTC."""
-    return datetime.now(timezone.utc)
 
 
 class StatusBuilder(Lifecycle):
@@ -84,12 +78,12 @@ class StatusBuilder(Lifecycle):
         redact_values: Iterable[str] = (),
         redact_text: bool = True,
     ) -> None:
-        execution_id = _check_id("execution_id", execution_id)
+        execution_id = check_id("execution_id", execution_id)
         if initial is not None and not isinstance(initial, Snapshot):
             raise TypeError(f"initial must be a Snapshot, not {initial!r}; Snapshot.from_dict(…) makes one of a dict.")
         read_clock = None if clock is utc_now else clock
         now = time_ns() if read_clock is None else to_nanos(read_clock())
-        state = self._make_state(execution_id, _first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
+        state = self._make_state(execution_id, first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
         if initial is not None:
             state.load(initial)
             if restart:
@@ -138,10 +132,10 @@ class StatusBuilder(Lifecycle):
         """
         try:
             if type(task_id) is not str or not task_id or not task_id.isascii():
-                task_id = _check_id("task_id", task_id, self.execution_id)
+                task_id = check_id("task_id", task_id, self.execution_id)
             if type(status) is not TaskStatus or type(task_type) is not TaskType:
-                _check_enum("status", status, TaskStatus, self.execution_id, task_id)
-                _check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
+                check_enum("status", status, TaskStatus, self.execution_id, task_id)
+                check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
             if task_name is None:
                 name = task_id
             else:
@@ -173,7 +167,7 @@ class StatusBuilder(Lifecycle):
                 self._put(change)
             finally:
                 self._lock.release()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._refuse(error)
             return task_id
         self._publish(change)
@@ -208,7 +202,7 @@ class StatusBuilder(Lifecycle):
         """
         try:
             if type(status) is not TaskStatus:
-                _check_enum("status", status, TaskStatus, self.execution_id, task_id)
+                check_enum("status", status, TaskStatus, self.execution_id, task_id)
             failure = payload = more = None
             given = message is not None or output is not None or error is not None or metadata is not None
             if given:
@@ -242,7 +236,7 @@ class StatusBuilder(Lifecycle):
                 self._put(change)
             finally:
                 self._lock.release()
-        except _REFUSALS as refusal:
+        except REFUSALS as refusal:
             return self._refuse(refusal)
         self._publish(change)
 
@@ -292,13 +286,13 @@ class StatusBuilder(Lifecycle):
             TypeError: The phase is not an `ExecutionPhase`.
         """
         try:
-            _check_enum("phase", phase, ExecutionPhase, self.execution_id)
+            check_enum("phase", phase, ExecutionPhase, self.execution_id)
             payload = None if output is None else self._policy.payload(output)
             now = self._now()
             with self._lock:
                 change = self._state.set_phase(now, phase, payload)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
 
@@ -316,7 +310,7 @@ class StatusBuilder(Lifecycle):
             with self._lock:
                 change = self._state.fail(now, text, task_id)
                 self._put(change)
-        except _REFUSALS as refusal:
+        except REFUSALS as refusal:
             self._refuse(refusal)
             return self
         self._publish(change)
@@ -346,9 +340,9 @@ class StatusBuilder(Lifecycle):
     ) -> bool:
         """Start a task; False when that was refused and ignored."""
         try:
-            task_id = _check_id("task_id", task_id, self.execution_id)
+            task_id = check_id("task_id", task_id, self.execution_id)
             if task_type is not None:
-                _check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
+                check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
             policy = self._policy
             name = None if task_name is None else policy.text(task_name)
             given = None if input is None else policy.payload(input)
@@ -357,7 +351,7 @@ class StatusBuilder(Lifecycle):
             with self._lock:
                 change = self._state.start(now, task_id, name, task_type, given, more)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._refuse(error)
             return False
         self._publish(change)
@@ -373,7 +367,7 @@ class StatusBuilder(Lifecycle):
                 status = _IN_PROGRESS if record is None else record.status
                 change = self._state.update(now, task_id, status, None, None, more)
                 self._put(change)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)
 
@@ -424,37 +418,3 @@ def _policy(max_bytes: int, keys: Iterable[str], values: Iterable[str], text: bo
     if max_bytes == DEFAULT_MAX_PAYLOAD_BYTES and keys is DEFAULT_SECRET_KEYS and not values and text:
         return _DEFAULT_POLICY
     return PayloadPolicy(Redaction(keys, values, text), max_bytes)
-
-
-def _first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
-    if given is not None:
-        if not isinstance(given, int) or given < 0:
-            raise ValueError(f"epoch must be a whole number of at least 0, not {given!r}.")
-        return given
-    return now if initial is None else max(now, initial.epoch + 1)
-
-
-def _check_id(name: str, value: object, execution_id: str | None = None) -> str:
-    """Return an id as plain text."""
-    where = "" if execution_id is None else f" (execution {execution_id!r})"
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {value!r}{where}.")
-    if not value:
-        raise ValueError(f"{name} must not be empty{where}: it is what the backend and later calls know it by.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} {value!r} is not valid Unicode text{where}, so no backend can store it.") from None
-    return str.__str__(value)
-
-
-def _check_enum(
-    name: str, value: object, kind: type[IntEnum], execution_id: str | None = None, task_id: str | None = None
-) -> None:
-    if type(value) is kind:
-        return
-    task = "" if task_id is None else f" of task {task_id!r}"
-    where = "" if execution_id is None else f"{task} of execution {execution_id!r}"
-    meant = getattr(value, "name", value)
-    example = kind.__members__.get(meant.upper() if isinstance(meant, str) else "") or next(iter(kind))
-    raise TypeError(f"{name}{where} must be of {kind.__name__}, as {kind.__name__}.{example.name} is, not {value!r}.")

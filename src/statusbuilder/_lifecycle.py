@@ -12,10 +12,11 @@ from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ._model import ExecutionPhase, Receipt, Snapshot, to_nanos
+from ._model import ExecutionPhase, Receipt, Snapshot
 from ._outlets import Outlets, await_all, check_builder_sink, wait
 from ._payload import PayloadPolicy
 from ._state import NOTHING, PHASE_CHANGED, ExecutionState
+from ._times import to_nanos
 from .errors import StatusBuilderError
 
 if TYPE_CHECKING:

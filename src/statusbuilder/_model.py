@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from enum import IntEnum, StrEnum
-from math import inf, isfinite
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import attrs
 
-from ._frozen import EMPTY, JsonArray, JsonObject
+from ._frozen import EMPTY, JsonObject
+from ._reading import read_enum, read_int, read_object, read_text
+from ._times import format_time, parse_time
 from .errors import UnknownTaskError
-
-_E = TypeVar("_E", bound=IntEnum)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class ExecutionPhase(IntEnum):
@@ -85,84 +82,6 @@ class Outcome(StrEnum):
     """It was not delivered and will not be; the reason says why."""
 
 
-def from_millis(millis: int) -> datetime:
-    """Return the aware UTC time that lies `millis` milliseconds after 1970."""
-    return _EPOCH + timedelta(milliseconds=millis)
-
-
-def to_millis(time: datetime) -> int:
-    """Return whole milliseconds since 1970; a naive time is taken as UTC."""
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
-    return (time - _EPOCH) // _MILLISECOND
-
-
-def from_nanos(nanos: int) -> datetime:
-    """Return the aware UTC time that lies `nanos` nanoseconds after 1970, cut to milliseconds."""
-    return _EPOCH + timedelta(milliseconds=nanos // 1_000_000)
-
-
-def to_nanos(time: datetime) -> int:
-    """Return nanoseconds since 1970, in whole milliseconds; a naive time is taken as UTC."""
-    return to_millis(time) * 1_000_000
-
-
-def format_time(time: datetime) -> str:
-    """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`; a naive time is taken as UTC."""
-    utc = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z" if utc.year > 999 else _early(utc)
-
-
-def _early(utc: datetime) -> str:
-    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-
-
-def parse_time(text: object) -> datetime | None:
-    """Read an ISO 8601 time, cut to milliseconds; None for anything else."""
-    try:
-        time = datetime.fromisoformat(text)  # type: ignore[arg-type]
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=timezone.utc)
-        return from_millis(to_millis(time))
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _read_enum(kind: type[_E], name: object, default: _E) -> _E:
-    return kind.__members__.get(name, default) if isinstance(name, str) else default
-
-
-def _read_text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _read_object(value: object) -> JsonObject | None:
-    try:
-        return _read_json(value) if isinstance(value, Mapping) else None
-    except Exception:  # nested deeper than Python recurses, or nothing that came from JSON
-        return None
-
-
-def _read_json(value: Any) -> Any:
-    """Freeze a payload; what JSON does not have becomes a text, as it does when it enters a builder."""
-    kind = type(value)
-    if kind in (str, int, bool, JsonObject, JsonArray) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return JsonObject((str(key), _read_json(item)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return JsonArray(map(_read_json, value))
-    if isinstance(value, float) and not isfinite(value):
-        return {inf: "Infinity", -inf: "-Infinity"}.get(value, "NaN")
-    if isinstance(value, (int, float)):
-        return float(value) if isinstance(value, float) else int(value)
-    return str(value)
-
-
-def _read_int(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
 @attrs.frozen
 class Task:
     """One step of an execution, as it was at one revision."""
@@ -207,22 +126,22 @@ class Task:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
-        task_id, name = _read_text(data.get("task_id")) or "", _read_text(data.get("task_name"))
+        task_id, name = read_text(data.get("task_id")) or "", read_text(data.get("task_name"))
         started_at = parse_time(data.get("started_at"))
         return cls(
             task_id=task_id,
             task_name=task_id if name is None else name,
-            task_type=_read_enum(TaskType, data.get("task_type"), TaskType.CUSTOM),
-            status=_read_enum(
+            task_type=read_enum(TaskType, data.get("task_type"), TaskType.CUSTOM),
+            status=read_enum(
                 TaskStatus, data.get("status"), TaskStatus.IN_PROGRESS if started_at else TaskStatus.PENDING
             ),
-            input=_read_object(data.get("input")),
-            output=_read_object(data.get("output")),
-            error=_read_text(data.get("error")),
-            metadata=_read_object(data.get("metadata")) or EMPTY,
+            input=read_object(data.get("input")),
+            output=read_object(data.get("output")),
+            error=read_text(data.get("error")),
+            metadata=read_object(data.get("metadata")) or EMPTY,
             started_at=started_at,
             completed_at=parse_time(data.get("completed_at")),
-            revision=_read_int(data.get("revision")),
+            revision=read_int(data.get("revision")),
         )
 
 
@@ -357,10 +276,10 @@ class Snapshot:
         started_at = parse_time(data.get("started_at"))
         tasks = data.get("tasks")
         return {
-            "execution_id": _read_text(data.get("execution_id")) or "",
-            "epoch": _read_int(data.get("epoch")),
-            "revision": _read_int(data.get("revision")),
-            "phase": _read_enum(
+            "execution_id": read_text(data.get("execution_id")) or "",
+            "epoch": read_int(data.get("epoch")),
+            "revision": read_int(data.get("revision")),
+            "phase": read_enum(
                 ExecutionPhase,
                 data.get("phase"),
                 ExecutionPhase.IN_PROGRESS if started_at else ExecutionPhase.PENDING,
@@ -368,11 +287,11 @@ class Snapshot:
             "tasks": tuple(Task.from_dict(task) for task in tasks if isinstance(task, Mapping))
             if isinstance(tasks, (list, tuple))
             else (),
-            "output": _read_object(data.get("output")),
-            "error": _read_text(data.get("error")),
+            "output": read_object(data.get("output")),
+            "error": read_text(data.get("error")),
             "started_at": started_at,
             "completed_at": parse_time(data.get("completed_at")),
-            "temporal_workflow_id": _read_text(data.get("temporal_workflow_id")),
+            "temporal_workflow_id": read_text(data.get("temporal_workflow_id")),
         }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._frozen import EMPTY, JsonObject, same
-from ._model import Task, TaskStatus, TaskType, from_nanos, to_nanos
+from ._model import Task, TaskStatus, TaskType
+from ._times import from_nanos, to_nanos
 
 _PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
     TaskStatus.PENDING,

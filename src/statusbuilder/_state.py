@@ -8,8 +8,9 @@ import attrs
 
 from ._blocks import Blocks
 from ._frozen import JsonObject, freeze, same
-from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, from_nanos, to_nanos
+from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ._record import TaskRecord
+from ._times import from_nanos, to_nanos
 from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
 from .errors import DuplicateTaskError, ExecutionEndedError, InvalidTransitionError, UnknownTaskError
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from .._model import format_time
+from .._times import format_time
 
 _BYTES: Final = [bytes((number,)) for number in range(256)]
 _DOUBLE: Final = struct.Struct("<Bd").pack

@@ -10,7 +10,8 @@ from math import copysign, isfinite
 from typing import Any, Final, TypeVar
 
 from .._frozen import JsonArray, JsonObject
-from .._model import ExecutionPhase, parse_time
+from .._model import ExecutionPhase
+from .._times import parse_time
 
 _E = TypeVar("_E", bound=IntEnum)
 _EXACT: Final = 2**53

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from .._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from .._frozen import EMPTY, JsonObject, freeze
-from .._model import Task, TaskStatus, TaskType, from_millis
+from .._model import Task, TaskStatus, TaskType
+from .._times import from_millis
 from ._agent import SKIPPED
 from ._codec import to_text
 from ._read import Read

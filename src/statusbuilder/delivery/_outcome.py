@@ -177,7 +177,8 @@ class Outcomes:
 
     def unencodable(self, slot: Slot, snapshot: Snapshot, error: Exception) -> None:
         """Give a snapshot up that cannot be turned into a request; a defect, but not one of the runner's."""
-        log.error("Revision %d of execution %r could not be encoded", snapshot.revision, slot.execution_id, exc_info=error)
+        what = (snapshot.revision, slot.execution_id)
+        log.error("Revision %d of execution %r could not be encoded", *what, exc_info=error)
         slot.link.refused = snapshot.revision
         slot.link.settle_waiters(snapshot.revision, False)
         self._worker.settled(slot)

@@ -25,7 +25,7 @@ class Verdict(Enum):
     STALE = "stale"
     """The backend holds something newer."""
     WAIT = "wait"
-    """Nothing is tried until the next revision; a terminal snapshot, which has none, is tried again at long intervals."""
+    """Nothing is tried until the next revision; a terminal snapshot, which has none, is tried at long intervals."""
     REFUSED = "refused"
     """This revision will never be taken."""
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._model import ExecutionPhase, Outcome, Snapshot, from_millis
+from .._model import ExecutionPhase, Outcome, Snapshot
+from .._times import from_millis
 from ._orphan import Orphan
 from ._slot import DeliveryLink, Slot
 from ._spool_compare import Held, Standing, compare

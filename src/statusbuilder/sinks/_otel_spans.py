@@ -21,7 +21,8 @@ from opentelemetry.trace import (
 )
 
 from .._agent_model import AgentSnapshot
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType, to_millis
+from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from .._times import to_millis
 
 _LINK: Final = {"statusbuilder.link": "previous attempt"}
 _OTHER: Final = "_OTHER"

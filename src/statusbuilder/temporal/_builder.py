@@ -12,10 +12,11 @@ from temporalio.api.common.v1 import Payload
 
 from .._builder import StatusBuilder
 from .._frozen import JsonObject
-from .._model import ExecutionPhase, Snapshot, TaskStatus, from_millis, to_millis
+from .._model import ExecutionPhase, Snapshot, TaskStatus
 from .._record import TaskRecord
 from .._state import NOTHING
-from ._fit import fit
+from .._times import from_millis, to_millis
+from ._fit import fit, slim
 from ._names import CARRIED_HEADER
 from ._settings import Settings
 
@@ -107,7 +108,7 @@ def _execution_id(info: workflow.Info, settings: Settings) -> str:
 
 def carried_header(snapshot: Snapshot) -> Payload:
     """Return the header with which a run hands its snapshot to the next one."""
-    data = json.dumps(fit(snapshot), separators=(",", ":")).encode()
+    data = json.dumps(slim(fit(snapshot)), separators=(",", ":")).encode()
     return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
 

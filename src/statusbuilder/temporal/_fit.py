@@ -45,6 +45,12 @@ def fit(snapshot: Snapshot, limit: int = LIMIT) -> dict[str, Any]:
     return data
 
 
+def slim(data: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a task does not have; `from_dict` reads it all the same."""
+    tasks = [{key: value for key, value in task.items() if value not in (None, {})} for task in data["tasks"]]
+    return {**data, "tasks": tasks}
+
+
 def _bare(tasks: Iterable[dict[str, Any]], excess: int) -> int:
     """Take the payloads of tasks away until `excess` bytes are saved; return what was saved."""
     saved = 0

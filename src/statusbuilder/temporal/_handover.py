@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from .._model import Outcome, Snapshot
 from ..delivery import Deliverer
-from ._fit import fit
+from ._fit import fit, slim
 from ._names import DELIVER
 from ._run import Run
 from ._send import send_final
@@ -43,7 +43,7 @@ async def hand_over(run: Run) -> None:
 
 async def _deliver(run: Run) -> None:
     try:
-        await _command(run, fit(run.builder.snapshot()))
+        await _command(run, slim(fit(run.builder.snapshot())))
     except Exception as error:
         # Whatever it is, it is not the workflow's: that has ended.
         if not run.evicting and not workflow.unsafe.is_replaying():

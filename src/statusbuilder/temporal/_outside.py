@@ -16,7 +16,8 @@ from temporalio.client import (
 )
 
 from .._builder import StatusBuilder
-from .._model import ExecutionPhase, Receipt, Snapshot, TaskStatus, to_millis
+from .._model import ExecutionPhase, Receipt, Snapshot, TaskStatus
+from .._times import to_millis
 from ..delivery import Deliverer
 from ._failures import describe_end
 from ._names import MEMO, QUERY

@@ -10,7 +10,8 @@ from typing import IO
 import attrs
 
 from .._agent_model import AgentSnapshot, Message, MessageType
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, format_time
+from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
+from .._times import format_time
 from ._text import counts, detail, elapsed, latest_time, one_line
 
 _MOST_LINES = 20

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from .._agent_model import AgentSnapshot
-from .._model import Snapshot, Task, TaskStatus, TaskType, format_time
+from .._model import Snapshot, Task, TaskStatus, TaskType
+from .._times import format_time
 
 # Control characters steer terminals, and marks of writing direction make a text look like another one. Half a
 # surrogate pair, which JSON can have, cannot be written at all.

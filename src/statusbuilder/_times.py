@@ -1,0 +1,56 @@
+"""Times as the library has them: aware, UTC, cut to milliseconds; and their one text form."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def from_millis(millis: int) -> datetime:
+    """Return the aware UTC time that lies `millis` milliseconds after 1970."""
+    return _EPOCH + timedelta(milliseconds=millis)
+
+
+def to_millis(time: datetime) -> int:
+    """Return whole milliseconds since 1970; a naive time is taken as UTC."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=timezone.utc)
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def from_nanos(nanos: int) -> datetime:
+    """Return the aware UTC time that lies `nanos` nanoseconds after 1970, cut to milliseconds."""
+    return _EPOCH + timedelta(milliseconds=nanos // 1_000_000)
+
+
+def to_nanos(time: datetime) -> int:
+    """Return nanoseconds since 1970, in whole milliseconds; a naive time is taken as UTC."""
+    return to_millis(time) * 1_000_000
+
+
+def format_time(time: datetime) -> str:
+    """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`; a naive time is taken as UTC."""
+    utc = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z" if utc.year > 999 else _early(utc)
+
+
+def _early(utc: datetime) -> str:
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def parse_time(text: object) -> datetime | None:
+    """Read an ISO 8601 time, cut to milliseconds; None for anything else."""
+    try:
+        time = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=timezone.utc)
+        return from_millis(to_millis(time))
+    except (TypeError, ValueError, OverflowError):
+        return None
