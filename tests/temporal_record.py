@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import temporal_workflows as flows
-from temporal_kit import Shelf, Stage, stage
+from temporal_kit import Shelf, Stage, serving, stage
 from temporalio.client import WorkflowFailureError
 
 from statusbuilder.delivery import Delivery
@@ -112,7 +112,5 @@ async def main(target: str) -> None:
 
 
 if __name__ == "__main__":
-    from temporal_server import serving
-
     with serving() as server:
         asyncio.run(main(server))
