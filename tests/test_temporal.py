@@ -207,6 +207,12 @@ def test_a_workflow_that_continues_as_new_is_one_execution(temporal: str) -> Non
     run(body())
 
 
+async def has_started(handle: Any) -> bool:
+    """Whether an activity of a workflow has been given to a worker."""
+    pending = (await handle.describe()).raw_description.pending_activities
+    return any(each.HasField("last_started_time") for each in pending)
+
+
 def test_an_activity_completed_from_outside_comes_out_right(temporal: str) -> None:
     """A task whose activity completes asynchronously stays IN_PROGRESS until it is completed, and has that result."""
 
@@ -215,7 +221,7 @@ def test_an_activity_completed_from_outside_comes_out_right(temporal: str) -> No
             handle = await at.start(flows.CompletedFromOutside.run)
             await at.shelf.until(lambda one: shown(one) == [("later-1", "IN_PROGRESS")])
             async with asyncio.timeout(20):
-                while not (await handle.describe()).raw_description.pending_activities[0].HasField("last_started_time"):
+                while not await has_started(handle):
                     await asyncio.sleep(0.05)
             await at.client.get_async_activity_handle(
                 workflow_id=handle.id, run_id=handle.result_run_id, activity_id="1"

@@ -167,6 +167,30 @@ def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: s
     run(body())
 
 
+def test_a_cancellation_after_the_end_is_too_late(temporal: str) -> None:
+    """What comes while the end is delivered changes neither the result nor the status that says so."""
+    blocked, shelf = [True], Shelf()
+
+    async def send(snapshot: Snapshot) -> None:
+        while blocked:
+            await asyncio.sleep(0.02)
+        shelf.send(snapshot)
+
+    async def body() -> None:
+        with Delivery(send, attempt_timeout=60.0) as sink:
+            async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=10.0) as at:
+                handle = await at.start(flows.Steps.run, 1)
+                async with asyncio.timeout(PATIENCE):
+                    while (await handle.query("statusbuilder.status"))["phase"] != "COMPLETED":
+                        await asyncio.sleep(0.05)
+                await handle.cancel()
+                blocked.clear()
+                assert await handle.result() == {"total": 0}
+                assert shelf.last(handle.id).phase is ExecutionPhase.COMPLETED
+
+    run(body())
+
+
 def test_a_workflow_task_that_fails_is_no_end(temporal: str) -> None:
     """A defect in workflow code shows nothing, and when it is mended the execution goes on and completes."""
 

@@ -26,7 +26,7 @@ def observed(runner: WorkflowRunner) -> WorkflowRunner:
     if isinstance(runner, Observed):
         return runner
     seen: WorkflowRunner = object.__new__(_observed_class(type(runner)))
-    seen.__dict__.update(runner.__dict__)
+    vars(seen).update(vars(runner))
     if isinstance(seen, SandboxedWorkflowRunner):
         restrictions = seen.restrictions.with_passthrough_modules(*PASSED_THROUGH)
         object.__setattr__(seen, "restrictions", restrictions)

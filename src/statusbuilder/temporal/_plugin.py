@@ -20,12 +20,14 @@ from temporalio.worker import (
     ActivityInboundInterceptor,
     Replayer,
     ReplayerConfig,
+    UnsandboxedWorkflowRunner,
     Worker,
     WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowReplayResult,
 )
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from .._model import TaskType
 from ..delivery import Deliverer, Delivery
@@ -170,8 +172,9 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     def _configure(self, config: WorkerConfig | ReplayerConfig, interceptor: StatusInterceptor) -> None:
         config["interceptors"] = [*(config.get("interceptors") or ()), interceptor]
         config["workflows"] = [*(config.get("workflows") or ()), GoOnDelivering]
-        config["workflow_runner"] = observed(config["workflow_runner"])
-        config["unsandboxed_workflow_runner"] = observed(config["unsandboxed_workflow_runner"])
+        config["workflow_runner"] = observed(config.get("workflow_runner") or SandboxedWorkflowRunner())
+        unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
+        config["unsandboxed_workflow_runner"] = observed(unsandboxed)
 
     def _claim(self, worker: Worker) -> StatusInterceptor | None:
         """Return what was configured for a worker, once: client and worker may both have the plugin."""
