@@ -26,7 +26,7 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParse
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
-_CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv ")
+_CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv |nox -s ")
 _BACKGROUND = re.compile(r"statusbuilder (serve|watch)\b")
 # They come with dependencies of the extras and of these tests, and take longer to load than the pages' tests to run.
 _NO_PLUGINS = "-p no:anyio -p no:langsmith_plugin -p no:hypothesispytest -p no:cacheprovider"
@@ -168,11 +168,16 @@ def _await_port(port: int) -> None:
 
 
 def _close(values: Iterable[Any]) -> None:
-    """Close what a page left open: sinks before the servers that they deliver to."""
+    """Close what a page left open: its processes, and sinks before the servers that they deliver to."""
     from statusbuilder.delivery import Deliverer
     from statusbuilder.server import Server
 
     kept = list(values)
+    for value in kept:
+        for process in value if isinstance(value, list) else [value]:
+            if isinstance(process, subprocess.Popen):
+                process.kill()
+                process.wait()
     for value in kept:
         if isinstance(value, Deliverer):
             value.close(0.0)
