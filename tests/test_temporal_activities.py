@@ -94,6 +94,19 @@ def test_the_timer_beats_in_threads_and_on_loops() -> None:
     assert len(here.beats) >= 3
 
 
+def test_a_heartbeat_repeats_what_the_last_attempt_said() -> None:
+    """Neither the activity's own details nor an agent's snapshot are erased by a heartbeat before new ones."""
+    snapshot = {"statusbuilder": {"snapshot": Snapshot("aex", revision=3).to_dict()}}
+    there = Environment(heartbeat_details=["page 7", snapshot])
+
+    def begin() -> None:
+        with activity_progress(interval=60.0):
+            pass
+
+    there.run(begin)
+    assert there.beats == [("page 7", snapshot)]
+
+
 def test_an_interval_is_made_from_the_timeout() -> None:
     """The timer beats three times within the heartbeat timeout, and every ten seconds without one."""
 

@@ -32,6 +32,7 @@ class StatusActivityInbound(ActivityInboundInterceptor):
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
         """Stand between the activity and its heartbeats."""
+        self._work.take_last(outbound.info().heartbeat_details)
         super().init(StatusActivityOutbound(outbound, self._work))
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
@@ -87,7 +88,6 @@ class StatusActivityOutbound(ActivityOutboundInterceptor):
         """Return the facts of the activity, with heartbeat details as it gave them itself."""
         if self._info is None:
             info = super().info()
-            self._work.last_details = info.heartbeat_details
             own = without_ours(info.heartbeat_details)
             self._info = dataclasses.replace(info, heartbeat_details=own)
         return self._info

@@ -45,8 +45,7 @@ def activity_builder(kind: type[_B], execution_id: str, *, sinks: Iterable[Any],
         RuntimeError: It is not called in an activity.
     """
     work, info = present(), activity.info()
-    details = info.heartbeat_details if work.last_details is None else work.last_details
-    last = read_snapshot(details, AgentSnapshot if issubclass(kind, AgentStatusBuilder) else Snapshot)
+    last = read_snapshot(work.last_details, AgentSnapshot if issubclass(kind, AgentStatusBuilder) else Snapshot)
     if last is not None and last.execution_id == execution_id:
         options = {"initial": last, "restart": True, **options}
     options.setdefault("ends", activity_ends)

@@ -26,14 +26,18 @@ class Work:
         self.task_id = task_id
         self.is_intercepted = is_intercepted
         """Whether the plugin adds our detail as a heartbeat goes out."""
-        self.last_details: Sequence[Any] | None = None
-        """The details of the last attempt's heartbeat, with ours; None where the plugin does not know them."""
+        self.last_details: Sequence[Any] = ()
+        """The details of the last attempt's heartbeat, with ours."""
         self.details: Sequence[Any] = ()
-        """What the activity itself said in its last heartbeat."""
+        """What the activity itself said in its last heartbeat, also in the attempt before."""
         self.progress: dict[str, Any] = {}
         self.builder: StatusBuilder | None = None
         self.info: activity.Info | None = None
         """Which attempt it is, where the plugin is not there to tell; a process of a pool runs one after the other."""
+
+    def take_last(self, details: Sequence[Any]) -> None:
+        """Begin with what the last attempt said, which a heartbeat that does not repeat it would erase."""
+        self.last_details, self.details = details, without_ours(details)
 
     def beat(self) -> None:
         """Send a heartbeat with everything."""
@@ -46,6 +50,8 @@ class Work:
             ours["progress"] = {"task": self.task_id, **self.progress}
         if self.builder is not None:
             ours["snapshot"] = fit(self.builder.snapshot(), LIMIT - _ROOM - self._own_size())
+        elif self.last_details and is_ours(self.last_details[-1]) and "snapshot" in self.last_details[-1][HEARTBEAT]:
+            ours["snapshot"] = self.last_details[-1][HEARTBEAT]["snapshot"]
         return (*self.details, {HEARTBEAT: ours}) if ours else tuple(self.details)
 
     def _own_size(self) -> int:
@@ -73,6 +79,7 @@ def present() -> Work:
     if work is None or (not work.is_intercepted and work.info is not info):
         work = Work()
         work.info = info
+        work.take_last(info.heartbeat_details)
         _current.set(work)
     return work
 
