@@ -221,7 +221,7 @@ def test_eviction_ends_nothing(temporal: str) -> None:
             for handle in handles:
                 seen = at.shelf.of(handle.id)
                 assert [one.is_terminal for one in seen] == [False] * (len(seen) - 1) + [True]
-                assert [one.revision for one in seen] == sorted({one.revision for one in seen})
+                assert [one.revision for one in seen] == sorted(one.revision for one in seen)
                 assert shown(seen[-1]) == [("double-1", "COMPLETED"), ("double-2", "COMPLETED")]
 
     run(body())
