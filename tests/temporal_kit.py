@@ -30,29 +30,38 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _answers(target: str, server: subprocess.Popen[bytes]) -> None:
+async def _answers(target: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers; False when it ended instead."""
     async with asyncio.timeout(PATIENCE):
-        while True:
-            assert server.poll() is None, "the Temporal server ended at once"
+        while server.poll() is None:
             with contextlib.suppress(RuntimeError):
                 await Client.connect(target)
-                return
+                return True
             await asyncio.sleep(0.1)
+    return False
 
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """Run a Temporal server on a free port, and give its address."""
+    for _ in range(3):  # another process may take a port that was free a moment ago
+        target, server = _start()
+        try:
+            if asyncio.run(_answers(target, server)):
+                yield target
+                return
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+    raise RuntimeError("the Temporal server does not start")
+
+
+def _start() -> tuple[str, subprocess.Popen[bytes]]:
     port = free_port()
     command = [str(Path(sysconfig.get_path("scripts"), "temporal")), "server", "start-dev", "--headless"]
     options = ["--ip", "127.0.0.1", "--port", str(port), "--log-level", "never"]
     server = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        asyncio.run(_answers(f"127.0.0.1:{port}", server))
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
+    return f"127.0.0.1:{port}", server
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
