@@ -157,6 +157,18 @@ class Connection:
         if last:
             self.channel.close()
 
+    def abandon(self) -> None:
+        """Never close the channel, because a call failed to start the thread that would see it to its end.
+
+        gRPC counts that call all the same, and closing, also by the channel's destruction, would wait for it for ever.
+        """
+        channel: Any = self.channel
+        while not hasattr(channel, "_call_state"):
+            channel = getattr(channel, "_channel", None)
+            if channel is None:
+                return
+        channel._call_state.channel = None
+
 
 Opener: TypeAlias = Callable[[float], grpc.Channel]
 """Opens a channel; given the seconds after which a connection is given up whose bytes the other side does not take."""

@@ -10,7 +10,7 @@ import attrs
 
 from . import _grpc_fork
 from ._grpc_channel import Connection, Opener, is_connected, keep_for_ever
-from ._grpc_line import CLOSED, FORKED, INHERITED, Call, Ending, Finish, of_blocking, of_future, unmade
+from ._grpc_line import CLOSED, EXITING, FORKED, INHERITED, Call, Ending, Finish, of_blocking, of_future, unmade
 
 
 class SyncLine:
@@ -20,6 +20,10 @@ class SyncLine:
         self._under_way: dict[object, tuple[Any, Finish]] = {}
 
     def _begin(self, connection: Connection, method: Any, call: Call, finish: Finish) -> None:
+        if not threading.main_thread().is_alive():
+            # No thread can be started any more, and `.future()` would need one. What is left is sent by `call`.
+            finish(EXITING)
+            return
         token = object()
         # Only these two need it, because a deadline before the connection is there leaves no doubt.
         watched = connection.channel if call.wait or not connection.proven else None
@@ -33,6 +37,10 @@ class SyncLine:
                 credentials=call.credentials,
                 wait_for_ready=call.wait,
             )
+        except RuntimeError:  # it began to exit this moment
+            connection.abandon()
+            finish(EXITING)
+            return
         except Exception as error:
             connection.leave()
             finish(unmade(error))
