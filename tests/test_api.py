@@ -144,7 +144,7 @@ def test_a_new_class_is_one_entry(clone: Clone) -> None:
 
 def test_what_is_private_may_change(clone: Clone) -> None:
     """Private names are nobody's business."""
-    clone.edit("_builder.py", "def _check_id(name: str, value: object,", "def _check_id(value: object, name: str,")
+    clone.edit("_checks.py", "def check_id(name: str, value: object,", "def check_id(value: object, name: str,")
     assert clone.run() == 0
 
 

@@ -217,6 +217,7 @@ def test_a_dropped_builder_warns_and_is_delivered() -> None:
     with Delivery(seen.append, min_interval=60.0) as delivery:
         status = make(sinks=[delivery])
         status.add_task("a")
+        assert status.flush()  # so that the delivery's thread does not hold it for a moment
         status.add_task("b")
         last = status.snapshot()
         with pytest.warns(ResourceWarning, match=r"'wex_01' was dropped without close\(\)"):
