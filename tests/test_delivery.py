@@ -304,7 +304,7 @@ def test_a_revision_refused_for_good_is_not_tried_again_but_the_next_one_is(make
 @pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "UNAUTHENTICATED"])
 def test_a_last_snapshot_that_is_refused_is_lost_and_says_why(make: Make, code: str, ended: bool) -> None:
     """A refused terminal or last snapshot gives the receipt `lost` with the backend's reason."""
-    transport, deliverer = make(transport=ScriptedTransport(lambda request: Answer(code, "wrong key")))
+    _transport, deliverer = make(transport=ScriptedTransport(lambda request: Answer(code, "wrong key")))
     builder = run("a", deliverer)
     builder.update_status(ExecutionPhase.CANCELLED if ended else ExecutionPhase.IN_PROGRESS)
     builder.flush(PATIENCE)
@@ -373,7 +373,7 @@ def test_several_refusals_of_one_limit_halve_it_once(make: Make) -> None:
 
 def test_what_cannot_be_encoded_is_given_up_and_the_rest_goes_on(make: Make) -> None:
     """A defect in encoding costs that execution its delivery, with a receipt, and no other one."""
-    transport, deliverer = make(ScriptedTransport(lambda request: Answer()))
+    _transport, deliverer = make(ScriptedTransport(lambda request: Answer()))
     bad, good = run("bad", deliverer), run("good", deliverer)
     bad.add_task("t", "unencodable")
     good.add_task("t")
