@@ -36,12 +36,14 @@ class Link(Protocol):
 
     def flush(self, snapshot: Snapshot) -> Future[bool]:
         """Ask for the fate of a snapshot: True once it, or something newer, is delivered; False once that is over."""
+        ...
 
     def detach(self, snapshot: Snapshot) -> None:
         """Say that this is the builder's last snapshot."""
 
     def receipt(self, snapshot: Snapshot) -> Receipt:
         """Say what became of a snapshot, as far as known now."""
+        ...
 
 
 @runtime_checkable
@@ -50,3 +52,4 @@ class Attachable(Protocol):
 
     def attach(self, source: Source) -> Link:
         """Begin to deliver for a builder. The builder is not kept alive by it."""
+        ...

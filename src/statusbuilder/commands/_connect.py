@@ -60,10 +60,9 @@ def reason(error: grpc.RpcError | None) -> str:
     """Return what a failed call says, in a line."""
     if error is None:
         return "the stream ended"
-    code, details = getattr(error, "code", None), getattr(error, "details", None)
-    if not callable(code) or not callable(details):
+    if not isinstance(error, grpc.Call):
         return one_line(str(error))
-    return f"{code().name}: {one_line(details() or 'no details')}"
+    return f"{error.code().name}: {one_line(error.details() or 'no details')}"
 
 
 def refuse(command: str, error: object) -> int:

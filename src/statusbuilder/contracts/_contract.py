@@ -93,7 +93,7 @@ class Contract:
     get_path: str
     list_path: str
     subscribe_path: str
-    _format: Format = attrs.field(repr=False)
+    _format: Format = attrs.field(repr=False, alias="format")
 
     @property
     def snapshot_type(self) -> type[Snapshot]:

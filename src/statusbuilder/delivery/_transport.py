@@ -61,9 +61,11 @@ class Transport(Protocol):
 
     def memo(self) -> Any:
         """Return what `prepare` may keep for one execution between its snapshots, such as an encoder."""
+        ...
 
     def prepare(self, memo: Any, snapshot: Snapshot, max_bytes: int | None) -> Request:
         """Turn a snapshot into a request of at most `max_bytes`."""
+        ...
 
     def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
         """Begin one attempt, and call `done` once when it has ended, from any thread.
@@ -73,6 +75,7 @@ class Transport(Protocol):
 
     def call(self, request: Request, timeout: float) -> Answer:
         """Make one attempt and wait for its end, without starting a thread: for the exit of the interpreter."""
+        ...
 
     def renew(self) -> None:
         """Leave the present connection for a fresh one, because nothing comes back on it."""
@@ -92,9 +95,11 @@ class Storing(Transport, Protocol):
 
     def kind(self, snapshot: Snapshot) -> str:
         """Return the name of the contract that a snapshot is sent by."""
+        ...
 
     def pack(self, request: Request) -> bytes:
         """Return a request's body as bytes."""
+        ...
 
     def unpack(self, kind: str, epoch: int, revision: int, body: bytes) -> tuple[Request, Snapshot]:
         """Return the request that was packed, and the snapshot that it was made of.
@@ -102,6 +107,7 @@ class Storing(Transport, Protocol):
         Raises:
             ValueError: the bytes are no request of that contract.
         """
+        ...
 
     def fetch(
         self, execution_id: str, kind: str, timeout: float, done: Callable[[Answer, Snapshot | None], None]

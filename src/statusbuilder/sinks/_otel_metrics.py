@@ -27,6 +27,7 @@ class HasStats(Protocol):
 
     def stats(self) -> DeliveryStats:
         """Return what was done so far."""
+        ...
 
 
 Sinks = WeakKeyDictionary[Any, dict[str, str]]

@@ -24,6 +24,7 @@ class Screen(Protocol):
 
     def show(self, snapshot: Snapshot) -> bool:
         """Show an execution's state; False once nobody can see it any more."""
+        ...
 
     def note(self, text: str) -> None:
         """Show a remark of a line, until the next change."""
@@ -38,12 +39,12 @@ def make_screen(file: IO[str] | None = None) -> Screen:
     Args:
         file: where to show it; None is standard output.
     """
-    file = sys.stdout if file is None else file
-    if not is_terminal(file) or find_spec("rich") is None:
-        return PlainScreen(file)
+    target: IO[str] = sys.stdout if file is None else file
+    if not is_terminal(target) or find_spec("rich") is None:
+        return PlainScreen(target)
     from ._live import LiveScreen
 
-    return LiveScreen(file)
+    return LiveScreen(target)
 
 
 def is_terminal(file: IO[str]) -> bool:
