@@ -332,7 +332,7 @@ def test_a_stub_or_its_method_is_not_a_channel() -> None:
 
 def test_an_aio_channel_sends_on_its_loop(backend: Backend, aio: LoopThread) -> None:
     """A channel of grpc.aio carries the attempts, blocking ones too, from any thread."""
-    transport = transport_of(GrpcSink(channel=aio.channel, api_key="k", allow_insecure_key=True))
+    transport = transport_of(GrpcSink(channel=aio.channel, api_key="k"))
     answer = attempt(transport)
     assert answer.shows is not None
     assert answer.shows()
@@ -340,6 +340,20 @@ def test_an_aio_channel_sends_on_its_loop(backend: Backend, aio: LoopThread) -> 
     transport.renew()
     transport.close()
     assert backend.received.get(timeout=PATIENCE).metadata["authorization"] == "Bearer k"
+
+
+def test_a_key_stays_off_an_unencrypted_aio_channel_to_another_machine(aio: LoopThread) -> None:
+    """A key for an unencrypted aio channel that leads away is not sent, and the reason names the remedy."""
+
+    async def distant() -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel("192.0.2.1:80")
+
+    channel = aio.run(distant())
+    answer = attempt(transport_of(GrpcSink(channel=channel, api_key="k")))
+    aio.run(channel.close())
+    assert answer.code == "UNAUTHENTICATED"
+    assert "'192.0.2.1:80' over an unencrypted channel" in answer.reason
+    assert "allow_insecure_key=True" in answer.reason
 
 
 def test_an_aio_stub_is_called_on_its_loop(backend: Backend, aio: LoopThread) -> None:

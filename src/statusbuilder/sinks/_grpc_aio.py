@@ -109,8 +109,10 @@ class AioLine:
             ending = of_error(error)
             if before and ending.code == "DEADLINE_EXCEEDED" and is_connected(self._channel) is False:
                 ending = attrs.evolve(ending, unsent=True)
-        except grpc.aio.UsageError:
-            ending = CHANNEL_CLOSED
+        except grpc.aio.UsageError as error:
+            # Besides a closed channel it is the key, which grpc.aio keeps off an unencrypted channel by itself.
+            is_key = call.credentials is not None and "credentials" in str(error)
+            ending = Ending("UNAUTHENTICATED", str(error), unsent=True) if is_key else CHANNEL_CLOSED
         except Exception as error:
             ending = unmade(error)
         finally:

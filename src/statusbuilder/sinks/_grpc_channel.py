@@ -102,7 +102,8 @@ def is_connected(channel: Any) -> bool | None:
 def channel_target(channel: Any) -> str | None:
     """Return the target of a channel that the user made; None when it cannot be told."""
     try:
-        found = beneath(channel).target()
+        found = beneath(channel).target
+        found = found() if callable(found) else found  # a method in grpc, a value in grpc.aio
         return found.decode().removeprefix("dns:///") if isinstance(found, bytes) else None
     except Exception:
         return None

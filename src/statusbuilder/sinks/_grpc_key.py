@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -14,7 +15,8 @@ from .._redact import Redaction
 from ..errors import InsecureChannelError
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
-_INSECURE = "sufficient security level"  # of "Established channel does not have a sufficient security level to …"
+# Of "Established channel does not have a sufficient security level to …", and of grpc.aio's own check.
+_INSECURE = re.compile("sufficient security level|only valid on secure channels")
 
 
 @attrs.frozen
@@ -94,7 +96,7 @@ class Key:
 
     def learn(self, details: str, answered: bool) -> str | None:
         """Take note of how an attempt ended; returns the reason when it was the channel that refused the key."""
-        if self._guarded and _INSECURE in details:
+        if self._guarded and _INSECURE.search(details):
             return str(InsecureChannelError(self._label))
         if answered:
             self._guarded = False
