@@ -503,6 +503,23 @@ def test_two_differing_answers_are_a_conflict(make: Make) -> None:
     assert transport.none_left()
 
 
+@pytest.mark.parametrize(("shown", "outcome"), [(True, Outcome.DELIVERED), (False, Outcome.CONFLICT)])
+def test_a_conflict_lasts_until_a_newer_state_is_shown(make: Make, shown: bool, outcome: Outcome) -> None:
+    """After a conflict the next revision's receipt says conflict, and why, unless its answer shows what was sent."""
+    transport, deliverer = make(settle=0.0)
+    builder = run("a", deliverer)
+    builder.add_task("t")
+    transport.next().answer("DEADLINE_EXCEEDED", answered=False, in_doubt=True)
+    transport.next().answer(shows=lambda: False)
+    transport.next().answer(shows=lambda: False)
+    assert deliverer.flush(PATIENCE)
+    builder.update_status(ExecutionPhase.COMPLETED)
+    transport.next().answer(shows=lambda: shown)
+    receipt = fate(builder, PATIENCE)
+    assert receipt.outcome is outcome
+    assert ("another writer" in receipt.reason) is not shown
+
+
 def test_one_differing_answer_is_mended(make: Make) -> None:
     """A late duplicate that had won is overwritten by the second settling attempt."""
     transport, deliverer, builder = unanswered(make)

@@ -20,6 +20,8 @@ log = logging.getLogger("statusbuilder")
 QUIET = 60.0
 """Seconds in which a failure of one kind is logged once, however many executions it meets."""
 
+CONFLICT = "the backend keeps showing another state than was sent: another writer is at work"
+
 
 class Outcomes:
     """The consequences; part of the worker, on its thread."""
@@ -65,8 +67,10 @@ class Outcomes:
         slot.patience_until = None
         if revision > link.delivered:
             link.delivered = revision
+        if link.conflict and answer.shows is not None and answer.shows():
+            link.conflict = False  # a newer state is shown, so the other writer is silent
         if link.outcome is not Outcome.SUPERSEDED:
-            link.outcome, link.reason = None, ""
+            link.outcome, link.reason = None, CONFLICT if link.conflict else ""
         if slot.doubt_at is not None:
             self._settle(attempt, answer)
         link.settle_waiters(revision, True)
@@ -90,7 +94,7 @@ class Outcomes:
                     self._worker.want(slot)
                     return
                 link.conflict = True
-                link.reason = "the backend keeps showing another state than was sent: another writer is at work"
+                link.reason = CONFLICT
                 self._say("CONFLICT", f"execution {slot.execution_id!r}: {link.reason}")
         self._end_doubt(slot)
 
