@@ -75,6 +75,21 @@ def test_open_executions_fail_at_exit_where_that_is_asked_for() -> None:
     assert lines(result)[-1] == "open FAILED the runner process exited"
 
 
+def test_what_is_delivered_at_exit_is_no_outage() -> None:
+    """A last change that is delivered while the interpreter exits says nothing on stderr."""
+    result = python("""
+        from statusbuilder.server import Server
+        from statusbuilder.sinks.grpc import GrpcSink
+        server = Server()
+        server.start()
+        builder = StatusBuilder("a", sinks=[GrpcSink(server.target)])
+        builder.update_status(ExecutionPhase.IN_PROGRESS)
+        builder.add_task("t")
+    """)
+    assert "cannot be reached" not in result.stderr
+    assert "not delivered" not in result.stderr
+
+
 def test_a_first_change_at_exit_is_delivered() -> None:
     """Even a builder that is first used by an exit handler, when threads may not start any more, is delivered."""
     result = python("""

@@ -55,6 +55,35 @@ def test_a_sink_object_is_closed_with_its_delivery() -> None:
     assert "Recorder" in repr(delivery)
 
 
+class Unclosable:
+    def send(self, snapshot: Snapshot) -> None:
+        """Take it."""
+
+    def close(self) -> None:
+        raise OSError("the disk is full")
+
+
+class UnclosableLater:
+    async def send(self, snapshot: Snapshot) -> None:
+        """Take it."""
+
+    async def close(self) -> None:
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("sink", [Unclosable(), UnclosableLater()])
+def test_a_sink_that_cannot_be_closed_is_logged_and_delays_nobody(sink: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What a sink's own close raises is logged, and the delivery is closed all the same, without waiting."""
+    delivery = Delivery(sink)
+    complete(delivery)
+    closing = threading.Thread(target=delivery.close, args=(3600.0,), daemon=True)
+    closing.start()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert delivery.closed
+    assert "the disk is full" in caplog.text
+
+
 def test_a_sink_that_raises_is_tried_again() -> None:
     """What a sink raises, of whatever class, reaches nobody, and the snapshot is sent again."""
     errors: list[BaseException] = [ValueError("no"), SystemExit(3), asyncio.CancelledError()]

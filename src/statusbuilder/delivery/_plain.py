@@ -144,12 +144,13 @@ class LoopTransport(SinkTransport):
     def close(self) -> None:
         """Close the sink, where it can be closed, and end the loop."""
         close = getattr(self._sink, "close", None)
-        if close is not None:
-            closed = call_with_timeout(close, CLOSE_TIMEOUT)
+        try:
+            closed = None if close is None else call_with_timeout(close, CLOSE_TIMEOUT)
             if isinstance(closed, Awaitable):
                 asyncio.run_coroutine_threadsafe(_await(closed), self._running_loop()).result(CLOSE_TIMEOUT)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        finally:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 async def _await(closing: Awaitable[object]) -> None:

@@ -313,7 +313,10 @@ class Worker(Mailbox):
                 unsent[0].reason,
             )
         self.unsent.clear()
-        self.transport.close()
+        try:
+            self.transport.close()
+        except Exception:  # a sink's own close()
+            log.warning("Closing the sink behind a delivery failed", exc_info=True)
         for future in self._closers:
             future.set_result(None)
 
