@@ -187,6 +187,8 @@ class Chaos:
             for _ in range(self.scale.kills)
         ]
         self.random.shuffle(troubles)
+        first = next(index for index, (_, plans) in enumerate(troubles) if len(plans) == 1)
+        troubles.insert(0, troubles.pop(first))  # a runner may be done before its turn comes
         for number, (trouble, plans) in enumerate(troubles, 1):
             wanted = sum(plan.count for plan in plans) * number / (len(troubles) + 2)
             while sum(len(done_ids(plan)) for plan in plans) < wanted and self._working(plans):

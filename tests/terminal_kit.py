@@ -33,9 +33,11 @@ class Terminal:
         self._set_size(columns, lines)
         self.modes_before = self.modes_after = termios.tcgetattr(child)
         self._child = child
+        # Without the size that a test runner may have set, which would win over that of the terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command, stdin=child, stdout=child, stderr=child, start_new_session=True, preexec_fn=_take_terminal,
-            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**inherited, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", **(env or {})},
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
