@@ -30,7 +30,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 # Also in CI: a machine tests with the interpreters that it has.
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["tests", "lint", "typing", "docs", "protos"]
+nox.options.sessions = ["tests", "lint", "typing", "api", "docs", "protos", "build"]
 
 
 def _tell_uv() -> None:
