@@ -236,3 +236,20 @@ def test_what_is_no_sink_is_refused_at_once(wrong: Any) -> None:
     """A delivery of something that is not callable is a TypeError at construction."""
     with pytest.raises(TypeError):
         Delivery(wrong)
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "words"),
+    [
+        ({"orphans": "kill"}, ValueError, "orphans is 'kill'; give 'report' or 'fail'."),
+        ({"at_exit": "FAILED"}, ValueError, "at_exit is 'FAILED'; give None or ExecutionPhase.FAILED."),
+        ({"interval": 1.0}, TypeError, "Delivery has no argument 'interval'; its settings are min_interval, "),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_the_right_ones(
+    setting: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    """A setting that does not exist, or cannot have the value, is refused in words that say what to write."""
+    with pytest.raises(error) as refused:
+        Delivery(print, **setting)
+    assert str(refused.value).startswith(words)

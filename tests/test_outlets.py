@@ -148,7 +148,8 @@ def test_what_is_no_sink_is_refused(sinks: Any, words: str, disabled: bool, monk
 
 
 @pytest.mark.parametrize(
-    ("value", "disabled"), [("1", True), ("true", True), ("TRUE", True), ("0", False), ("", False)]
+    ("value", "disabled"),
+    [("1", True), ("true", True), ("TRUE", True), (" yes ", True), ("on", True), ("0", False), ("", False)],
 )
 def test_sinks_can_be_turned_off(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """STATUSBUILDER_DISABLED=1 turns sinks off: no call, no receipt, and the state is kept as ever."""

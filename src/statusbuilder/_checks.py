@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import IntEnum
 
 from ._model import Snapshot
@@ -9,6 +10,11 @@ from .errors import StatusBuilderError
 
 REFUSALS = (StatusBuilderError, TypeError, ValueError)
 """What a wrong call raises."""
+
+
+def sinks_disabled() -> bool:
+    """Whether STATUSBUILDER_DISABLED turns all sinks off."""
+    return os.environ.get("STATUSBUILDER_DISABLED", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:

@@ -12,6 +12,7 @@ from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from ._checks import sinks_disabled
 from ._model import ExecutionPhase, Receipt, Snapshot
 from ._outlets import Outlets, await_all, check_builder_sink, wait
 from ._payload import PayloadPolicy
@@ -62,7 +63,7 @@ class Lifecycle:
         sinks = list(sinks)
         for sink in sinks:
             check_builder_sink(sink)
-        if sinks and os.environ.get("STATUSBUILDER_DISABLED", "").lower() not in ("1", "true"):
+        if sinks and not sinks_disabled():
             self._outlets = Outlets(sinks, self, self._first_revision)
 
     @property

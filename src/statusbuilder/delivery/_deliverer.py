@@ -30,6 +30,10 @@ class Deliverer:
     """
 
     def __init__(self, transport: Transport, **options: Unpack[DeliveryOptions]) -> None:
+        unknown = sorted(options.keys() - DeliveryOptions.__annotations__.keys())
+        if unknown:
+            known = ", ".join(DeliveryOptions.__annotations__)
+            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; its settings are {known}.")
         self._transport = transport
         self._options = Options(**options)
         if self._options.spool is not None and not hasattr(transport, "unpack"):

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import attrs
-from attrs.validators import ge, gt, in_, instance_of, optional
+from attrs.validators import ge, gt, instance_of, optional
 
 from .._model import ExecutionPhase, Receipt
 from ._retry import RetryPolicy
 
-_positive = (gt(0),)
+
+def _one_of(*allowed: object) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in allowed:
+            raise ValueError(f"{attribute.name} is {value!r}; give {' or '.join(map(_written, allowed))}.")
+
+    return check
+
+
+def _written(value: object) -> str:
+    return f"ExecutionPhase.{value.name}" if isinstance(value, ExecutionPhase) else repr(value)
 
 
 class DeliveryOptions(TypedDict, total=False):
@@ -50,14 +60,14 @@ class Options:
     """Attempts under way at the same time at most, for all executions."""
     retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=instance_of(RetryPolicy))
     """How long to wait between attempts."""
-    at_exit: ExecutionPhase | None = attrs.field(default=None, validator=in_((None, ExecutionPhase.FAILED)))
+    at_exit: ExecutionPhase | None = attrs.field(default=None, validator=_one_of(None, ExecutionPhase.FAILED))
     """FAILED ends executions that are still open when the interpreter exits; None leaves them as they are."""
     on_receipt: Callable[[Receipt], object] | None = None
     """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
     spool: str | PathLike[str] | None = attrs.field(default=None, validator=optional(instance_of((str, PathLike))))
     """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
     processes may share it. A file that cannot be used is logged, and harms nothing."""
-    orphans: Literal["report", "fail"] = attrs.field(default="report", validator=in_(("report", "fail")))
+    orphans: Literal["report", "fail"] = attrs.field(default="report", validator=_one_of("report", "fail"))
     """What is done about executions in the spool whose process died before they had ended: they are only reported, or
     ended FAILED, "the runner process died"."""
 

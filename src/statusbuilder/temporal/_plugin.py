@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -29,6 +28,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from .._checks import sinks_disabled
 from .._model import TaskType
 from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound
@@ -82,7 +82,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         progress_interval: float = 2.0,
         **builder: Any,
     ) -> None:
-        if os.environ.get("STATUSBUILDER_DISABLED", "").lower() in ("1", "true"):
+        if sinks_disabled():
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
         self._configured: list[tuple[str | None, StatusInterceptor]] = []
