@@ -212,7 +212,9 @@ class Chaos:
     def _kill_runner(self, plan: Plan) -> None:
         """Kill a runner while the backend is gone, so that what it had done is only in its spool."""
         self.backend.kill()
-        time.sleep(self.random.uniform(0.5, 1.0) * self.scale.outage)
+        until = time.monotonic() + self.random.uniform(0.5, 1.0) * self.scale.outage
+        while time.monotonic() < until and len(done_ids(plan)) < 0.7 * plan.count:  # or it might be done by then
+            time.sleep(0.01)
         runner = self.runners[plan.name]
         if runner.poll() is None:
             runner.kill()

@@ -329,6 +329,22 @@ def test_a_terminal_snapshot_that_may_still_be_accepted_is_tried_again(make: Mak
     assert fate(builder, PATIENCE).outcome is Outcome.DELIVERED
 
 
+def test_a_flush_waits_for_a_terminal_snapshot_as_long_as_that_can_help(make: Make) -> None:
+    """After NOT_FOUND a flush waits where the next attempt is in its time, and else answers at once."""
+    transport, deliverer = make(retry=RetryPolicy(terminal_interval=PATIENCE / 2, terminal_patience=HOUR))
+    builder = run("a", deliverer)
+    builder.update_status(ExecutionPhase.COMPLETED)
+    transport.next().answer("NOT_FOUND")
+    assert not builder.flush(PATIENCE / 4)
+    waiting = threading.Thread(target=builder.flush, args=(HOUR,))
+    waiting.start()
+    transport.respond = lambda request: Answer()
+    deliverer.close(PATIENCE)
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+    assert fate(builder).outcome is Outcome.DELIVERED
+
+
 def test_a_snapshot_that_waits_for_the_next_revision_gives_way_to_it(make: Make) -> None:
     """After PERMISSION_DENIED nothing is sent until something changes."""
     transport, deliverer = make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 import pytest
 from scripted_transport import PATIENCE, ScriptedTransport
@@ -51,7 +52,7 @@ def test_what_is_withdrawn_is_not_sent_again(transport: ScriptedTransport, deliv
     link = deliverer.attach(source)
     link.signal(True)
     attempt = transport.next()
-    waiting = link.flush(source.present)
+    waiting = link.flush(source.present, inf)
     link.withdraw()
     assert waiting.result(PATIENCE) is False
     attempt.cut()
@@ -74,7 +75,7 @@ def test_an_execution_can_be_taken_up_again_after_it_was_withdrawn(
     attempt = transport.next()
     assert attempt.request.revision == 5
     attempt.answer()
-    assert link.flush(second.present).result(PATIENCE) is True
+    assert link.flush(second.present, inf).result(PATIENCE) is True
 
 
 def test_a_revision_is_sent_anew_when_asked(transport: ScriptedTransport, deliverer: Deliverer) -> None:
@@ -98,7 +99,7 @@ def test_a_link_knows_what_the_backend_holds(transport: ScriptedTransport, deliv
     link = deliverer.attach(source)
     link.signal(True)
     transport.next().answer("FAILED_PRECONDITION", held=(7, 9))
-    assert link.flush(source.present).result(PATIENCE) is False
+    assert link.flush(source.present, inf).result(PATIENCE) is False
     assert link.held == (7, 9)
 
 
@@ -112,7 +113,7 @@ def test_an_outage_can_be_seen(transport: ScriptedTransport, deliverer: Delivere
     assert deliverer.outage is not None
     assert deliverer.outage >= 0.0
     attempt.answer()
-    assert link.flush(source.present).result(PATIENCE) is True
+    assert link.flush(source.present, inf).result(PATIENCE) is True
     assert deliverer.outage is None
     assert not deliverer.closed
     deliverer.close()

@@ -477,7 +477,7 @@ def test_a_payload_that_fits_is_not_cut() -> None:
 
 def test_a_policy_needs_some_room() -> None:
     """A limit in which nothing fits is a wrong call."""
-    with pytest.raises(ValueError, match="max_bytes is 100"):
+    with pytest.raises(ValueError, match="max_payload_bytes is 100"):
         PayloadPolicy(max_bytes=100)
 
 

@@ -108,7 +108,7 @@ class Lifecycle:
         if outlets is None or snapshot.revision == self._first_revision:
             return True
         deadline = monotonic() + timeout
-        futures = outlets.flush_links(snapshot)
+        futures = outlets.flush_links(snapshot, deadline)
         inline = outlets.flush_inline(deadline)
         return wait(futures, deadline) and inline
 
@@ -122,7 +122,7 @@ class Lifecycle:
         if outlets is None or snapshot.revision == self._first_revision:
             return True
         deadline = monotonic() + timeout
-        futures = outlets.flush_links(snapshot)
+        futures = outlets.flush_links(snapshot, deadline)
         inline = True
         if outlets.takes_all:
             import asyncio

@@ -34,8 +34,11 @@ class Link(Protocol):
     def signal(self, urgent: bool) -> None:
         """Say that the state changed; `urgent` when the phase did."""
 
-    def flush(self, snapshot: Snapshot) -> Future[bool]:
-        """Ask for the fate of a snapshot: True once it, or something newer, is delivered; False once that is over."""
+    def flush(self, snapshot: Snapshot, deadline: float) -> Future[bool]:
+        """Ask for the fate of a snapshot: True once it, or something newer, is delivered; False once that is over.
+
+        False as well as soon as it is known not to be over by `deadline`, in `time.monotonic` seconds.
+        """
         ...
 
     def detach(self, snapshot: Snapshot) -> None:

@@ -136,9 +136,9 @@ class Outlets:
         flushed = [sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline]
         return all(flushed)
 
-    def flush_links(self, snapshot: Snapshot) -> list[Future[bool]]:
-        """Ask all deliveries for the fate of a snapshot."""
-        return [link.flush(snapshot) for link in self._links]
+    def flush_links(self, snapshot: Snapshot, deadline: float) -> list[Future[bool]]:
+        """Ask all deliveries for the fate of a snapshot, by `deadline` in `time.monotonic` seconds."""
+        return [link.flush(snapshot, deadline) for link in self._links]
 
     def detach(self, snapshot: Snapshot) -> None:
         """Tell the deliveries that this is the last snapshot; where nothing changed they have nothing to know."""

@@ -22,7 +22,7 @@ _UNREADABLE = JsonObject(value=_NO_TEXT)
 
 def _at_least(policy: object, attribute: attrs.Attribute[int], value: int) -> None:
     if value < _LEAST_BYTES:
-        raise ValueError(f"A payload needs room for at least {_LEAST_BYTES} bytes; {attribute.name} is {value!r}.")
+        raise ValueError(f"A payload needs room for at least {_LEAST_BYTES} bytes; max_payload_bytes is {value!r}.")
 
 
 @attrs.frozen

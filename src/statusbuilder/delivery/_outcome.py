@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -155,30 +156,31 @@ class Outcomes:
     def _wait(self, attempt: Attempt, answer: Answer, now: float) -> None:
         slot, link = attempt.slot, attempt.link
         retry = self._worker.options.retry
-        link.refused = attempt.request.revision
-        link.settle_waiters(link.refused, False)
         self._say(answer.code, f"execution {slot.execution_id!r} was not accepted: {answer.reason}")
         if slot.wanted:
-            return
-        if not attempt.request.is_terminal:
-            if link.final is not None:
-                self.give_up(link, link.reason)
-            return
+            return  # the next revision is there
         if slot.patience_until is None:
             slot.patience_until = now + retry.terminal_patience
-        if now >= slot.patience_until:
-            self.give_up(link, link.reason)
+        if not attempt.request.is_terminal or now >= slot.patience_until:
+            self._refuse(attempt)
             return
-        slot.retry_at = now + (answer.retry_after if (answer.retry_after or 0) > 0 else retry.terminal_interval)  # type: ignore[operator]
+        asked = answer.retry_after or 0.0
+        slot.retry_at = now + (asked if asked > 0 else retry.terminal_interval)
+        link.settle_waiters(attempt.request.revision, False, before=slot.retry_at)
         self._worker.want(slot)
 
     def _refused(self, attempt: Attempt, answer: Answer, now: float) -> None:
-        slot, link = attempt.slot, attempt.link
+        slot = attempt.slot
         self._say(answer.code, f"execution {slot.execution_id!r} was refused for good: {answer.reason}")
+        if not slot.wanted:
+            self._refuse(attempt)
+
+    def _refuse(self, attempt: Attempt) -> None:
+        """Try a revision no more; a builder's last one is lost with that."""
+        link = attempt.link
+        attempt.slot.patience_until = None
         link.refused = attempt.request.revision
         link.settle_waiters(link.refused, False)
-        if slot.wanted:
-            return
         if attempt.request.is_terminal or link.final is not None:
             self.give_up(link, link.reason)
 
@@ -228,8 +230,8 @@ class Outcomes:
 
     def _end(self, link: DeliveryLink) -> None:
         self._worker.keeper.ended(link)
-        revision = max((revision for revision, _ in link.waiters), default=0)
-        link.settle_waiters(revision, False)
+        revision = max((revision for revision, *_ in link.waiters), default=0)
+        link.settle_waiters(inf, False)
         self.tell(link, link.final.revision if link.final is not None else revision)
 
     def tell(self, link: DeliveryLink, revision: int) -> None:

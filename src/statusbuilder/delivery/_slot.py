@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -89,7 +90,8 @@ class DeliveryLink:
         self.reason = ""
         self.told: Receipt | None = None
         """The last receipt that `on_receipt` got."""
-        self.waiters: list[tuple[int, Future[bool]]] = []
+        self.waiters: list[tuple[int, float, Future[bool]]] = []
+        """Who waits for which revision, and until when."""
         self.anew = False
         """Whether the present revision is to be sent although it was sent before."""
         self.withdrawn = False
@@ -107,12 +109,12 @@ class DeliveryLink:
         self.queued = True
         self._worker.post(self._worker.changed, self)
 
-    def flush(self, snapshot: Snapshot) -> Future[bool]:
-        """Ask for the fate of a snapshot."""
+    def flush(self, snapshot: Snapshot, deadline: float) -> Future[bool]:
+        """Ask for the fate of a snapshot, by `deadline` in `time.monotonic` seconds."""
         future: Future[bool] = Future()
         if self.delivered >= snapshot.revision:
             future.set_result(True)
-        elif not self._worker.post(self._worker.flush, self, snapshot.revision, future):
+        elif not self._worker.post(self._worker.flush, self, snapshot.revision, deadline, future):
             future.set_result(False)
         return future
 
@@ -179,13 +181,15 @@ class DeliveryLink:
         self.epoch = epoch
         return True
 
-    def settle_waiters(self, revision: int, done: bool) -> None:
-        """Tell those who wait for a revision up to this one."""
+    def settle_waiters(self, revision: float, done: bool, before: float = inf) -> None:
+        """Tell those who wait for a revision up to this one, and no longer than `before`."""
         if self.waiters:
-            waiting = self.waiters
-            self.waiters = [waiter for waiter in waiting if waiter[0] > revision]
-            for wanted, future in waiting:
-                if wanted <= revision and not future.done():
+            waiting, self.waiters = self.waiters, []
+            for waiter in waiting:
+                wanted, deadline, future = waiter
+                if wanted > revision or deadline > before:
+                    self.waiters.append(waiter)
+                elif not future.done():
                     future.set_result(done)
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from math import inf
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -108,21 +109,24 @@ class Worker(Mailbox):
         """Forget what a link has to send; whoever waits for it learns that it will not be sent from here."""
         link.withdrawn = True
         link.outcome, link.reason = Outcome.SUPERSEDED, "withdrawn, because somebody else goes on"
-        link.settle_waiters(max((revision for revision, _ in link.waiters), default=0), False)
+        link.settle_waiters(inf, False)
         self.keeper.ended(link)
         slot = self.slots.get(link.execution_id)
         if slot is not None and slot.link is link:
             self.settled(slot)
             self.forget_if_done(slot)
 
-    def flush(self, link: DeliveryLink, revision: int, future: Future[bool]) -> None:
-        """Answer the future once the fate of a revision is known."""
+    def flush(self, link: DeliveryLink, revision: int, deadline: float, future: Future[bool]) -> None:
+        """Answer the future once the fate of a revision is known, or known not to be so by the deadline."""
         if link.delivered >= revision:
             future.set_result(True)
-        elif link.outcome is not None or revision <= link.refused:
+            return
+        slot = self.slots.get(link.execution_id)
+        waits = slot is not None and slot.patience_until is not None and slot.retry_at > deadline
+        if link.outcome is not None or revision <= link.refused or waits:
             future.set_result(False)
         else:
-            link.waiters.append((revision, future))
+            link.waiters.append((revision, deadline, future))
 
     def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None:
         """Take a builder's last snapshot."""

@@ -70,7 +70,7 @@ async def _send(
 
 async def _settled(sink: Deliverer, link: DeliveryLink, snapshot: Snapshot, deadline: float, patient: bool) -> bool:
     """Wait until the fate of a snapshot is known; False when it is not by then."""
-    fate = asyncio.wrap_future(link.flush(snapshot))
+    fate = asyncio.wrap_future(link.flush(snapshot, deadline))
     while not fate.done():
         left = deadline - monotonic()
         away = sink.outage
