@@ -402,7 +402,8 @@ stop = threading.Event()
 def send():
     while not stop.is_set():
         answer = attempt(transport, execution_id="parent")
-        assert answer.code == "OK" or answer.in_doubt and "the process forked" in answer.reason, answer
+        if answer.code != "OK" and answer.answered:  # the fork may cut an attempt, and nothing else
+            os._exit(4)
         sending.set()
 sender = threading.Thread(target=send)
 sender.start()
