@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     held = written.split("\n", 1)[0].rpartition(" ")[2]
     api = Reader(options.root / "src").read()
     if options.write:
-        if held == version and f"## [{version}]" in changelog:
+        if held == version and f"## [{version}] - " in changelog:  # a release has its date
             print(f"{version} is released, so its API stays; --write is for the next version in pyproject.toml.")
             return 1
         lines = [f"# The public API of {PACKAGE} {version}", *(f"{path}{what}" for path, what in api.items())]

@@ -201,6 +201,15 @@ def test_a_release_keeps_its_api(clone: Clone, capsys: pytest.CaptureFixture[str
     assert clone.run() == 0
 
 
+def test_a_version_that_has_no_date_yet_may_change(clone: Clone) -> None:
+    """Until its section in the changelog has a date, the baseline of a version can be written anew."""
+    clone.edit(*ADD)
+    clone.changelog(RELEASED.replace(" - 2026-01-16", ""))
+    assert clone.run() == 1
+    assert clone.run("--write") == 0
+    assert clone.run() == 0
+
+
 @pytest.mark.parametrize(
     "module", ["", ".contracts", ".delivery", ".langgraph", ".server", ".sinks", ".temporal", ".testing", ".views"]
 )
