@@ -17,10 +17,9 @@ from .errors import InvalidTransitionError
 class AgentState(ExecutionState):
     """Messages and todos beside what every execution has."""
 
-    follows_updates = True
-
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         super().__init__(execution_id, epoch, temporal_workflow_id)
+        self.follows_updates = True
         self.todos: tuple[Todo, ...] = ()
         self._todo_number = 0
         self._message_ids: set[str] = set()

@@ -23,6 +23,7 @@ DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
 _PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
 _CUSTOM = TaskType.CUSTOM
 _NOT_STARTED = ExecutionPhase.PENDING
+_NOTHING_GIVEN = (None, None, None)
 
 
 class StatusBuilder(Lifecycle):
@@ -136,10 +137,12 @@ class StatusBuilder(Lifecycle):
             if type(status) is not TaskStatus or type(task_type) is not TaskType:
                 check_enum("status", status, TaskStatus, self.execution_id, task_id)
                 check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
-            if task_name is None:
-                name = task_id
-            else:
-                name = (type(task_name) is str and self._names.get(task_name)) or self._name(task_name)
+            name = task_id
+            if task_name is not None:
+                try:
+                    name = self._names[task_name]
+                except Exception:  # a new one, or nothing that can be a key
+                    name = self._name(task_name)
             given = more = None
             if input is not None or metadata is not None:
                 given = None if input is None else self._policy.payload(input)
@@ -160,8 +163,9 @@ class StatusBuilder(Lifecycle):
                     state.changed.append(record)
                     if task_type is not _CUSTOM or input is not None or metadata is not None:
                         record.fill(None, task_type, given, more)
-                    starts = status is _IN_PROGRESS and state.phase is _NOT_STARTED
-                    change = state.follow(status, now) if starts else CHANGED
+                    change = CHANGED
+                    if status is _IN_PROGRESS and state.phase is _NOT_STARTED:
+                        change = state.follow(status, now)
                 if self._outlets is None:
                     return task_id
                 self._put(change)
@@ -203,24 +207,23 @@ class StatusBuilder(Lifecycle):
         try:
             if type(status) is not TaskStatus:
                 check_enum("status", status, TaskStatus, self.execution_id, task_id)
-            failure = payload = more = None
-            given = message is not None or output is not None or error is not None or metadata is not None
-            if given:
-                failure, payload, more = self._convert(task_id, status, message, output, error, metadata)
+            given = None
+            if message is not None or output is not None or error is not None or metadata is not None:
+                given = self._convert(task_id, status, message, output, error, metadata)
             now = time_ns() if self._clock is None else self._now()
             self._lock.acquire()
             try:
                 state = self._state
                 record = state.tasks.get(task_id)
                 if (
-                    given
+                    given is not None
                     or state.follows_updates
                     or record is None
                     or record.status is not _IN_PROGRESS
                     or status is _IN_PROGRESS
                     or status is _PENDING
                 ):
-                    change = state.update(now, task_id, status, failure, payload, more)
+                    change = state.update(now, task_id, status, *(given or _NOTHING_GIVEN))
                 else:  # state.update(), written out for the end of a task with nothing to say
                     state.revision = record.revision = state.revision + 1
                     if now < state.last:

@@ -29,14 +29,14 @@ class TaskRecord:
     metadata = EMPTY
     started: int | None = None
     completed: int | None = None
-    stale = True
-    """Whether the `Task` of it is of an earlier revision, or not made yet."""
 
     def __init__(self, index: int, task_id: str, name: str, status: TaskStatus, now: int | None, revision: int) -> None:
         self.index = index
         self.task_id = task_id
         self.task_name = name
         self.revision = revision
+        self.stale = True
+        """Whether the `Task` of it is of an earlier revision, or not made yet."""
         if status is not _PENDING:
             self.status = status
             self.started = now

@@ -39,15 +39,14 @@ class ExecutionState:
     since 1970; a reading below the last one counts as the last one.
     """
 
-    follows_updates = False
-    """Whether a subclass, or inherited tasks, need more at an update, so that none may go past `update`."""
-
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         self.execution_id = execution_id
         self.epoch = epoch
         self.temporal_workflow_id = temporal_workflow_id
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
+        self.follows_updates = False
+        """Whether a subclass, or inherited tasks, need more at an update, so that none may go past `update`."""
         self.over = False
         """Whether the phase is terminal."""
         self.output: JsonObject | None = None
