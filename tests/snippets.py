@@ -30,7 +30,6 @@ _CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv |nox -s ")
 _BACKGROUND = re.compile(r"statusbuilder (serve|watch)\b")
 # They come with dependencies of the extras and of these tests, and take longer to load than the pages' tests to run.
 _NO_PLUGINS = "-p no:anyio -p no:langsmith_plugin -p no:hypothesispytest -p no:cacheprovider"
-_WITH = 'statusbuilder() {{ {0} -m statusbuilder "$@"; }}; python() {{ {0} "$@"; }}\n'
 
 
 def pages() -> list[Path]:
@@ -115,7 +114,7 @@ class Page:
 
     def _shell_arguments(self, command: str) -> dict[str, Any]:
         return {
-            "args": ["bash", "-c", _WITH.format(shlex.quote(sys.executable)) + command],
+            "args": ["bash", "-c", command],
             "cwd": self.directory,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.STDOUT,
@@ -124,6 +123,7 @@ class Page:
                 "STATUSBUILDER_ENDPOINT": f"127.0.0.1:{self.port}",
                 "PYTEST_ADDOPTS": _NO_PLUGINS,
                 **os.environ,
+                "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
         }
