@@ -83,9 +83,10 @@ def tests(session: nox.Session) -> None:
     if session.python != PYTHONS[0] or session.posargs:
         session.run("pytest", *(session.posargs or IN_PARALLEL))
         return
-    data = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    # In one process, which coverage starts: what the plugins of pytest load is measured too.
-    session.run("coverage", "run", "-m", "pytest", env=data)
+    data = {"COVERAGE_FILE": str(Path(session.create_tmp()).resolve() / "coverage")}
+    session.run("coverage", "erase", env=data)
+    session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, env=data)
+    session.run("coverage", "combine", "--quiet", env=data)
     session.run(
         "coverage", "report", f"--include={GATED}", "--omit=*/__main__.py,*_pb2.py", "--fail-under=95", env=data
     )

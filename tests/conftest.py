@@ -10,6 +10,11 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker is measured, but not what tests start: that is compared to the letter, forked, and killed.
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the variables that the library reads, so that a developer's own settings change no result."""

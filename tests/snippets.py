@@ -25,7 +25,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 30.0
+PATIENCE = 60.0
 _CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv |nox -s ")
 _BACKGROUND = re.compile(r"statusbuilder (serve|watch)\b")
 # They come with dependencies of the extras and of these tests, and take longer to load than the pages' tests to run.

@@ -300,6 +300,8 @@ def test_a_terminal_shows_the_end_and_what_was_printed(tmp_path: Path) -> None:
     """When the execution has ended, its last state stays once, below what was printed meanwhile."""
     code = script("""
         with StatusBuilder("wex_1", sinks=[sink]) as status:
+            while sys.stdout is sys.__stdout__:  # until the region is there: a print that it overtakes ends up in it
+                time.sleep(0.001)
             for number in range(3):
                 with status.task(f"t{number}", f"Step {number}"):
                     print(f"printed {number}")
