@@ -150,6 +150,22 @@ def test_it_is_a_table_for_those_who_listen() -> None:
     assert page.all("html", "lang") == ["en"]
 
 
+def test_of_a_traceback_the_summary_shows_the_error() -> None:
+    """Where a task's error is a whole traceback, the list of failures has its last line; the timeline has all."""
+    trace = "Traceback (most recent call last):\n  File 'run.py', line 1\nPermissionError: denied\n"
+    snapshot = Snapshot("wex_1", tasks=(Task("t", "Archive", status=TaskStatus.FAILED, error=trace),))
+    text = html_report(snapshot)
+    assert '<a href="#t0">Archive</a>: PermissionError: denied</li>' in text
+    assert "File &#x27;run.py&#x27;, line 1" in text
+
+
+def test_what_was_skipped_took_no_time() -> None:
+    """A skipped task has no duration, as in the terminal."""
+    text = html_report(orders())
+    row = text[text.index("Tell the CEO") :]
+    assert row[: row.index("</tr>")].count('class="num none">-<') == 1
+
+
 # The command
 
 

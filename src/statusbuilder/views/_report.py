@@ -120,12 +120,18 @@ def _failures(snapshot: Snapshot) -> Iterable[str]:
         return
     yield '<section><h2>What failed</h2><ol class="failures">'
     for place, task in failed[:_MOST_FAILURES]:
-        error = f": {_line(task.error)}" if task.error else ""
+        error = f": {_line(_gist(task.error))}" if task.error else ""
         yield f'<li><a href="#t{place}">{_line(task.task_name)}</a>{error}</li>'
     yield "</ol>"
     if len(failed) > _MOST_FAILURES:
         yield f"<p>and {len(failed) - _MOST_FAILURES:,} more; choose “failed” below.</p>"
     yield "</section>"
+
+
+def _gist(error: str) -> str:
+    """Return what an error says, without the way that led to it: a traceback's last line."""
+    lines = error.strip().splitlines()
+    return lines[-1] if lines and lines[0].startswith("Traceback (most recent call last)") else error
 
 
 # The timeline
@@ -198,17 +204,21 @@ def _row(place: int, task: Task, scale: _Scale, most: int) -> str:
         left = scale.offset(task.started_at)
         right = scale.offset(task.completed_at or scale.end or task.started_at)
         start = seconds(left)
-        took = elapsed(task, scale.end)
+        took = "" if task.status is TaskStatus.SKIPPED else elapsed(task, scale.end)
         width = max(0.0, scale.percent(right) - scale.percent(left))
         bar = f'<i style="left:min({scale.percent(left):.3f}%,100% - 3px);width:{width:.3f}%"></i>'
     note = "".join(f'<div class="note">{text}</div>' for text in _notes(task))
     cells = (
         f'<th role="rowheader" scope="row">{_line(task.task_name)}{note}{_payloads(task, most)}</th>'
         f'<td role="cell" class="status">{_SIGNS[task.status]} {_words(task.status)}</td>'
-        f'<td role="cell" class="num">{start or "-"}</td><td role="cell" class="num">{took or "-"}</td>'
+        f"{_time_cell(start)}{_time_cell(took)}"
         f'<td role="cell"><div class="lane" aria-hidden="true">{bar}</div></td>'
     )
     return f'<tr role="row" class="task {status}" id="t{place}">{cells}</tr>'
+
+
+def _time_cell(text: str) -> str:
+    return f'<td role="cell" class="num{"" if text else " none"}">{text or "-"}</td>'
 
 
 def _notes(task: Task) -> Iterable[str]:

@@ -26,6 +26,7 @@ dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; }
 .meter { display: flex; height: .6rem; border-radius: .3rem; overflow: hidden; background: var(--track); }
 .meter span { background: var(--tone); min-width: 2px; }
+.meter ~ details { margin-top: .75rem; }
 .error { border-left: .25rem solid var(--bad); background: var(--card); padding: .6rem .9rem; margin: 1rem 0;
   white-space: pre-wrap; }
 ol.failures { padding-left: 2rem; } ol.failures li { margin: .25rem 0; }
@@ -69,6 +70,8 @@ ul.todos { list-style: none; padding: 0; } ul.todos li { margin: .2rem 0; }
   tr > :first-child { grid-column: 1 / -1; } tr > :nth-child(3) { text-align: left; }
   tr > :nth-child(2) { grid-row: 2; } tr > :nth-child(3) { grid-row: 2; } tr > :nth-child(4) { grid-row: 2; }
   tr > :nth-child(3)::before { content: "at "; color: var(--soft); }
+  tr > :nth-child(4)::before { content: "for "; color: var(--soft); }
+  tr > .none { display: none; }
   tr > :last-child { grid-column: 1 / -1; }
 }
 @media print { tbody, .message { content-visibility: visible; } .picks { display: none; } }
