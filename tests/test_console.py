@@ -216,6 +216,13 @@ def test_plain_lines_say_a_message_when_it_is_whole() -> None:
     ]
 
 
+def test_plain_lines_of_an_agent_are_in_the_order_of_their_times() -> None:
+    """What was said before a tool call comes before it, also where both are news at the same time."""
+    times = [line.partition(" ")[0] for line in PlainLines().lines(agent())]
+    assert len(times) == 5
+    assert times == sorted(times)
+
+
 def test_remarks_are_said_once() -> None:
     """A remark that is repeated, as during an outage, is one line."""
     file = io.StringIO()

@@ -16,6 +16,8 @@ from ._text import counts, detail, elapsed, latest_time, one_line
 
 _MOST_LINES = 20
 _MOST_EXECUTIONS = 10_000
+_NEVER = " " * 24
+"""In the place of a time, and as long."""
 
 
 @attrs.define
@@ -50,9 +52,10 @@ class PlainLines:
         found: list[str] = []
         if phase_changed and not snapshot.is_terminal:
             found.append(f"{_time(snapshot.started_at)} {name} {snapshot.phase.name}")
-        found += _task_lines(name, snapshot, changed)
+        news = _task_lines(name, snapshot, changed)
         if isinstance(snapshot, AgentSnapshot):
-            found += _message_lines(name, seen, snapshot)
+            news = _by_time([*_message_lines(name, seen, snapshot), *news])
+        found += news
         if phase_changed and snapshot.is_terminal:
             found.append(_last_line(name, snapshot))
             self._seen[snapshot.execution_id] = _Seen(snapshot.phase)
@@ -114,8 +117,12 @@ def _last_line(name: str, snapshot: Snapshot) -> str:
     return f"{_time(snapshot.completed_at)} {name} {snapshot.phase.name}{after} ({counts(snapshot)}){error}"
 
 
+def _by_time(lines: list[str]) -> list[str]:
+    return sorted(lines, key=lambda line: line[: len(_NEVER)])
+
+
 def _time(time: datetime | None) -> str:
-    return " " * 24 if time is None else format_time(time)
+    return _NEVER if time is None else format_time(time)
 
 
 class PlainScreen:
