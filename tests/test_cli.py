@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +93,27 @@ def test_commands_may_have_commands(capsys: pytest.CaptureFixture[str]) -> None:
 def test_interrupt_is_no_traceback() -> None:
     """Ctrl-C in a command that does not handle it is exit status 130."""
     assert main(["try", "list", "interrupt"]) == 130
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line() -> None:
+    """Output that cannot be written is a line on stderr, and exit status 1."""
+    code = (
+        "import sys; from statusbuilder import cli; import test_cli; cli.COMMANDS = (cli.Command('t', '', 'test_cli'),)"
+    )
+    code += "; sys.exit(cli.main(['t', 'list', 'here']))"
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", code]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    assert (ended.returncode, ended.stderr) == (1, "statusbuilder: No space left on device\n")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`statusbuilder --version` says which release is installed."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"statusbuilder {version('statusbuilder')}\n"
 
 
 def test_parser_can_be_used_twice() -> None:

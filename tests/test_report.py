@@ -177,15 +177,27 @@ def test_report_of_a_file(tmp_path: Path) -> None:
         assert (tmp_path / "page.html").read_text() == html_report(snapshot)
 
 
-def test_report_of_an_execution(tmp_path: Path) -> None:
-    """An id is asked for at the backend."""
+def test_report_of_an_execution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id is asked for at the backend, a workflow's or an agent's; what was written is said."""
+    page = tmp_path / "page.html"
     with Server() as server, GrpcSink(server.target) as sink:
         sink.send(orders())
+        sink.send(agent())
         assert sink.flush()
-        page = tmp_path / "page.html"
-        assert main(["report", "wex_orders", "-o", str(page), "--target", server.target]) == 0
-        assert "Check the stock" in page.read_text()
-        assert main(["report", "unknown", "-o", str(page), "--target", server.target]) == 2
+        for execution_id, text in (("wex_orders", "Check the stock"), ("aex_build", "Why is the build red?")):
+            assert main(["report", execution_id, "-o", str(page), "--target", server.target]) == 0
+            assert text in page.read_text()
+            assert capsys.readouterr().out == f"Wrote {page}\n"
+
+
+def test_report_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is neither a file nor an execution is one line that says both, and exit status 2."""
+    with Server() as server:
+        assert main(["report", "odd.json", "--target", server.target]) == 2
+        expected = f"statusbuilder report: there is no file 'odd.json', and {server.target} has no such execution\n"
+        assert capsys.readouterr().err == expected
+    assert main(["report", "odd.json", "--target", "127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err.endswith("no file 'odd.json', and nothing listens on 127.0.0.1:1\n")
 
 
 def test_report_from_stdin_to_stdout(
@@ -221,7 +233,8 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: py
     path = tmp_path / "snapshot.json"
     path.write_text(orders().to_json())
     assert main(["report", str(path), "-o", str(tmp_path / "no" / "page.html")]) == 2
-    assert capsys.readouterr().err.startswith("statusbuilder report: [Errno 2]")
+    expected = f"statusbuilder report: {tmp_path}/no/page.html: No such file or directory\n"
+    assert capsys.readouterr().err == expected
 
 
 # In a real browser

@@ -198,13 +198,17 @@ def test_empty_key_is_one_line() -> None:
     assert "--api-key" in refused("--port", "0", "--api-key", "")
 
 
-@pytest.mark.parametrize("option", ["--port=x", "--port=70000", "--port=-1", "--max-message-bytes=0", "--nonsense"])
+@pytest.mark.parametrize(
+    "option",
+    ["--port=x", "--port=70000", "--port=-1", "--max-message-bytes=0", "--max-message-bytes=4MiB", "--nonsense"],
+)
 def test_wrong_options_explain_themselves(option: str) -> None:
     """Options that make no sense end with status 2 and name themselves, without a traceback."""
     result = run(option)
     assert result.returncode == 2
     assert option.partition("=")[0] in result.stderr
     assert "Traceback" not in result.stderr
+    assert "invalid _" not in result.stderr
 
 
 def test_server_that_nobody_stops_lets_the_process_end() -> None:

@@ -17,6 +17,7 @@ from view_values import agent, orders
 
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, TaskStatus
 from statusbuilder.cli import main
+from statusbuilder.commands import _connect
 from statusbuilder.server import Server
 from statusbuilder.sinks.grpc import GrpcSink
 
@@ -57,8 +58,8 @@ def test_watch_says_how_it_ended(execution_id: str, status: int, capsys: pytest.
     ("arguments", "text"),
     [
         (["--target", "http://host"], "statusbuilder watch: The target 'http://host' is a URL"),
-        (["--target", "127.0.0.1:1", "--patience", "0"], "statusbuilder watch: UNAVAILABLE: "),
-        (["--ca", "/nowhere.pem"], "statusbuilder watch: [Errno 2] No such file"),
+        (["--target", "127.0.0.1:1", "--patience", "0"], "statusbuilder watch: nothing listens on 127.0.0.1:1\n"),
+        (["--ca", "/nowhere.pem"], "statusbuilder watch: /nowhere.pem: No such file or directory\n"),
         (["--ca", "/nowhere.pem", "--no-tls"], "statusbuilder watch: --ca and --no-tls exclude each other."),
     ],
 )
@@ -110,9 +111,10 @@ def test_ctrl_c_ends_watch_but_not_the_execution(server: Server) -> None:
         assert "Traceback" not in view.text
 
 
-def test_watch_an_agent(server: Server) -> None:
-    """With --agent, text and tool calls are shown."""
-    with terminal(*COMMAND, "watch", "aex_build", "--agent", "--target", server.target) as view:
+@pytest.mark.parametrize("flags", [[], ["--agent"]], ids=["found", "asked for"])
+def test_watch_an_agent(server: Server, flags: list[str]) -> None:
+    """Of an agent's execution text and tool calls are shown; which kind an execution is need not be said."""
+    with terminal(*COMMAND, "watch", "aex_build", *flags, "--target", server.target) as view:
         text = view.wait(lambda text: "The failure comes from" in text and "run_tests" in text)
         view.type(b"\x03")
         view.end()
@@ -164,7 +166,77 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [message["type"] for message in json.loads(line)["messages"]][:2] == ["HUMAN", "AI"]
 
 
+def test_what_is_not_there_yet_may_be_an_agents(server: Server) -> None:
+    """Of an unknown execution nobody knows its kind, so the line that says it is waited for names --agent."""
+    for flags, hint in ((), "; for an agent's execution, add --agent"), (("--agent",), ""):
+        command = [*COMMAND, "watch", "wex_none", *flags, "--target", server.target]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == f"Waiting for wex_none at {server.target}{hint}\n"
+            watching.kill()
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "nan", "inf"])
+def test_patience_is_a_number_of_seconds(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused, in words, with exit status 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(["watch", "wex_1", f"--patience={number}"])
+    assert caught.value.code == 2
+    assert f"'{number}' is not a number of seconds from 0 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["x", "0", "1.5"])
+def test_limit_is_a_number_from_1_on(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused, in words, with exit status 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(["list", f"--limit={number}"])
+    assert caught.value.code == 2
+    assert f"'{number}' is not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is nothing to list a line on stderr says so and names --agent; JSON has no line at all then."""
+    with Server() as server:
+        assert main(["list", "--json", "--target", server.target]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err == f"{server.target} has no workflow executions; --agent lists those of agents.\n"
+        assert main(["list", "--agent", "--phase", "failed", "--target", server.target]) == 0
+        assert capsys.readouterr().err == f"{server.target} has no agent executions that are FAILED.\n"
+
+
 def test_list_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing to connect to is a line on stderr, and exit status 2."""
     assert main(["list", "--target", "127.0.0.1:1"]) == 2
-    assert re.fullmatch(r"statusbuilder list: UNAVAILABLE: [^\n]+\n", capsys.readouterr().err)
+    assert capsys.readouterr().err == "statusbuilder list: nothing listens on 127.0.0.1:1\n"
+
+
+def test_a_server_without_tls_is_told_in_the_command_lines_words(server: Server) -> None:
+    """What is wrong with TLS is one line, without gRPC's own, and the remedy is an option."""
+    command = [*COMMAND, "list", "--tls", "--target", server.target]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"statusbuilder list: {server.target} does not speak TLS on this port (--no-tls")
+
+
+def test_where_no_backend_was_named_serve_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a target, and with nothing at the default one, the line says how to get a backend there."""
+    monkeypatch.delenv("STATUSBUILDER_ENDPOINT", raising=False)
+    monkeypatch.delenv("STIGMER_BACKEND_ENDPOINT", raising=False)
+    monkeypatch.setattr(_connect, "DEFAULT_TARGET", "127.0.0.1:1")
+    assert main(["list"]) == 2
+    hint = "`statusbuilder serve` starts a backend there, --target names another"
+    assert capsys.readouterr().err == f"statusbuilder list: nothing listens on 127.0.0.1:1; {hint}\n"
+
+
+def test_list_whose_reader_went_away_is_quiet(server: Server) -> None:
+    """`list | true` ends without a complaint."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        command = [*COMMAND, "list", "--target", server.target]
+        ended = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (1, b"")

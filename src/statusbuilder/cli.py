@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import attrs
@@ -54,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Build and deliver the status of long executions.",
         epilog="'statusbuilder COMMAND --help' explains a command.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('statusbuilder')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help, description=f"{command.help.capitalize()}.")
@@ -68,10 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None takes the process's.
 
     Returns:
-        The exit status: 0 when all went well, 2 when the call was wrong or the command could not begin.
+        The exit status: 0 when all went well, 1 when it could not be written, 2 when the call was wrong or the command
+        could not begin; what a command adds, its `--help` says.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's lines say again, in more words, what a command says
     options = make_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except OSError as error:  # commands report their own; what is left is that nobody reads, or a full disk
+        if not isinstance(error, BrokenPipeError):
+            print(f"statusbuilder: {error.strerror or error}", file=sys.stderr)
+        # The interpreter would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status

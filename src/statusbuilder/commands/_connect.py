@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import grpc
 
-from ..client import Client, ContractName
+from .._model import Snapshot
+from ..client import Client
+from ..sinks._grpc_reason import explain_reading
 from ..views import one_line
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _ENDPOINTS = ("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
+_AS_OPTIONS = (("tls=False", "--no-tls"), ("tls=True", "--tls"), ("tls= ", "--ca "))
+"""What texts for programmers call an argument, and what the command line calls it."""
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +28,23 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help=f"the backend (default: {_ENDPOINTS[0]}, else {DEFAULT_TARGET}, where `statusbuilder serve` listens)",
     )
+    add_security(parser)
+    parser.add_argument("--agent", action="store_true", help="agent executions instead of workflow executions")
+
+
+def add_security(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how to talk to a backend: its key, and TLS."""
     parser.add_argument(
-        "--api-key", metavar="KEY", help="API key; other users see a command line, STATUSBUILDER_API_KEY they do not"
+        "--api-key",
+        metavar="KEY",
+        help="the API key (default: STATUSBUILDER_API_KEY, which is safer: others can see a command line)",
     )
     parser.add_argument(
         "--tls",
         action=argparse.BooleanOptionalAction,
-        help="use TLS (default: STATUSBUILDER_TLS, else unless the backend is on this machine)",
+        help="use TLS (default: STATUSBUILDER_TLS, else TLS unless the backend is on this machine)",
     )
     parser.add_argument("--ca", metavar="FILE", help="trust these root certificates (PEM) instead of the system's")
-    parser.add_argument("--agent", action="store_true", help="agent executions instead of workflow executions")
 
 
 def connect(options: argparse.Namespace) -> Client:
@@ -51,22 +63,67 @@ def connect(options: argparse.Namespace) -> Client:
     return Client.from_env(target=target, api_key=options.api_key, tls=tls)
 
 
-def contract(options: argparse.Namespace) -> ContractName:
-    """Return the kind of executions that is asked for."""
-    return "agent" if options.agent else "workflow"
+def find(client: Client, execution_id: str, options: argparse.Namespace) -> Snapshot:
+    """Return an execution: a workflow's or an agent's, or an agent's only where that was asked for.
+
+    Raises:
+        grpc.RpcError: NOT_FOUND when there is none, or why nobody knows.
+    """
+    if options.agent:
+        return client.get(execution_id, contract="agent")
+    try:
+        return client.get(execution_id)
+    except grpc.RpcError as error:
+        if not is_code(error, grpc.StatusCode.NOT_FOUND):
+            raise
+        with suppress(grpc.RpcError):
+            return client.get(execution_id, contract="agent")
+        raise
 
 
-def reason(error: grpc.RpcError | None) -> str:
-    """Return what a failed call says, in a line."""
+def is_code(error: grpc.RpcError, code: grpc.StatusCode) -> bool:
+    """Say whether a call ended with a status."""
+    return isinstance(error, grpc.Call) and error.code() is code
+
+
+def reason(error: grpc.RpcError | None, target: str) -> str:
+    """Return why there is no connection, or no answer, in a line."""
     if error is None:
         return "the stream ended"
-    if not isinstance(error, grpc.Call):
-        return one_line(str(error))
-    return f"{error.code().name}: {one_line(error.details() or 'no details')}"
+    away = target == DEFAULT_TARGET and is_code(error, grpc.StatusCode.UNAVAILABLE)
+    hint = "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
+    text = one_line(explain_reading(error, target))
+    for argument, option in _AS_OPTIONS:
+        text = text.replace(argument, option)
+    return text + hint
 
 
-def refuse(command: str, error: object) -> int:
+def refuse(command: str, error: object, target: str = "") -> int:
     """Say in a line on stderr why a command could not do its work, and return its exit status."""
-    text = reason(error) if isinstance(error, grpc.RpcError) else one_line(str(error))
-    print(f"statusbuilder {command}: {text}", file=sys.stderr)
+    text = reason(error, target) if isinstance(error, grpc.RpcError) else str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"statusbuilder {command}: {one_line(text)}", file=sys.stderr)
     return 2
+
+
+# Kinds of arguments
+
+
+def positive(text: str) -> int:
+    """Read a number of things."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 on")
+    return number

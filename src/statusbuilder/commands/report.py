@@ -13,7 +13,7 @@ import grpc
 from .._agent_model import AgentSnapshot
 from .._model import Snapshot
 from ..views import html_report
-from ._connect import add_connection, connect, contract, refuse
+from ._connect import add_connection, connect, find, is_code, reason, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="ID|FILE",
-        help="an execution of the backend, or the file of a snapshot's JSON if there is one of that name; - is stdin",
+        help="an execution of the backend, or a file with a snapshot's JSON; - is stdin",
     )
     parser.add_argument(
         "-o", "--output", default="report.html", metavar="FILE", help="the page (default: %(default)s); - is stdout"
@@ -37,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.buffer.write(page)
         else:
             Path(options.output).write_bytes(page)
-    except (ValueError, OSError, grpc.RpcError) as error:
+            print(f"Wrote {options.output}")
+    except (ValueError, OSError) as error:
         return refuse("report", error)
     return 0
 
@@ -48,7 +49,12 @@ def _load(options: argparse.Namespace) -> Snapshot:
     if os.path.isfile(options.source):
         return _read(Path(options.source).read_bytes(), options.source)
     with connect(options) as client:
-        return client.get(options.source, contract=contract(options))
+        try:
+            return find(client, options.source, options)
+        except grpc.RpcError as error:
+            unknown = is_code(error, grpc.StatusCode.NOT_FOUND)
+            why = f"{client.target} has no such execution" if unknown else reason(error, client.target)
+            raise ValueError(f"there is no file {options.source!r}, and {why}") from error
 
 
 def _read(data: bytes, name: str) -> Snapshot:

@@ -19,6 +19,7 @@ from ..delivery._spool_row import Listed, SpoolUnusableError, State
 from ..delivery._spool_store import Store
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
+from ._connect import add_security, seconds
 
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
@@ -44,15 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_flush(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="the spool's file")
     parser.add_argument("--target", metavar="HOST:PORT", help="the backend (default: STATUSBUILDER_ENDPOINT)")
-    parser.add_argument(
-        "--api-key", metavar="KEY", help="API key; other users see a command line, STATUSBUILDER_API_KEY they do not"
-    )
-    parser.add_argument(
-        "--tls",
-        action=argparse.BooleanOptionalAction,
-        help="use TLS (default: STATUSBUILDER_TLS, else unless the backend is on this machine)",
-    )
-    parser.add_argument("--ca", metavar="FILE", help="trust these root certificates (PEM) instead of the system's")
+    add_security(parser)
     parser.add_argument(
         "--any-target", action="store_true", help="also what was meant for a backend of another name or address"
     )
@@ -62,7 +55,9 @@ def _configure_flush(parser: argparse.ArgumentParser) -> None:
         default="report",
         help="what to do about executions whose process died before they ended: 'fail' ends them (default: report)",
     )
-    parser.add_argument("--timeout", type=_seconds, default=30.0, metavar="SECONDS", help="default: 30")
+    parser.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="time for all of it (default: 30)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -239,13 +234,6 @@ def _owned(path: str) -> Iterator[Store]:
             yield store
     finally:
         owner.release()
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return number
 
 
 def _text(error: Exception, path: str) -> str:

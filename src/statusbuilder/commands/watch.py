@@ -8,24 +8,25 @@ import sys
 
 import grpc
 
+from .._agent_model import AgentSnapshot
 from .._model import ExecutionPhase
-from ..client import Client
+from ..client import Client, ContractName
 from ..views import PlainScreen, Screen, make_screen
-from ._connect import add_connection, connect, contract, reason, refuse
+from ._connect import add_connection, connect, find, reason, refuse, seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
-    parser.add_argument("execution_id", metavar="ID", help="the execution; one that is not there yet is waited for")
+    parser.add_argument("execution_id", metavar="ID", help="the execution; if it does not exist yet, wait for it")
     add_connection(parser)
     parser.add_argument(
         "--plain", action="store_true", help="a line for each thing that happens, as where there is no terminal"
     )
     parser.add_argument(
         "--patience",
-        type=float,
+        type=seconds,
         metavar="SECONDS",
-        help="give up when there was no connection for so long (default: never)",
+        help="give up after so long without a connection (default: never)",
     )
     parser.epilog = "Exit status: 0 when the execution completed, 1 when it failed or was cancelled, 2 on an error."
 
@@ -42,19 +43,23 @@ def run(options: argparse.Namespace) -> int:
             return _watch(client, screen, options)
     except grpc.RpcError as error:
         screen.close()
-        return refuse("watch", error)
+        return refuse("watch", error, client.target)
     finally:
         screen.close()
 
 
 def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
     phase = None
-    screen.note(f"Waiting for {options.execution_id} at {client.target}")
+    kind, is_there = _look(client, options)
+    hint = "" if is_there or options.agent else "; for an agent's execution, add --agent"
+    screen.note(f"Waiting for {options.execution_id} at {client.target}{hint}")
     snapshots = client.subscribe(
         options.execution_id,
-        contract=contract(options),
+        contract=kind,
         patience=options.patience,
-        on_lost=lambda error: screen.note(f"No connection to {client.target}, trying again ({reason(error)})"),
+        on_lost=lambda error: screen.note(
+            f"No connection to {client.target}, trying again ({reason(error, client.target)})"
+        ),
     )
     for snapshot in snapshots:
         phase = snapshot.phase
@@ -63,3 +68,12 @@ def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return 0 if phase is ExecutionPhase.COMPLETED else 1
+
+
+def _look(client: Client, options: argparse.Namespace) -> tuple[ContractName, bool]:
+    """Return the kind of executions that the id is of, and whether there is one; a workflow's where there is none."""
+    try:
+        held = find(client, options.execution_id, options)
+    except grpc.RpcError:  # `subscribe` waits, or says what is wrong
+        return "agent" if options.agent else "workflow", False
+    return "agent" if isinstance(held, AgentSnapshot) else "workflow", True

@@ -17,25 +17,24 @@ GRACE = 5.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=50051, help="port; 0 takes a free one (default: %(default)s)")
-    parser.add_argument(
-        "--db", metavar="PATH", help="SQLite file that keeps the executions (default: a temporary one, gone at the end)"
-    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=50051, help="the port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--db", metavar="PATH", help="SQLite file that keeps the executions (default: a temporary one)")
     parser.add_argument(
         "--api-key",
         metavar="KEY",
-        help=f"key that clients must show; other users see a command line, {API_KEY_VARIABLE} they do not",
+        help=f"the key that clients must send (default: {API_KEY_VARIABLE}, which is safer: others can see a command "
+        "line)",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; needs --tls-key")
     parser.add_argument("--tls-key", metavar="FILE", help="private key of the certificate, PEM")
-    parser.add_argument("--strict", action="store_true", help="answer NOT_FOUND for unknown executions")
+    parser.add_argument("--strict", action="store_true", help="answer NOT_FOUND for unknown executions, create none")
     parser.add_argument(
         "--max-message-bytes",
-        type=_positive,
+        type=_size,
         default=MAX_MESSAGE_BYTES,
         metavar="N",
-        help="largest request that is accepted (default: %(default)s)",
+        help="the largest request that is accepted (default: %(default)s)",
     )
     parser.add_argument(
         "--health",
@@ -100,14 +99,14 @@ def _text(error: Exception) -> str:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdecimal() else -1
     if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port; ports are 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports are 0 to 65535")
     return port
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 2**31:
-        raise argparse.ArgumentTypeError(f"{number} is not between 1 and {2**31 - 1}")
-    return number
+def _size(text: str) -> int:
+    size = int(text) if text.isdecimal() else 0
+    if not 0 < size < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes from 1 to {2**31 - 1}")
+    return size

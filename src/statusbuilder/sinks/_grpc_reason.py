@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ._grpc_answer import Meaning
-from ._grpc_line import Ending
+import grpc
+
+from ._grpc_answer import Meaning, interpret
+from ._grpc_line import Ending, of_error
 
 _LONGEST = 300
 
@@ -58,6 +60,14 @@ def explain(
     return f"{sentence} ({words})"
 
 
+def explain_reading(error: grpc.RpcError, target: str) -> str:
+    """Return in one line why a call that reads failed: what keeps it from the target, else the answer's own words."""
+    ending = of_error(error)
+    details = " ".join(ending.details.split())
+    unreached = None if interpret(ending, 0).answered else _unreached(details, target)
+    return unreached or f"{ending.code}: {details or 'no details'}"
+
+
 def _of_connection(
     ending: Ending, meaning: Meaning, details: str, target: str, timeout: float, encrypted: bool | None
 ) -> str:
@@ -71,9 +81,9 @@ def _of_connection(
         return _of_http(target, http[1])
     if meaning.in_doubt:
         return f"the connection to {target} was cut before an answer"
-    for pattern, sentence in _UNREACHED:
-        if re.search(pattern, details, re.IGNORECASE):
-            return sentence.format(target=target)
+    unreached = _unreached(details, target)
+    if unreached is not None:
+        return unreached
     if re.search(_CLOSED, details, re.IGNORECASE):
         if encrypted is None:
             hint = "does it speak gRPC, and do both sides agree on TLS?"
@@ -83,6 +93,11 @@ def _of_connection(
             hint = "does it want TLS? (tls=True)"
         return f"{target} closes the connection at once; {hint}"
     return f"{target} cannot be reached"
+
+
+def _unreached(details: str, target: str) -> str | None:
+    sentences = (text for pattern, text in _UNREACHED if re.search(pattern, details, re.IGNORECASE))
+    return next((text.format(target=target) for text in sentences), None)
 
 
 def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path: str, key_given: bool) -> str:
