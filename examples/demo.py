@@ -2,6 +2,7 @@
 
     python examples/demo.py [FOLDER]
 
+FOLDER is the standard library unless you name another one; packages that are installed beside it are left out.
 The status goes from the workflow through GrpcSink, over a socket, into the embedded server; the live view knows only
 what the server's `subscribe` says. Two more tasks work on a small folder that the demo makes. One of its subfolders is
 empty, so its task is skipped. In the other an upload is completed, that is renamed, just when the unfinished file is to
@@ -33,6 +34,8 @@ from statusbuilder.views import make_screen, task_table
 
 ATTEMPTS = 2
 PAUSE = 0.5
+LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+INSTALLED = LIBRARY / "site-packages"
 STOP = threading.Event()
 CHUNK = 1 << 20
 
@@ -67,8 +70,7 @@ def main() -> int:
 def read_arguments() -> Path:
     """Return the folder that the command line names."""
     parser = argparse.ArgumentParser(description="Hash a folder's files in parallel and watch it through a backend.")
-    default = Path(sysconfig.get_path("stdlib"))
-    parser.add_argument("folder", nargs="?", type=Path, default=default, help="default: %(default)s")
+    parser.add_argument("folder", nargs="?", type=Path, default=LIBRARY, help="default: %(default)s")
     folder: Path = parser.parse_args().folder
     if not folder.is_dir():
         parser.error(f"{folder} is not a folder.")
@@ -151,7 +153,8 @@ def go_on() -> None:
 
 def subfolders(folder: Path) -> dict[str, ListFiles]:
     """Return the tasks for a folder: one for each of its subfolders, and one for the files beside them."""
-    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    inside = sorted(path for path in folders if path != INSTALLED)
     found: dict[str, ListFiles] = {f"{folder.name}/*": lambda: regular(folder.iterdir())}
     return found | {f"{path.name}/": lambda path=path: files_below(path) for path in inside}
 
