@@ -182,11 +182,11 @@ def test_waiting_in_vain_repeats_why_there_is_no_connection() -> None:
         ("UNAUTHENTICATED", "wants an API key, and none was given"),
         ("PERMISSION_DENIED", "does not allow this without an API key"),
         ("NOT_FOUND", "does not know the execution"),
-        ("INVALID_ARGUMENT", r"refused the update \(INVALID_ARGUMENT: no thanks\)"),
-        ("INTERNAL", r"refused the update \(INTERNAL: no thanks\)"),
-        ("UNAVAILABLE", r"refused the update \(UNAVAILABLE: no thanks\)"),
-        ("DEADLINE_EXCEEDED", r"refused the update \(DEADLINE_EXCEEDED: no thanks\)"),
-        ("CANCELLED", r"refused the update \(CANCELLED: no thanks\)"),
+        ("INVALID_ARGUMENT", r"refused the update \(no thanks\)"),
+        ("INTERNAL", r"refused the update \(no thanks\)"),
+        ("UNAVAILABLE", r"refused the update \(no thanks\)"),
+        ("DEADLINE_EXCEEDED", r"refused the update \(no thanks\)"),
+        ("CANCELLED", r"refused the update \(no thanks\)"),
     ],
 )
 def test_what_the_backend_answers_is_an_answer(code: str, pattern: str) -> None:
@@ -198,6 +198,7 @@ def test_what_the_backend_answers_is_an_answer(code: str, pattern: str) -> None:
         answer = attempt(transport)
         assert (answer.code, answer.answered, answer.in_doubt, answer.too_large) == (code, True, False, False)
         check_line(answer, pattern)
+        assert code not in answer.reason  # whoever shows a reason shows its code beside it
 
 
 def test_a_wrong_key_is_named_without_showing_it() -> None:

@@ -37,7 +37,7 @@ _HTTP = re.compile(r"received http\d? .*?status\D{0,30}(\d{3})", re.IGNORECASE)
 def explain(
     ending: Ending, meaning: Meaning, *, target: str, path: str, timeout: float, encrypted: bool | None, key_given: bool
 ) -> str:
-    """Return the reason in one line: a sentence, then gRPC's own words.
+    """Return the reason in one line: a sentence, then gRPC's own words; the code is said beside it.
 
     Args:
         ending: how the call ended, not OK.
@@ -56,8 +56,7 @@ def explain(
         sentence = _of_connection(ending, meaning, details, target, timeout, encrypted)
     else:
         sentence = _of_answer(ending, meaning, details, target, path, key_given)
-    words = f"{ending.code}: {details}" if details else ending.code
-    return f"{sentence} ({words})"
+    return f"{sentence} ({details})" if details else sentence
 
 
 def explain_reading(error: grpc.RpcError, target: str) -> str:
