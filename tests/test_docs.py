@@ -129,6 +129,31 @@ def test_every_error_is_shown_with_its_remedy() -> None:
     assert [name for name in errors if "*Remedy:*" not in shown[name]] == []
 
 
+def logged(text: str) -> list[str]:
+    """What is constant in each line that a module logs, in the order in which it appears."""
+    calls = re.findall(r"(?:log|getLogger\([^)]*\))\.(?:warning|error|exception)\(\s*((?:f?\"[^\"]*\"\s*)+)", text)
+    calls += re.findall(r"self\._(?:warn|say)\(\s*(?:[\w.]+, )?((?:f?\"[^\"]*\"\s*)+)", text)
+    return ["".join(re.findall(r'"([^"]*)"', call)) for call in calls]
+
+
+def plain(line: str) -> str:
+    """A line with its facts left out, however they get into it."""
+    return re.sub(r"%(?:\.\d)?[sdrf]|\{[^{}]*\}", "…", line)
+
+
+def test_whoever_is_on_call_finds_every_line() -> None:
+    """The page has each line that a builder, a delivery or a spool logs."""
+    root = Path(statusbuilder.__path__[0])
+    sources = [*root.glob("_*.py"), *(root / "delivery").glob("*.py")]
+    lines = {plain(line) for path in sources for line in logged(path.read_text())} - {"…: ……", "…"}
+    page = (snippets.ROOT / "docs" / "how-to" / "on-call.md").read_text()
+    rows = re.findall(r"^\| (`.*`) \|", page, re.MULTILINE)
+    shown = [span for row in rows for span in re.findall(r"`([^`]+)`", row) if " " in span]
+    assert len(lines) > 15
+    patterns = {line: ".*".join(map(re.escape, line.strip("…: ").split("…"))) for line in lines}
+    assert {line for line in lines if not any(re.search(patterns[line], span) for span in shown)} == set()
+
+
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
     """The long options of a command, and of the actions below it."""
     found: set[str] = set()
