@@ -22,6 +22,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 napoleon_use_rtype = False
+smartquotes = False  # the prose quotes code
 html_theme = "furo"
 html_title = f"statusbuilder {release}"
 html_copy_source = False
