@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import traceback
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc_kit import certificate
 
-from statusbuilder import AgentStatusBuilder, ExecutionPhase, Outcome, Receipt, StatusBuilder, TaskStatus
+from statusbuilder import AgentStatusBuilder, ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
 from statusbuilder import testing as public
 from statusbuilder.sinks import MemorySink
 from statusbuilder.testing import StatusBackend, assert_delivered, assert_phase, assert_tasks
@@ -94,6 +96,31 @@ def test_delivered_to_a_sink() -> None:
     assert "task 'load orders': status is FAILED, expected IN_PROGRESS" in str(failure.value)
     with pytest.raises(AssertionError, match="Nothing of execution 'other'"):
         assert_delivered(sink, StatusBuilder("other"))
+
+
+def test_times_that_differ_are_shown_as_everywhere() -> None:
+    """A difference of times shows both as the wire does, not as Python writes a datetime."""
+    began = Snapshot("wex_1", revision=1, started_at=datetime(2026, 1, 16, 9, 30, tzinfo=timezone.utc))
+    sink = MemorySink()
+    sink.send(began)
+    with pytest.raises(AssertionError, match=r"started_at is 2026-01-16T09:30:00.000Z, expected None"):
+        assert_delivered(sink, Snapshot("wex_1"))
+
+
+def test_a_failure_points_at_the_test_and_not_into_the_library() -> None:
+    """Every frame of ours hides itself from pytest, so that what is shown first is the test's own line."""
+    for call in (
+        lambda: assert_phase(MemorySink(), "FAILED"),
+        lambda: assert_phase(example(), "DONE"),
+        lambda: assert_delivered(MemorySink(), example()),
+        lambda: assert_tasks(example(), validate="PENDING"),
+    ):
+        with pytest.raises((AssertionError, ValueError)) as failure:
+            call()
+        frames = traceback.walk_tb(failure.tb)
+        ours = [frame for frame, _ in frames if "statusbuilder.testing" in frame.f_globals["__name__"]]
+        assert ours
+        assert all("__tracebackhide__" in frame.f_locals for frame in ours)
 
 
 @pytest.mark.parametrize("kind", [StatusBuilder, AgentStatusBuilder])

@@ -147,6 +147,7 @@ def _assert_receipts(receipts: Any) -> None:
 
 
 def _newest(state: State) -> Snapshot:
+    __tracebackhide__ = True
     if isinstance(state, Snapshot):
         return state
     if isinstance(state, StatusBuilder):
@@ -154,11 +155,12 @@ def _newest(state: State) -> Snapshot:
     if not isinstance(state, Keeper):
         raise TypeError(f"{state!r} is neither a snapshot, nor a builder, nor a sink that keeps snapshots.")
     if not state.snapshots:
-        raise AssertionError(f"{state!r} has no snapshot yet.")
+        raise AssertionError(f"{state!r} has no snapshot yet: no builder has given it one.")
     return state.snapshots[-1]
 
 
 def _shown(where: Keeper | Shower, execution_id: str) -> Snapshot | None:
+    __tracebackhide__ = True
     if isinstance(where, Keeper):
         found = [snapshot for snapshot in where.snapshots if snapshot.execution_id == execution_id]
         return max(found, key=lambda snapshot: (snapshot.epoch, snapshot.revision), default=None)
@@ -169,6 +171,7 @@ def _shown(where: Keeper | Shower, execution_id: str) -> Snapshot | None:
 
 
 def _member(kind: Any, given: object) -> Any:
+    __tracebackhide__ = True
     if isinstance(given, kind):
         return given
     name = cast("str", given)

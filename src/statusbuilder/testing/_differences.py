@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from .._model import Snapshot, Task
+from .._times import format_time
 
 _LONGEST = 200
 _OF_EXECUTION = ("phase", "error", "output", "started_at", "completed_at")
@@ -34,6 +36,8 @@ def differences(found: Snapshot, expected: Snapshot) -> list[str]:
 def show(value: object) -> str:
     """Return a value as a reader wants to see it."""
     text = value.name if isinstance(value, Enum) else repr(value)
+    if isinstance(value, datetime):
+        text = format_time(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
