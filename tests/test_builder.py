@@ -258,7 +258,9 @@ def test_a_value_of_another_enum_is_a_type_error(name: str, call: Any) -> None:
     status = with_task(PENDING)
     before = status.snapshot()
     kind = {"status": "TaskStatus", "task_type": "TaskType", "phase": "ExecutionPhase"}[name]
-    with pytest.raises(TypeError, match=rf"{name} of .*execution 'wex_01' must be of {kind}, as {kind}\.\w+ is, not "):
+    with pytest.raises(
+        TypeError, match=rf"{name} of .*execution 'wex_01' must be an? {kind}, such as {kind}\.\w+, not "
+    ):
         call(status)
     assert status.snapshot() is before
 
@@ -266,7 +268,7 @@ def test_a_value_of_another_enum_is_a_type_error(name: str, call: Any) -> None:
 @pytest.mark.parametrize("value", ["COMPLETED", "completed", P.COMPLETED])
 def test_the_type_error_names_what_was_meant(value: Any) -> None:
     """Where a value has the name of a member, the error says how to write that member."""
-    with pytest.raises(TypeError, match=r"status of task 'a' of execution 'wex_01' .* TaskStatus\.COMPLETED is, not "):
+    with pytest.raises(TypeError, match=r"status of task 'a' of execution 'wex_01' .* TaskStatus\.COMPLETED, not "):
         make().update_task_status("a", value)
 
 

@@ -54,6 +54,13 @@ def test_get_is_what_was_sent(server: Server, client: Client) -> None:
     assert (found.epoch, found.revision) == (orders().epoch, orders().revision)
 
 
+@pytest.mark.parametrize("call", ["get", "subscribe"])
+def test_a_contract_that_is_none_is_named(client: Client, call: str) -> None:
+    """A kind of executions that there is not is a ValueError that lists the two."""
+    with pytest.raises(ValueError, match="contract is 'agents'; give 'workflow' or 'agent'"):
+        list(getattr(client, call)("wex_1", contract="agents"))
+
+
 def test_get_of_an_agent(server: Server, client: Client) -> None:
     """An agent's execution comes back with its messages and todos."""
     with GrpcSink(server.target) as sink:

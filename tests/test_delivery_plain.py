@@ -243,6 +243,11 @@ def test_what_is_no_sink_is_refused_at_once(wrong: Any) -> None:
     [
         ({"orphans": "kill"}, ValueError, "orphans is 'kill'; give 'report' or 'fail'."),
         ({"at_exit": "FAILED"}, ValueError, "at_exit is 'FAILED'; give None or ExecutionPhase.FAILED."),
+        ({"min_interval": "0.5"}, TypeError, "min_interval is '0.5'; give a number, at least 0."),
+        ({"min_interval": float("nan")}, ValueError, "min_interval is nan; give a number, at least 0."),
+        ({"max_rate": 0}, ValueError, "max_rate is 0; give a number above 0."),
+        ({"retry": 3}, TypeError, "retry is 3; give a RetryPolicy(…)."),
+        ({"spool": 3}, TypeError, "spool is 3; give the path of a file."),
         ({"interval": 1.0}, TypeError, "Delivery has no argument 'interval'; its settings are min_interval, "),
     ],
 )

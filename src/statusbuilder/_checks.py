@@ -50,4 +50,7 @@ def check_enum(
     where = "" if execution_id is None else f"{task} of execution {execution_id!r}"
     meant = getattr(value, "name", value)
     example = kind.__members__.get(meant.upper() if isinstance(meant, str) else "") or next(iter(kind))
-    raise TypeError(f"{name}{where} must be of {kind.__name__}, as {kind.__name__}.{example.name} is, not {value!r}.")
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise TypeError(
+        f"{name}{where} must be {article} {kind.__name__}, such as {kind.__name__}.{example.name}, not {value!r}."
+    )

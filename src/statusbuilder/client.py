@@ -101,7 +101,7 @@ class Client:
         Raises:
             grpc.RpcError: NOT_FOUND when the backend has no such execution.
         """
-        chosen = _CONTRACTS[contract]
+        chosen = _contract(contract)
         kind = workflow_pb2.WorkflowExecutionId if contract == "workflow" else agent_pb2.AgentExecutionId
         method = self._channel.unary_unary(chosen.get_path)
         body, call = method.with_call(
@@ -117,7 +117,7 @@ class Client:
             contract: which kind of executions.
             phase: only those in this phase.
         """
-        chosen = _CONTRACTS[contract]
+        chosen = _contract(contract)
         pb: Any = workflow_pb2 if contract == "workflow" else agent_pb2
         name = contract.capitalize()
         request_type = getattr(pb, f"List{name}ExecutionsRequest")
@@ -153,7 +153,7 @@ class Client:
         Raises:
             grpc.RpcError: the backend refused, or an outage outlasted the patience.
         """
-        chosen, last, waited = _CONTRACTS[contract], None, 0.0
+        chosen, last, waited = _contract(contract), None, 0.0
         pause = _FIRST_WAIT
         while not self._closed.is_set():
             error: grpc.RpcError | None = None
@@ -202,6 +202,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.target!r})"
+
+
+def _contract(name: str) -> Contract:
+    try:
+        return _CONTRACTS[name]
+    except KeyError:
+        raise ValueError(f"contract is {name!r}; give {' or '.join(map(repr, _CONTRACTS))}.") from None
 
 
 def _code(error: grpc.RpcError) -> Any:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import attrs
-from attrs.validators import ge, gt, instance_of, optional
+from attrs.validators import optional
 
 from .._model import ExecutionPhase, Receipt
 from ._retry import RetryPolicy
-
-
-def _one_of(*allowed: object) -> Callable[[object, attrs.Attribute[Any], object], None]:
-    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value not in allowed:
-            raise ValueError(f"{attribute.name} is {value!r}; give {' or '.join(map(_written, allowed))}.")
-
-    return check
-
-
-def _written(value: object) -> str:
-    return f"ExecutionPhase.{value.name}" if isinstance(value, ExecutionPhase) else repr(value)
+from ._wanted import kind, number, one_of
 
 
 class DeliveryOptions(TypedDict, total=False):
@@ -45,29 +34,31 @@ class DeliveryOptions(TypedDict, total=False):
 class Options:
     """The settings of a delivery."""
 
-    min_interval: float = attrs.field(default=0.1, validator=ge(0))
+    min_interval: float = attrs.field(default=0.1, validator=number(0))
     """Seconds between two sends of one execution at least; a change of phase does not wait for it."""
-    max_rate: float = attrs.field(default=1024.0 * 1024.0, validator=gt(0))
+    max_rate: float = attrs.field(default=1024.0 * 1024.0, validator=number(0, above=True))
     """Bytes a second of one execution at most, on average."""
-    attempt_timeout: float = attrs.field(default=10.0, validator=gt(0))
+    attempt_timeout: float = attrs.field(default=10.0, validator=number(0, above=True))
     """Seconds until an attempt counts as failed."""
-    settle: float | None = attrs.field(default=None, validator=optional(ge(0)))
+    settle: float | None = attrs.field(default=None, validator=optional(number(0)))
     """Seconds after which a backend has applied, or never will, an attempt that ended without an answer; by default
     two attempt timeouts. Then the newest snapshot is sent once more."""
-    close_timeout: float = attrs.field(default=5.0, validator=ge(0))
+    close_timeout: float = attrs.field(default=5.0, validator=number(0))
     """Seconds that `close()` and the exit of the interpreter wait at most."""
-    max_in_flight: int = attrs.field(default=256, validator=ge(1))
+    max_in_flight: int = attrs.field(default=256, validator=number(1))
     """Attempts under way at the same time at most, for all executions."""
-    retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=instance_of(RetryPolicy))
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=kind(RetryPolicy, example="a RetryPolicy(…)"))
     """How long to wait between attempts."""
-    at_exit: ExecutionPhase | None = attrs.field(default=None, validator=_one_of(None, ExecutionPhase.FAILED))
+    at_exit: ExecutionPhase | None = attrs.field(default=None, validator=one_of(None, ExecutionPhase.FAILED))
     """FAILED ends executions that are still open when the interpreter exits; None leaves them as they are."""
     on_receipt: Callable[[Receipt], object] | None = None
     """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
-    spool: str | PathLike[str] | None = attrs.field(default=None, validator=optional(instance_of((str, PathLike))))
+    spool: str | PathLike[str] | None = attrs.field(
+        default=None, validator=optional(kind(str, PathLike, example="the path of a file"))
+    )
     """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
     processes may share it. A file that cannot be used is logged, and harms nothing."""
-    orphans: Literal["report", "fail"] = attrs.field(default="report", validator=_one_of("report", "fail"))
+    orphans: Literal["report", "fail"] = attrs.field(default="report", validator=one_of("report", "fail"))
     """What is done about executions in the spool whose process died before they had ended: they are only reported, or
     ended FAILED, "the runner process died"."""
 

@@ -6,9 +6,9 @@ from enum import Enum
 from random import Random
 
 import attrs
-from attrs.validators import gt
 
 from ._transport import Answer
+from ._wanted import number
 
 
 class Verdict(Enum):
@@ -57,15 +57,15 @@ def judge(answer: Answer, epoch: int, revision: int) -> Verdict:
 class RetryPolicy:
     """How long a delivery waits between attempts, all in seconds."""
 
-    first: float = attrs.field(default=0.1, validator=gt(0))
+    first: float = attrs.field(default=0.1, validator=number(0, above=True))
     """The longest first wait; it doubles with each failure in a row."""
-    cap: float = attrs.field(default=30.0, validator=gt(0))
+    cap: float = attrs.field(default=30.0, validator=number(0, above=True))
     """The longest wait after answered errors of one execution."""
-    connection_cap: float = attrs.field(default=1.0, validator=gt(0))
+    connection_cap: float = attrs.field(default=1.0, validator=number(0, above=True))
     """The longest wait between two probes of a backend that cannot be reached."""
-    terminal_interval: float = attrs.field(default=30.0, validator=gt(0))
+    terminal_interval: float = attrs.field(default=30.0, validator=number(0, above=True))
     """The wait between attempts to send a terminal snapshot that was refused, but perhaps not for good."""
-    terminal_patience: float = attrs.field(default=900.0, validator=gt(0))
+    terminal_patience: float = attrs.field(default=900.0, validator=number(0, above=True))
     """How long such a terminal snapshot is tried before it counts as lost."""
 
     def wait(self, failures: int, random: Random) -> float:

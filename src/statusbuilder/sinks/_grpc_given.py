@@ -99,4 +99,4 @@ def contract_of(request_type: Any) -> Contract:
 
 
 def _named(given: Any) -> str:
-    return f"the class {given.__qualname__}" if isinstance(given, type) else f"a {type(given).__qualname__}"
+    return f"the class {given.__qualname__}" if isinstance(given, type) else f"of type {type(given).__qualname__}"
