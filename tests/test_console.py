@@ -290,6 +290,17 @@ def test_more_executions_than_fit_are_counted() -> None:
     assert lines[-1] == "and 28 more executions"
 
 
+def test_executions_keep_their_places() -> None:
+    """Several that run at the same time do not change places with each change of one of them."""
+    opened, _ = console(width=60, height=40)
+    screen = LiveScreen(console=opened, clock=lambda: NOW)
+    for number in (0, 1, 2, 0, 1, 0):
+        screen.show(attrs.evolve(orders(ended=False), execution_id=f"wex_{number}"))
+    shown = re.findall(r"wex_\d", "\n".join(line.plain for line in screen._region(Look(opened), 39)))
+    screen.close()
+    assert shown == ["wex_0", "wex_1", "wex_2"]
+
+
 SINK = """
     import sys, threading, time
     from statusbuilder import StatusBuilder, TaskStatus

@@ -46,6 +46,8 @@ class LiveScreen:
         self._console = Console(file=file, highlight=False) if console is None else console
         self._clock = clock
         self._open: dict[str, Snapshot] = {}
+        self._recent: dict[str, None] = {}
+        """The ids of those that are open, the one that changed last at the end."""
         self._ended: dict[str, Snapshot] = {}
         self._note = ""
         self._closed = self._gone = False
@@ -65,8 +67,9 @@ class LiveScreen:
                 self._end(snapshot)
             elif not self._closed:
                 self._ended.pop(snapshot.execution_id, None)
-                self._open.pop(snapshot.execution_id, None)
-                self._open[snapshot.execution_id] = snapshot  # the latest change comes last
+                self._open[snapshot.execution_id] = snapshot
+                self._recent.pop(snapshot.execution_id, None)
+                self._recent[snapshot.execution_id] = None
                 self._note = ""
                 self._paint()
             return not self._gone
@@ -86,6 +89,7 @@ class LiveScreen:
             for snapshot in self._open.values():
                 self._print(snapshot)
             self._open.clear()
+            self._recent.clear()
             self._halt()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -97,12 +101,13 @@ class LiveScreen:
             yield line
 
     def _region(self, look: Look, height: int) -> list[Text]:
-        snapshots = list(self._open.values())
         room = height - (1 if self._note else 0)
         fitting = max(1, room // (LEAST_ROOM + 1))
-        hidden = len(snapshots) - fitting
+        hidden = len(self._open) - fitting
+        chosen = set(list(self._recent)[-fitting:])
+        # Each keeps its place, because nobody can read what moves all the time.
+        snapshots = [snapshot for execution_id, snapshot in self._open.items() if execution_id in chosen]
         if hidden > 0:
-            snapshots = snapshots[-fitting:]
             room -= 1
         now = self._clock()
         lines: list[Text] = []
@@ -119,6 +124,7 @@ class LiveScreen:
 
     def _end(self, snapshot: Snapshot) -> None:
         self._open.pop(snapshot.execution_id, None)
+        self._recent.pop(snapshot.execution_id, None)
         if self._ended.get(snapshot.execution_id) == snapshot:
             return  # it was sent a second time
         self._ended[snapshot.execution_id] = snapshot
@@ -198,6 +204,7 @@ class LiveScreen:
         if self._live is not None:
             self._console = Console(file=self._console.file, highlight=False)
         self._open.clear()
+        self._recent.clear()
         self._begin()
 
 
