@@ -57,7 +57,16 @@ def test_watch_says_how_it_ended(execution_id: str, status: int, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--target", "http://host"], "statusbuilder watch: The target 'http://host' is a URL"),
+        (
+            ["--target", "http://host"],
+            "statusbuilder watch: The target 'http://host' is a URL, and gRPC takes none: "
+            "write 'host:80' with --no-tls.\n",
+        ),
+        (
+            ["--target", "10.1.2.3:1", "--no-tls", "--api-key", "k"],
+            "statusbuilder watch: An API key would go to '10.1.2.3:1' over an unencrypted channel. Use TLS (--tls), "
+            "or, where the network itself is trusted, STATUSBUILDER_ALLOW_INSECURE_KEY=1.\n",
+        ),
         (["--target", "127.0.0.1:1", "--patience", "0"], "statusbuilder watch: nothing listens on 127.0.0.1:1\n"),
         (["--ca", "/nowhere.pem"], "statusbuilder watch: /nowhere.pem: No such file or directory\n"),
         (["--ca", "/nowhere.pem", "--no-tls"], "statusbuilder watch: --ca and --no-tls exclude each other."),

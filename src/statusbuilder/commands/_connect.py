@@ -17,8 +17,15 @@ from ..views import one_line
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 _ENDPOINTS = ("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
-_AS_OPTIONS = (("tls=False", "--no-tls"), ("tls=True", "--tls"), ("tls= ", "--ca "))
-"""What texts for programmers call an argument, and what the command line calls it."""
+_AS_OPTIONS = (
+    ("allow_insecure_key=True (STATUSBUILDER_ALLOW_INSECURE_KEY=1)", "STATUSBUILDER_ALLOW_INSECURE_KEY=1"),
+    ("STATUSBUILDER_DISABLED=1 to run without one", "give --target"),
+    ("tls=False", "--no-tls"),
+    ("tls=True", "--tls"),
+    ("tls= ", "--ca "),
+    ("tls has no certificate", "--ca has no certificate"),
+)
+"""What texts for programmers say, and how that is written on the command line."""
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -92,15 +99,19 @@ def reason(error: grpc.RpcError | None, target: str) -> str:
         return "the stream ended"
     away = target == DEFAULT_TARGET and is_code(error, grpc.StatusCode.UNAVAILABLE)
     hint = "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
-    text = one_line(explain_reading(error, target))
+    return with_options(one_line(explain_reading(error, target))) + hint
+
+
+def with_options(text: str) -> str:
+    """Return a text for programmers with the options of the command line in the place of arguments."""
     for argument, option in _AS_OPTIONS:
         text = text.replace(argument, option)
-    return text + hint
+    return text
 
 
 def refuse(command: str, error: object, target: str = "") -> int:
     """Say in a line on stderr why a command could not do its work, and return its exit status."""
-    text = reason(error, target) if isinstance(error, grpc.RpcError) else str(error)
+    text = reason(error, target) if isinstance(error, grpc.RpcError) else with_options(str(error))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     print(f"statusbuilder {command}: {one_line(text)}", file=sys.stderr)

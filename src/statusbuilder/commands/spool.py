@@ -19,7 +19,7 @@ from ..delivery._spool_row import Listed, SpoolUnusableError, State
 from ..delivery._spool_store import Store
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
-from ._connect import add_security, seconds
+from ._connect import add_security, seconds, with_options
 
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
@@ -239,4 +239,4 @@ def _owned(path: str) -> Iterator[Store]:
 def _text(error: Exception, path: str) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no file {path!r}"
-    return str(error) if isinstance(error, ValueError) else f"{path}: {error}"
+    return with_options(str(error)) if isinstance(error, ValueError) else f"{path}: {error}"
