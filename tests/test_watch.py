@@ -100,7 +100,7 @@ def test_watch_survives_a_restart_of_the_server(tmp_path: Path) -> None:
         with terminal(*COMMAND, "watch", "wex_orders", "--target", first.target) as view:
             view.wait(lambda text: "7 of 12 mails" in text)
             first.process.kill()
-            view.wait(lambda text: f"No connection to {first.target}, trying again" in text)
+            view.wait(lambda text: f"No connection to {first.target}, trying again (nothing listens there)" in text)
             with serving("--db", path, "--port", first.target.rpartition(":")[2]), GrpcSink(first.target) as sink:
                 sink.send(orders())
                 assert view.end() == 1

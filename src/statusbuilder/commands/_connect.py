@@ -93,13 +93,15 @@ def is_code(error: grpc.RpcError, code: grpc.StatusCode) -> bool:
     return isinstance(error, grpc.Call) and error.code() is code
 
 
-def reason(error: grpc.RpcError | None, target: str) -> str:
+def reason(error: grpc.RpcError, target: str) -> str:
     """Return why there is no connection, or no answer, in a line."""
-    if error is None:
-        return "the stream ended"
+    return with_options(one_line(explain_reading(error, target)))
+
+
+def advice(error: grpc.RpcError, target: str) -> str:
+    """Return what helps where nobody has named a backend, and none is there; else nothing."""
     away = target == DEFAULT_TARGET and is_code(error, grpc.StatusCode.UNAVAILABLE)
-    hint = "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
-    return with_options(one_line(explain_reading(error, target))) + hint
+    return "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
 
 
 def with_options(text: str) -> str:
@@ -111,7 +113,9 @@ def with_options(text: str) -> str:
 
 def refuse(command: str, error: object, target: str = "") -> int:
     """Say in a line on stderr why a command could not do its work, and return its exit status."""
-    text = reason(error, target) if isinstance(error, grpc.RpcError) else with_options(str(error))
+    text = with_options(str(error))
+    if isinstance(error, grpc.RpcError):
+        text = reason(error, target) + advice(error, target)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     print(f"statusbuilder {command}: {one_line(text)}", file=sys.stderr)

@@ -13,7 +13,7 @@ import grpc
 from .._agent_model import AgentSnapshot
 from .._model import Snapshot
 from ..views import html_report
-from ._connect import add_connection, connect, find, is_code, reason, refuse
+from ._connect import add_connection, advice, connect, find, is_code, reason, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,7 @@ def _load(options: argparse.Namespace) -> Snapshot:
         except grpc.RpcError as error:
             unknown = is_code(error, grpc.StatusCode.NOT_FOUND)
             why = f"{client.target} has no such execution" if unknown else reason(error, client.target)
+            why += advice(error, client.target)
             raise ValueError(f"there is no file {options.source!r}, and {why}") from error
 
 

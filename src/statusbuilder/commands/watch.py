@@ -57,9 +57,7 @@ def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
         options.execution_id,
         contract=kind,
         patience=options.patience,
-        on_lost=lambda error: screen.note(
-            f"No connection to {client.target}, trying again ({reason(error, client.target)})"
-        ),
+        on_lost=lambda error: screen.note(_lost(error, client.target)),
     )
     for snapshot in snapshots:
         phase = snapshot.phase
@@ -68,6 +66,11 @@ def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
     return 0 if phase is ExecutionPhase.COMPLETED else 1
+
+
+def _lost(error: grpc.RpcError | None, target: str) -> str:
+    why = "the stream ended" if error is None else reason(error, target).replace(f"on {target}", "there")
+    return f"No connection to {target}, trying again ({why})"
 
 
 def _look(client: Client, options: argparse.Namespace) -> tuple[ContractName, bool]:
