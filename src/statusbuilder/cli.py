@@ -75,7 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 when all went well, 1 when it could not be written, 2 when the call was wrong or the command
         could not begin; what a command adds, its `--help` says.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's lines say again, in more words, what a command says
     options = make_parser().parse_args(arguments)
     try:
         status = int(options.run(options))

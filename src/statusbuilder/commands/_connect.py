@@ -61,6 +61,7 @@ def connect(options: argparse.Namespace) -> Client:
         ValueError: something in them cannot be used.
         OSError: the certificates cannot be read.
     """
+    quiet_grpc()
     target = options.target
     if target is None and not any(os.environ.get(name, "").strip() for name in _ENDPOINTS):
         target = DEFAULT_TARGET
@@ -68,6 +69,11 @@ def connect(options: argparse.Namespace) -> Client:
     if options.ca is not None and options.tls is False:
         raise ValueError("--ca and --no-tls exclude each other.")
     return Client.from_env(target=target, api_key=options.api_key, tls=tls)
+
+
+def quiet_grpc() -> None:
+    """Keep gRPC from writing to stderr, in more words, what a command says itself."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def find(client: Client, execution_id: str, options: argparse.Namespace) -> Snapshot:

@@ -19,7 +19,7 @@ from ..delivery._spool_row import Listed, SpoolUnusableError, State
 from ..delivery._spool_store import Store
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
-from ._connect import add_security, seconds, with_options
+from ._connect import add_security, quiet_grpc, seconds, with_options
 
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
@@ -163,6 +163,7 @@ def _flush(options: argparse.Namespace, path: str) -> int:
 
 
 def _sink(options: argparse.Namespace, **settings: Any) -> GrpcSink:
+    quiet_grpc()
     given: dict[str, Any] = {"target": options.target, "api_key": options.api_key}
     if options.ca is not None and options.tls is False:
         raise ValueError("--ca and --no-tls exclude each other.")
