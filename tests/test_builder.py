@@ -14,6 +14,7 @@ from builder_values import START, Clock, at, in_phase, make, with_task
 
 import statusbuilder
 from statusbuilder import (
+    AgentStatusBuilder,
     DuplicateTaskError,
     ExecutionPhase,
     InvalidTransitionError,
@@ -270,6 +271,15 @@ def test_the_type_error_names_what_was_meant(value: Any) -> None:
     """Where a value has the name of a member, the error says how to write that member."""
     with pytest.raises(TypeError, match=r"status of task 'a' of execution 'wex_01' .* TaskStatus\.COMPLETED, not "):
         make().update_task_status("a", value)
+
+
+@pytest.mark.parametrize("kind", [StatusBuilder, AgentStatusBuilder])
+def test_a_builder_shows_what_it_is_of(kind: type[StatusBuilder]) -> None:
+    """In a debugger or a log a builder is its execution, its phase and how many tasks it has."""
+    status = kind("wex_01")
+    assert repr(status) == f"<{kind.__name__} 'wex_01' PENDING, 0 tasks>"
+    status.add_task("a", status=IN_PROGRESS)
+    assert repr(status) == f"<{kind.__name__} 'wex_01' IN_PROGRESS, 1 task>"
 
 
 # update_task_status

@@ -99,3 +99,9 @@ def test_log_forgets_executions(caplog: pytest.LogCaptureFixture, monkeypatch: p
     sink.send(Snapshot("a", revision=2, phase=ExecutionPhase.COMPLETED))
     assert list(sink._seen) == ["c"]
     assert caplog.messages[-1] == "Execution a IN_PROGRESS -> COMPLETED"
+
+
+def test_log_sink_shows_its_logger() -> None:
+    """In a receipt the sink is known by the logger that it writes to."""
+    assert repr(LogSink()) == "LogSink('statusbuilder.status')"
+    assert repr(LogSink(logging.getLogger("mine"))) == "LogSink('mine')"

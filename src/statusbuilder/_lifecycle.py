@@ -296,6 +296,11 @@ class Lifecycle:
 
     # Life and death
 
+    def __repr__(self) -> str:
+        tasks = len(self._state.tasks)
+        number = "1 task" if tasks == 1 else f"{tasks} tasks"
+        return f"<{type(self).__name__} {self.execution_id!r} {self._state.phase.name}, {number}>"
+
     def _forked(self) -> None:
         """Keep a builder usable in a forked child, where it is no longer the one that delivers."""
         self._lock = threading.RLock()

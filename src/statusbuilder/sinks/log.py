@@ -45,6 +45,9 @@ class LogSink:
         for arguments in self._transitions(snapshot):
             self._log(snapshot, **arguments)
 
+    def __repr__(self) -> str:
+        return f"LogSink({getattr(self._logger, 'name', self._logger)!r})"
+
     def _transitions(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         with self._lock:
             seen = self._seen.pop(snapshot.execution_id, None)

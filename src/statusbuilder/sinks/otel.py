@@ -100,6 +100,9 @@ class OpenTelemetrySink:
         for execution in executions:
             execution.abandon()
 
+    def __repr__(self) -> str:
+        return "OpenTelemetrySink()"
+
     def _context(self, snapshot: Snapshot) -> Context:
         parent = self._parent(snapshot) if callable(self._parent) else self._parent
         return context.get_current() if parent is None else parent
