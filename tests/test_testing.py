@@ -149,7 +149,8 @@ def test_a_backend_with_a_key_gives_its_sinks_the_key() -> None:
 
 def test_receipts_that_are_no_delivery_are_named() -> None:
     """Receipts fail with the sink, the outcome and the reason."""
-    assert_delivered(())
+    with pytest.raises(AssertionError, match="There is no receipt"):
+        assert_delivered(StatusBuilder("wex_1").close())
     wrong = (Receipt("good", Outcome.CONFIRMED, 1), Receipt("bad", Outcome.LOST, 1, "out of paper"))
     with pytest.raises(AssertionError, match=re.escape("Not delivered:\n  'bad': lost, out of paper")):
         assert_delivered(wrong)

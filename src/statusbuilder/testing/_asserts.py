@@ -110,7 +110,7 @@ def assert_delivered(
         expected: the state; a builder is flushed first. Not needed for receipts.
 
     Raises:
-        AssertionError: it did not arrive, or differs; names each difference.
+        AssertionError: it did not arrive, or differs; names each difference. There was no sink to arrive at.
         TypeError: `expected` is missing, or `where` is none of these.
     """
     __tracebackhide__ = True
@@ -140,6 +140,8 @@ def _assert_receipts(receipts: Any) -> None:
     listed = [receipt for receipt in given if isinstance(receipt, Receipt)]
     if len(listed) != len(given):
         raise TypeError(f"{receipts!r} is neither receipts, nor a sink that keeps snapshots, nor a backend.")
+    if not listed:
+        raise AssertionError("There is no receipt: the builder has no sink, or STATUSBUILDER_DISABLED turned all off.")
     wrong = [receipt for receipt in listed if receipt.outcome not in _ARRIVED]
     if wrong:
         lines = "".join(f"\n  {r.sink!r}: {r.outcome.value}, {r.reason or 'no reason given'}" for r in wrong)
