@@ -101,7 +101,11 @@ def swap_phases(file: descriptor_pb2.FileDescriptorProto) -> None:
         ),
         (
             set_field("WorkflowTask.input", type_name=".google.protobuf.ListValue"),
-            "ListValue is expected to be google.protobuf.Struct",
+            "WorkflowTask.input is a google.protobuf.ListValue, expected a google.protobuf.Struct",
+        ),
+        (
+            set_field("WorkflowTask.metadata", type_name=".google.protobuf.ListValue"),
+            "WorkflowTask.metadata is a google.protobuf.ListValue, expected a google.protobuf.Struct",
         ),
         (rename_phase, "WorkflowExecutionStatus.phase: ExecutionPhase has no EXECUTION_PENDING (1)"),
         (swap_phases, "WorkflowExecutionStatus.phase: ExecutionPhase.EXECUTION_PENDING is 2, expected 1"),
@@ -125,6 +129,13 @@ def test_every_difference_is_named() -> None:
         "TodoItem.status is field 41, expected 3",
         "ToolCall.result is field 40, expected 4",
     ]
+
+
+def test_a_message_of_ours_in_two_places_is_compared_in_both() -> None:
+    """Where the backend has another type in one of two places that have the same type here, that one is named."""
+    change = set_field("AgentExecutionStatus.tool_calls", type_name=f".{agent_pb2.DESCRIPTOR.package}.TodoItem")
+    found = mismatch(AGENT_EXECUTION, changed(agent_pb2, change))
+    assert "TodoItem.name (field 2, string) is missing; its field 2 is 'content'" in found
 
 
 def test_fields_that_are_never_sent_may_differ() -> None:

@@ -13,6 +13,7 @@ _TYPES: Final = {
 }  # fmt: skip
 _MESSAGE: Final = 11
 _ENUM: Final = 14
+_Seen = set[tuple[str, str]]  # their messages and ours that were compared already
 _NEVER_SENT: Final = {"audit", "callback_token", "component_type", "component_group", "layout_hint"}
 
 
@@ -21,20 +22,16 @@ def differences(theirs: Any, ours: Any) -> tuple[str, ...]:
     return tuple(_of_message(theirs, ours, set()))
 
 
-def _of_message(theirs: Any, ours: Any, seen: set[str]) -> Iterator[str]:
-    if ours.full_name in seen:
+def _of_message(theirs: Any, ours: Any, seen: _Seen) -> Iterator[str]:
+    if (theirs.full_name, ours.full_name) in seen:
         return
-    seen.add(ours.full_name)
-    if ours.file.package == "google.protobuf":
-        if theirs.full_name != ours.full_name:
-            yield f"{theirs.name} is expected to be {ours.full_name}"
-        return
+    seen.add((theirs.full_name, ours.full_name))
     for field in ours.fields:
         if field.name not in _NEVER_SENT:
             yield from _of_field(theirs, field, seen)
 
 
-def _of_field(message: Any, ours: Any, seen: set[str]) -> Iterator[str]:
+def _of_field(message: Any, ours: Any, seen: _Seen) -> Iterator[str]:
     path = f"{message.name}.{ours.name}"
     theirs = message.fields_by_name.get(ours.name)
     if theirs is None:
@@ -48,6 +45,9 @@ def _of_field(message: Any, ours: Any, seen: set[str]) -> Iterator[str]:
         yield f"{path} is {_label(theirs)}, expected {_label(ours)}"
     if theirs.type != ours.type:
         yield f"{path} is of type {_kind(theirs)}, expected {_kind(ours)}"
+    elif ours.type == _MESSAGE and ours.message_type.file.package == "google.protobuf":
+        if theirs.message_type.full_name != ours.message_type.full_name:
+            yield f"{path} is a {theirs.message_type.full_name}, expected a {ours.message_type.full_name}"
     elif ours.type == _MESSAGE:
         yield from _of_message(theirs.message_type, ours.message_type, seen)
     elif ours.type == _ENUM:
