@@ -55,6 +55,25 @@ def test_the_oldest_finished_payloads_are_cut_first() -> None:
     assert len(WORKFLOW_EXECUTION.encode(running(tasks), 400_000)) > 395_000
 
 
+def test_payloads_of_failed_tasks_are_cut_before_any_task_folds() -> None:
+    """Large payloads of FAILED tasks go before the list of COMPLETED ones; small ones, and errors, stay as they are."""
+    tasks = [rich(n, 50_000, status=TaskStatus.FAILED, error="e" * 900) for n in range(10)]
+    tasks += [rich(10, 1000, status=TaskStatus.FAILED, error="e"), *(plain(n) for n in range(11, 100))]
+    result = fitted(running(tasks), 100_000)
+    assert [task.task_id for task in result.tasks] == [task.task_id for task in tasks]
+    assert [is_cut(task) for task in result.tasks[:11]] == [True] * 9 + [False] * 2
+    assert [task.error for task in result.tasks] == [task.error for task in tasks]
+
+
+def test_an_error_is_cut_where_its_payload_was() -> None:
+    """The error of a FAILED task whose payload is cut already is cut, too."""
+    tasks = [rich(n, 5000, status=TaskStatus.FAILED, error="e" * 5000) for n in range(10)]
+    result = fitted(running([*tasks, plain(10)]), 35_000)
+    assert [task.task_id for task in result.tasks] == [*(task.task_id for task in tasks), "task-10"]
+    assert all(is_cut(task) for task in result.tasks[:10])
+    assert all(len((task.error or "").encode()) <= 1024 for task in result.tasks)
+
+
 def test_a_cut_payload_keeps_head_and_tail() -> None:
     """A cut payload says how large it was and keeps its beginning and its end."""
     result = fitted(running([rich(7)]), 3000)

@@ -213,7 +213,8 @@ FITTING: Final = Fitting(
     # Old payloads, errors, old items; then the same for the newest messages and for what failed or is open.
     steps=(
         *(_OLD, _TOOLS, _SUBS) * 2,
-        *(_TOOLS, _SUBS, FRAME),
+        *(_TOOLS, _SUBS) * 2,
+        FRAME,
         *(_OLD, _TOOLS, _SUBS),
         *(_NEW, _TOOLS, _SUBS, FRAME) * 2,
         *(_NEW, _TOOLS, _SUBS) * 2,

@@ -201,30 +201,46 @@ def folded_task(tally: Tally, task_type: TaskType) -> Task:
     )
 
 
-def _cut(*, well: bool, payload: int, error: int | None) -> Callable[[Task, Encode], bytes | None]:
+def _cut(
+    payload: int, whose: Callable[[Task], bool], error: int | None = None
+) -> Callable[[Task, Encode], bytes | None]:
     def shorten(task: Task, encode: Encode) -> bytes | None:
-        return encode(shortened(task, payload, error)) if ended_well(task) is well else None
+        return encode(shortened(task, payload, error)) if whose(task) else None
 
     return shorten
+
+
+def _failed(task: Task) -> bool:
+    return task.status is TaskStatus.FAILED
+
+
+def _open(task: Task) -> bool:
+    return not task.status.is_terminal
+
+
+def _failed_or_open(task: Task) -> bool:
+    return not ended_well(task)
 
 
 def _cut_error(task: Task, encode: Encode) -> bytes | None:
     if task.error is None or len(task.error) * 4 <= ERROR:
         return None
-    return encode(shortened(task, SMALL if ended_well(task) else None, ERROR))
+    return encode(shortened(task, SMALL if ended_well(task) else LARGE if _failed(task) else None, ERROR))
 
 
 TASK_RUNGS: Final = (
-    Rung(_cut(well=True, payload=LARGE, error=None), least=LARGE),
-    Rung(_cut(well=True, payload=SMALL, error=None), least=SMALL),
+    Rung(_cut(LARGE, ended_well), least=LARGE),
+    Rung(_cut(SMALL, ended_well), least=SMALL),
+    Rung(_cut(LARGE, _failed), least=LARGE),
     Rung(_cut_error, least=ERROR),
     Rung(lambda task, _: b"" if ended_well(task) else None, folds=True),
-    Rung(_cut(well=False, payload=LARGE, error=ERROR), least=LARGE),
-    Rung(_cut(well=False, payload=SMALL, error=ERROR), least=SMALL),
+    Rung(_cut(LARGE, _open, ERROR), least=LARGE),
+    Rung(_cut(SMALL, _failed_or_open, ERROR), least=SMALL),
     Rung(lambda task, encode: encode(bare(task)), least=64),
     Rung(lambda task, encode: b"", folds=True),
 )
-"""How tasks are shortened: payloads of those that ended well, errors, those tasks; then the same for the others."""
+"""How tasks are shortened: payloads of those that ended well, large ones of those that failed, errors, those that ended
+well as a whole; then payloads of open and failed ones, and at the very end these, too."""
 
 
 @attrs.frozen(eq=False)

@@ -68,7 +68,7 @@ def _frame(snapshot: Snapshot, level: int) -> tuple[bytes, bytes]:
 
 FITTING: Final = Fitting(
     frame=_frame,
-    steps=(0, 0, 0, FRAME, 0, 0, FRAME, 0, FRAME, 0, 0, FRAME),
+    steps=(0, 0, 0, 0, FRAME, 0, 0, FRAME, 0, FRAME, 0, 0, FRAME),
     rungs=((TASK_RUNGS,),),
     folds=(_fold,),
 )
