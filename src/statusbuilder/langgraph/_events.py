@@ -75,14 +75,17 @@ async def track(
 
 def _start(kind: Kind) -> Callable[[Reducer, Mapping[str, Any], Mapping[str, Any]], None]:
     def handle(reducer: Reducer, event: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        parents, name = get(event, "parent_ids"), get(event, "name")
+        parents, name, given = get(event, "parent_ids"), get(event, "name"), data.get("input")
+        if kind == "model" and not isinstance(given, Mapping):  # of a model that is run by itself: its prompt alone
+            messages = get(given, "messages")
+            given = {"messages": given if messages is None else messages}
         reducer.start(
             "events",
             kind,
             get(event, "run_id"),
             parents if isinstance(parents, (list, tuple)) else (),
             name=name if isinstance(name, str) else "",
-            input=data.get("input"),
+            input=given,
             metadata=get(event, "metadata"),
         )
 
