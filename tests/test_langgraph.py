@@ -14,6 +14,7 @@ pytest.importorskip("langchain_core")
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, LLMResult
+from langchain_core.prompt_values import ChatPromptValue
 
 from statusbuilder import AgentStatusBuilder, ExecutionPhase, MessageType, Snapshot, TaskStatus, TaskType, TodoStatus
 from statusbuilder.langgraph import StatusCallbackHandler, apply_event
@@ -170,6 +171,16 @@ def test_a_text_model_is_a_model(status: AgentStatusBuilder) -> None:
     assert contents(status) == [("HUMAN", "hi"), ("AI", "Hello."), ("HUMAN", "hi"), ("AI", "At once.")]
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["hi", [HumanMessage("hi")], {"messages": [[HumanMessage("hi")]]}, ChatPromptValue(messages=[HumanMessage("hi")])],
+)
+def test_a_model_that_runs_by_itself_shows_its_prompt(status: AgentStatusBuilder, given: Any) -> None:
+    """The input of a model around which there is nothing is the user's, in each form that its first event has."""
+    feed(status, event("chat_model_start", "m", input=given), says("m", "Hello."))
+    assert contents(status) == [("HUMAN", "hi"), ("AI", "Hello.")]
+
+
 def test_the_prompt_of_an_inner_model_is_not_the_users(status: AgentStatusBuilder) -> None:
     """A handler that is given to a model alone shows what the model says, not what a chain around it asks."""
     handler = StatusCallbackHandler(status)
@@ -194,6 +205,88 @@ def test_a_call_with_the_id_of_an_earlier_one_is_another_call(status: AgentStatu
         ("call_0", {"q": "t1"}, {"value": "found t1"}),
         ("call_0#2", {"q": "t2"}, {"value": "found t2"}),
     ]
+
+
+def called(*call_ids: str) -> list[dict[str, Any]]:
+    """The events of a model's turn that makes calls; the first is of a sub-agent."""
+    first = {"name": "task", "args": {"description": "find", "subagent_type": "researcher"}, "id": call_ids[0]}
+    calls = [first, *({"name": "search", "args": {"q": call_id}, "id": call_id} for call_id in call_ids[1:])]
+    return [
+        event("chain_start", "r"),
+        event("chat_model_start", "m", "r"),
+        event("chat_model_end", "m", "r", output=AIMessage("Let me see.", tool_calls=calls)),
+    ]
+
+
+def test_calls_that_start_in_any_order_are_shown_in_the_models(status: AgentStatusBuilder) -> None:
+    """What comes before a call that starts first is shown with it, PENDING, until it starts or is answered."""
+    feed(status, *called("c1", "c2", "c3", "c4"), event("tool_start", "t3", "r", name="search", input={"q": "c3"}))
+    assert [
+        (task.task_id, task.task_name, task.task_type.name, task.status.name) for task in status.snapshot().tasks
+    ] == [
+        ("c1", "researcher", "AGENT_INVOCATION", "PENDING"),
+        ("c2", "search", "TOOL_CALL", "PENDING"),
+        ("c3", "search", "TOOL_CALL", "IN_PROGRESS"),
+    ]
+    feed(
+        status,
+        event("tool_start", "t1", "r", name="task", input={"description": "find", "subagent_type": "researcher"}),
+        event("tool_end", "t1", "r", output=ToolMessage("found it", tool_call_id="c1")),
+        event("tool_start", "t4", "r", name="search", input={"q": "c4"}),
+        event("tool_end", "t4", "r", output=ToolMessage("found c4", tool_call_id="c4")),
+        event("tool_end", "t3", "r", output=ToolMessage("found c3", tool_call_id="c3")),
+        event("chain_start", "n", "r", name="tools"),
+        event("chain_end", "n", "r", output={"messages": [ToolMessage("no", tool_call_id="c2", status="error")]}),
+        event("chain_end", "r"),
+    )
+    snapshot = status.snapshot()
+    assert [(task.task_id, task.status.name, task.output, task.error) for task in snapshot.tasks] == [
+        ("c1", "COMPLETED", {"value": "found it"}, None),
+        ("c2", "FAILED", None, "no"),
+        ("c3", "COMPLETED", {"value": "found c3"}, None),
+        ("c4", "COMPLETED", {"value": "found c4"}, None),
+    ]
+    assert [message.tool_calls for message in snapshot.messages if message.tool_calls] == [("c2",), ("c3",), ("c4",)]
+
+
+def test_calls_that_were_shown_and_never_started_are_skipped(status: AgentStatusBuilder) -> None:
+    """A call of which nothing is heard until its run has ended was not made."""
+    feed(
+        status,
+        *called("c1", "c2", "c3"),
+        event("tool_start", "t3", "r", name="search", input={"q": "c3"}),
+        event("tool_end", "t3", "r", output=ToolMessage("found c3", tool_call_id="c3")),
+        event("chain_end", "r"),
+    )
+    assert [task.status.name for task in status.snapshot().tasks] == ["SKIPPED", "SKIPPED", "COMPLETED"]
+
+
+def test_a_call_that_a_person_changed_is_shown_as_it_was_made(status: AgentStatusBuilder) -> None:
+    """A tools node that runs another tool than its call names, or with other arguments, answers that call."""
+    for call_id, name, given in (("c1", "lookup", {"key": "k"}), ("c2", "search", {"q": "changed"})):
+        call = {"name": "search", "args": {"q": "x"}, "id": call_id, "type": "tool_call"}
+        feed(
+            status,
+            event("chain_start", call_id, name="tools", input=[call]),
+            event("tool_start", f"{call_id}s", call_id, name=name, input=given),
+            event("tool_end", f"{call_id}s", call_id, output=ToolMessage("found", tool_call_id=call_id)),
+            event("chain_end", call_id),
+        )
+    assert [(task.task_id, task.task_name, task.input) for task in status.snapshot().tasks] == [
+        ("c1", "lookup", {"key": "k"}),
+        ("c2", "search", {"q": "changed"}),
+    ]
+
+
+def test_what_was_injected_into_a_call_is_not_shown(status: AgentStatusBuilder) -> None:
+    """Arguments that a tools node adds to those of the model are none of the call's."""
+    call = {"name": "search", "args": {"q": "x"}, "id": "c1", "type": "tool_call"}
+    feed(
+        status,
+        event("chain_start", "n", name="tools", input=[call]),
+        event("tool_start", "s", "n", name="search", input={"q": "x", "state": {"messages": []}}),
+    )
+    assert status.snapshot().task("c1").input == {"q": "x"}
 
 
 def test_a_tool_that_is_run_again_in_its_node_is_a_retry(status: AgentStatusBuilder) -> None:

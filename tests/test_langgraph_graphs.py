@@ -496,6 +496,26 @@ def test_a_rejected_call_is_failed_in_the_same_block(way: Way) -> None:
     assert "not now" in str(call.error)
 
 
+@pytest.mark.parametrize("way", [run_track, run_ainvoke], ids=lambda way: way.__name__)
+def test_a_call_that_a_person_changed_is_one_call(way: Way) -> None:
+    """A call that a person replaces shows as what was run in its place, under the model's id, by every way in."""
+    model = ScriptedModel(turns=[("Need approval.", [("fail", X, "h1")]), ("Done.", [])])
+    interrupts = {"fail": True}
+    graph = create_deep_agent(model=model, tools=[search, fail], interrupt_on=interrupts, checkpointer=InMemorySaver())
+    status = AgentStatusBuilder("aex_01")
+
+    async def run() -> None:
+        async with status:
+            await way(graph, status, HI, CONFIG)
+            decision = {"type": "edit", "edited_action": {"name": "search", "args": {"q": "better"}}}
+            await way(graph, status, Command(resume={"decisions": [decision]}), CONFIG)
+
+    asyncio.run(run())
+    (call,) = [task for task in status.snapshot().tasks if task.task_type is TaskType.TOOL_CALL]
+    assert (call.task_id, call.task_name, call.status) == ("h1", "search", TaskStatus.COMPLETED)
+    assert (call.input, call.output) == ({"q": "better"}, {"value": "found better"})
+
+
 def test_a_breakpoint_suspends_as_an_interrupt_does() -> None:
     """A run that stops before a node waits for approval, and goes on with no input."""
     turns: list[Turn] = [("Look.", [("search", X, "c1")]), ("Done.", [])]

@@ -215,6 +215,17 @@ class AgentStatusBuilder(StatusBuilder):
             return self._refuse(error)
         self._publish(change)
 
+    def _show_tool_call(self, tool_call_id: str, name: str, args: object, parent_id: str | None) -> None:
+        """Add a tool call that waits, and its message; `start_tool_call` starts it."""
+        check_id("tool_call_id", tool_call_id)
+        text = self._policy.text(name)
+        given = None if args is None else self._policy.payload(args)
+        now = self._now()
+        with self._lock:
+            change = self._agent.show_tool_call(now, tool_call_id, text, given, parent_id)
+            self._put(change)
+        self._publish(change)
+
     def _task_status(self, task_id: str) -> TaskStatus | None:
         """Return a task's status; None when there is no such task."""
         with self._lock:

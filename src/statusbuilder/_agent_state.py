@@ -26,6 +26,8 @@ class AgentState(ExecutionState):
         self._message_count = 0
         self._open: MessageRecord | None = None
         """The AI message that text is added to."""
+        self._shown_calls: dict[str, MessageRecord] = {}
+        """The messages of tool calls that wait."""
         self._outputs: dict[str, TextStream] = {}
         """Where the outputs of sub-agents grow, by task id."""
         self._changed_messages: list[MessageRecord] = []
@@ -124,11 +126,30 @@ class AgentState(ExecutionState):
         change = self._start_call("start_tool_call", now, call_id, name, TaskType.TOOL_CALL, args, metadata, again)
         if parent_id is None:
             self._close()
-        record = self._new_message(self.last, MessageType.TOOL)
+        self._refer(call_id, name, metadata)
+        self._shown_calls.pop(call_id, None)
+        return change
+
+    def show_tool_call(self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None) -> int:
+        """Add a tool call that waits, and the message that refers to it."""
+        metadata = None if parent_id is None else JsonObject(parent_id=parent_id)
+        change = self.add_any(now, call_id, name, TaskStatus.PENDING, TaskType.TOOL_CALL, args, metadata, False)
+        if parent_id is None:
+            self._close()
+        self._shown_calls[call_id] = self._refer(call_id, name, metadata)
+        return change
+
+    def _refer(self, call_id: str, name: str, metadata: JsonObject | None) -> MessageRecord:
+        """Add the message that refers to a call, or renew it."""
+        record = self._shown_calls.get(call_id)
+        if record is None:
+            record = self._new_message(self.last, MessageType.TOOL)
+        else:
+            self._touch_message(record)
         record.content = name
         record.tool_calls = (call_id,)
         record.metadata = metadata or EMPTY
-        return change
+        return record
 
     def start_sub_agent(
         self, now: int, task_id: str, name: str, input: JsonObject | None, parent_id: str | None, again: bool

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._model import TaskStatus
+from .._model import TaskStatus, TaskType
 from ._guard import Guard
 from ._read import (
+    Call,
     calls_of,
     error_of,
     get,
@@ -89,12 +90,36 @@ class Calls:
                 break
             call, node = node.claim(run.name, given, call_id), node.parent
         if call is None:
-            same = (call for call in scope.announced.values() if (call.name, call.args) == (run.name, given))
-            call = scope.announced.get(call_id) if call_id else next(same, None)
-        args = given if call is None else call.args
+            waiting = [turn[waiting_id] for waiting_id, turn in scope.announced.items()]
+            same = (call for call in waiting if (call.name, call.args) == (run.name, given))
+            call = next((call for call in waiting if call.call_id == call_id) if call_id else same, None)
         wanted = call_id or (call.call_id if call is not None else run.key)
-        scope.announced.pop(wanted, None)
-        self._open(run, wanted, run.name, args, scope)
+        self._take(wanted, run.root, scope)
+        self._open(run, wanted, run.name, _args(call, run.name, given), scope)
+
+    def _take(self, call_id: str, root: Root, scope: Scope) -> bool:
+        """Take a call out of those that a model made, if it is there.
+
+        Calls that run at the same time start in any order. So that they are shown in the model's, those before it are
+        shown, too, as PENDING.
+        """
+        turn = scope.announced.pop(call_id, None)
+        for call in () if turn is None else turn.values():
+            if call.call_id == call_id:
+                break
+            if call.call_id in scope.announced and self._guard.task_status(call.call_id) is None:
+                self._show(call, scope)
+                root.pending[call.call_id] = None
+        return turn is not None
+
+    def _show(self, call: Call, scope: Scope) -> None:
+        agent = _agent_of(call.name, call.args)
+        if agent is None:
+            self._guard.call("_show_tool_call", call.call_id, call.name, call.args, scope.parent_id)
+        else:
+            metadata = None if scope.parent_id is None else {"parent_id": scope.parent_id}
+            given, kind = get(call.args, "description"), TaskType.AGENT_INVOCATION
+            self._guard.call("add_task", call.call_id, agent, task_type=kind, input=given, metadata=metadata)
 
     def _open(self, run: Run, wanted: str, name: str, args: Any, scope: Scope) -> None:
         status = self._guard.task_status(wanted)
@@ -103,8 +128,9 @@ class Calls:
         task_id = wanted if goes_on or again or status is TaskStatus.PENDING else self._new_id(wanted)
         run.call_id, run.wanted = task_id, wanted
         self._live[task_id] = run.root.open[task_id] = run
-        agent = get(args, "subagent_type") if name == "task" and isa(args, Mapping) else None
-        if isinstance(agent, str):
+        run.root.pending.pop(task_id, None)
+        agent = _agent_of(name, args)
+        if agent is not None:
             run.sub = Scope(task_id, task_id)
             run.sub.spoken = goes_on
         if goes_on:
@@ -145,18 +171,19 @@ class Calls:
 
     def answer(self, run: Run, scope: Scope, output: object) -> None:
         """Take the answers in a node's output to calls that no tool was run for: unknown tools, rejected calls."""
-        calls = scope.announced
+        announced = {call_id: turn[call_id] for call_id, turn in scope.announced.items()}
+        calls = announced
         answers: list[object] = []
         for message in messages_in(output):
             kind = kind_of(message)
             if kind == "ai" and run.root.resumed:
                 # The call was made before the interrupt, in another run.
-                calls, answers = {**scope.announced, **{call.call_id: call for call in calls_of(message)}}, []
+                calls, answers = {**announced, **{call.call_id: call for call in calls_of(message)}}, []
             elif kind == "tool" and get(message, "tool_call_id") in calls:
                 answers.append(message)
         for message in answers:
             call = calls[get(message, "tool_call_id")]
-            if scope.announced.pop(call.call_id, None) is not None or self._guard.task_status(call.call_id) is None:
+            if self._take(call.call_id, run.root, scope) or self._guard.task_status(call.call_id) is None:
                 answered = Run("tool", run.key, call.name, run.root, run, run.ns, None)
                 self._open(answered, call.call_id, call.name, call.args, scope)
                 self.end_tool(answered, message, scope)
@@ -172,6 +199,8 @@ class Calls:
         """End all calls of a root run that are open."""
         for run in list(root.open.values()):
             self.cut(run, error)
+        for task_id in root.pending:
+            self._guard.call("update_task_status", task_id, TaskStatus.SKIPPED)
         for ns in list(root.subs):
             self._end_scope(root.subs.pop(ns), error if is_cancel(error) else _CUT)
 
@@ -217,3 +246,17 @@ class Calls:
             )
         else:
             self._guard.call("update_task_status", task_id, TaskStatus.FAILED, error=error_of(error))
+
+
+def _agent_of(name: str, args: object) -> str | None:
+    """Return the name of the sub-agent that a call is for; None for any other call."""
+    agent = get(args, "subagent_type") if name == "task" and isa(args, Mapping) else None
+    return agent if isinstance(agent, str) else None
+
+
+def _args(call: Call | None, name: str, given: Any) -> Any:
+    """Return what a tool is given: as the model wrote it, without what was injected, unless a person changed it."""
+    if call is None or call.name != name:
+        return given
+    changed = isa(given, Mapping) and isa(call.args, Mapping) and given.keys() == call.args.keys()
+    return given if changed else call.args

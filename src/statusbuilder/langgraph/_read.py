@@ -157,14 +157,21 @@ def read_call(value: object) -> Call | None:
     return Call(call_id, name, value.get("args"))
 
 
+def call_in_input(value: object) -> Call | None:
+    """Return the one call that a tools node was started for, where it is told so."""
+    if isa(value, list):
+        return read_call(value[0]) if len(value) == 1 else None
+    return read_call(get(value, "tool_call")) or read_call(value)
+
+
 def calls_in_input(value: object) -> list[Call]:
     """Return the calls that a tools node was started for, in the forms of all LangGraph versions."""
+    call = call_in_input(value)
+    if call is not None:
+        return [call]
     if isa(value, list):
         calls = [call for item in value if (call := read_call(item))]
         return calls or (calls_of(value[-1]) if value else [])
-    call = read_call(get(value, "tool_call")) or read_call(value)
-    if call is not None:
-        return [call]
     messages = get(value, "messages")
     if not isa(messages, list):
         return []

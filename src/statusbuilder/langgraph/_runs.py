@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Literal
 
-from ._read import Call, calls_in_input
+from ._read import Call, call_in_input, calls_in_input
 
 Kind = Literal["chain", "model", "tool"]
 Source = Literal["events", "callbacks"]
+Turn = dict[str, Call]
+"""The calls that a model made at once, by their ids, in its order."""
 
 
 class Scope:
@@ -25,8 +27,8 @@ class Scope:
         self.speaker: Run | None = None
         """The model run whose text is being shown; the others wait, so that texts never mix."""
         self.waiting: deque[Run] = deque()
-        self.announced: dict[str, Call] = {}
-        """Calls that a model made, and that were not started yet."""
+        self.announced: dict[str, Turn] = {}
+        """Calls that a model made, and that were not started yet, each with all calls of its turn."""
         self.last: tuple[str | None, str] = (None, "")
         """Id and text of the last whole message."""
 
@@ -42,6 +44,7 @@ class Root:
         "models",
         "ns",
         "open",
+        "pending",
         "resumed",
         "run_id",
         "runs",
@@ -58,6 +61,8 @@ class Root:
         """Sub-agents that are nodes, by their namespace."""
         self.open: dict[str, Run] = {}
         """Tool calls and sub-agents that run, by task id."""
+        self.pending: dict[str, None] = {}
+        """The tasks of calls that are shown, because a later call of their turn is, and do not run yet."""
         self.ended: dict[str, Run | None] = {}
         """Calls that have ended, and the run that they were made in."""
         self.models: dict[Run, None] = {}
@@ -130,7 +135,9 @@ class Run:
             self.claimed = calls_in_input(self.input)
         fitting = [call for call in self.claimed if call.name == name and call_id in (None, call.call_id)]
         if not fitting:
-            return None
+            # A person may have had another tool run in place of the one call that the node is for.
+            call = call_in_input(self.input)
+            return call if call is not None and call_id in (None, call.call_id) else None
         call = next((call for call in fitting if call.args == args), fitting[0])
         if len(self.claimed) > 1 and len(fitting) > 1:
             self.claimed.remove(call)
