@@ -488,6 +488,21 @@ def test_values_that_raise_do_not_raise_into_the_run(status: AgentStatusBuilder)
     assert status.snapshot().task("t").status is TaskStatus.COMPLETED
 
 
+def test_callbacks_with_values_that_raise_do_not_raise_into_the_run(status: AgentStatusBuilder) -> None:
+    """Whatever a handler is given, also where a name or an id is expected, is taken without an exception."""
+    handler, run = StatusCallbackHandler(status), uuid.uuid4()
+    odd: Any = Hostile()
+    handler.on_chain_start(odd, odd, run_id=odd, parent_run_id=odd, name=odd, metadata=odd)
+    handler.on_chat_model_start(odd, odd, run_id=odd, parent_run_id=odd, name=odd, metadata=odd)
+    handler.on_llm_new_token(odd, chunk=odd, run_id=odd)
+    handler.on_llm_end(odd, run_id=odd)
+    handler.on_tool_start(odd, odd, run_id=run, name=odd, inputs=odd, metadata=odd, tool_call_id=odd)
+    handler.on_tool_end(odd, run_id=run)
+    handler.on_chain_error(odd, run_id=odd)
+    (task,) = status.snapshot().tasks
+    assert (task.task_id, task.status) == (str(run), TaskStatus.COMPLETED)
+
+
 def test_a_sink_that_raises_does_not_raise_into_the_run() -> None:
     """A failing sink is the builder's matter, not the run's."""
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from .._agent import AgentStatusBuilder
-from ._read import content_of, get
+from ._read import content_of, get, isa
 from ._reducer import reducer_of
 from ._runs import Kind
 
@@ -105,14 +105,15 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
-        name = name or get(serialized, "name")
+        if not isa(name, str) or not name:
+            name = get(serialized, "name")
         self._reducer.start(
             "callbacks",
             kind,
             run_id,
             () if parent is None else (parent,),
-            name=name if isinstance(name, str) else "",
+            name=name if isa(name, str) else "",
             input=given,
             metadata=details.get("metadata"),
-            call_id=call_id if isinstance(call_id, str) and call_id else None,
+            call_id=call_id if isa(call_id, str) and call_id else None,
         )
