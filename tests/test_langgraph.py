@@ -190,6 +190,32 @@ def test_the_prompt_of_an_inner_model_is_not_the_users(status: AgentStatusBuilde
     assert contents(status) == [("AI", "Short.")]
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"langgraph_node": "SummarizationMiddleware.before_model"},
+        {"lc_source": "summarization"},
+        {"lc_internal_call": "x"},
+    ],
+)
+def test_a_model_of_the_middlewares_says_nothing_to_the_user(status: AgentStatusBuilder, metadata: Any) -> None:
+    """A summary that middleware has made of the conversation is no part of it."""
+    summary = AIMessage("They said hi.", tool_calls=[{"name": "pick", "args": {}, "id": "c1"}])
+    feed(
+        status,
+        event("chain_start", "r", input={"messages": [HumanMessage("hi")]}),
+        event("chat_model_start", "s", "r", metadata=metadata),
+        says("s", "They said hi.", "r"),
+        event("chat_model_end", "s", "r", output=summary),
+        event("chat_model_start", "m", "r"),
+        says("m", "Hello.", "r"),
+        event("chat_model_end", "m", "r", output=AIMessage("Hello.")),
+        event("chain_end", "r", output={"messages": [AIMessage("Hello.")]}),
+    )
+    assert contents(status) == [("HUMAN", "hi"), ("AI", "Hello.")]
+    assert status.snapshot().tasks == ()
+
+
 def test_a_call_with_the_id_of_an_earlier_one_is_another_call(status: AgentStatusBuilder) -> None:
     """A model that counts its calls from zero in each turn makes separate calls all the same."""
     for turn in ("t1", "t2"):

@@ -13,6 +13,8 @@ _T = TypeVar("_T")
 
 _TEXT_BLOCKS = frozenset({"text", "text_delta", "output_text", "input_text"})
 _MEDIA_BLOCKS = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "document"})
+# What LangChain calls the nodes of middleware, after the middleware's name and a dot.
+_HOOKS = frozenset({"before_agent", "before_model", "after_model", "after_agent"})
 _KINDS = {
     "ai": "ai",
     "aimessagechunk": "ai",
@@ -176,6 +178,14 @@ def calls_in_input(value: object) -> list[Call]:
     if not isa(messages, list):
         return []
     return next((calls_of(message) for message in reversed(messages) if kind_of(message) == "ai"), [])
+
+
+def is_internal(metadata: object) -> bool:
+    """Whether a model works for an agent's middleware, on a summary for example; what it says is for nobody else."""
+    if get(metadata, "lc_source") is not None or get(metadata, "lc_internal_call") is not None:
+        return True
+    node = get(metadata, "langgraph_node")
+    return isa(node, str) and str(node).rpartition(".")[2] in _HOOKS
 
 
 def is_command(value: object) -> bool:

@@ -20,6 +20,7 @@ from ._read import (
     get,
     interrupts_of_error,
     is_control_flow,
+    is_internal,
     is_interrupt,
     isa,
     kind_of,
@@ -96,6 +97,8 @@ class Reducer:
         if run.kind == "chain":
             if run.host is not None and run.parent is run.host and not run.host.inner:
                 run.host.inner = run.name
+            return
+        if run.kind == "model" and is_internal(metadata):
             return
         scope = self._calls.scope(run, metadata)
         run.scope = scope
