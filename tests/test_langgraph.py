@@ -575,6 +575,24 @@ def test_a_handler_inside_of_a_tracked_run_does_not_report_twice(status: AgentSt
     assert contents(status) == [("AI", "Hi.")]
 
 
+def test_two_handlers_report_a_run_once(status: AgentStatusBuilder) -> None:
+    """Of the handlers that one status has, each run is reported by one, whichever hears of it first."""
+    first, second = StatusCallbackHandler(status), StatusCallbackHandler(status)
+    chain, model = uuid.uuid4(), uuid.uuid4()
+    message = AIMessage("Hello.")
+    first.on_chain_start({}, {"messages": [HumanMessage("hi")]}, run_id=chain)
+    for handler in (second, first):
+        handler.on_chat_model_start({}, [[HumanMessage("hi")]], run_id=model, parent_run_id=chain)
+    for text in ("Hel", "lo."):
+        for handler in (second, first):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
+            handler.on_llm_new_token(text, chunk=chunk, run_id=model, parent_run_id=chain)
+    for handler in (first, second):
+        handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=message)]]), run_id=model)
+    first.on_chain_end({"messages": [message]}, run_id=chain)
+    assert contents(status) == [("HUMAN", "hi"), ("AI", "Hello.")]
+
+
 def test_runs_may_report_from_several_threads(status: AgentStatusBuilder) -> None:
     """Runs in threads are each reported whole."""
 

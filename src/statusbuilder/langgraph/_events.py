@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .._agent import AgentStatusBuilder
 from ._read import content_of, get
 from ._reducer import Reducer, reducer_of
-from ._runs import Kind
+from ._runs import Kind, Source
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_core.runnables.schema import StreamEvent
 
+_EVENTS = Source("events")
 _KINDS: Mapping[str, Kind] = {"chain": "chain", "chat_model": "model", "llm": "model", "tool": "tool"}
 
 
@@ -80,7 +81,7 @@ def _start(kind: Kind) -> Callable[[Reducer, Mapping[str, Any], Mapping[str, Any
             messages = get(given, "messages")
             given = {"messages": given if messages is None else messages}
         reducer.start(
-            "events",
+            _EVENTS,
             kind,
             get(event, "run_id"),
             parents if isinstance(parents, (list, tuple)) else (),
@@ -95,19 +96,19 @@ def _start(kind: Kind) -> Callable[[Reducer, Mapping[str, Any], Mapping[str, Any
 def _token(reducer: Reducer, event: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     chunk = data.get("chunk")
     content = content_of(chunk)
-    reducer.token("events", event.get("run_id"), get(chunk, "text") if content is None else content)
+    reducer.token(_EVENTS, event.get("run_id"), get(chunk, "text") if content is None else content)
 
 
 def _chunk(reducer: Reducer, event: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    reducer.chunk("events", event.get("run_id"), data.get("chunk"))
+    reducer.chunk(_EVENTS, event.get("run_id"), data.get("chunk"))
 
 
 def _end(reducer: Reducer, event: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    reducer.end("events", event.get("run_id"), data.get("output"))
+    reducer.end(_EVENTS, event.get("run_id"), data.get("output"))
 
 
 def _error(reducer: Reducer, event: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    reducer.error("events", event.get("run_id"), data.get("error"))
+    reducer.error(_EVENTS, event.get("run_id"), data.get("error"))
 
 
 _HANDLERS: dict[Any, Callable[[Reducer, Mapping[str, Any], Mapping[str, Any]], None]] = {

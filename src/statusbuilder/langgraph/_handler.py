@@ -10,7 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from .._agent import AgentStatusBuilder
 from ._read import content_of, get, isa
 from ._reducer import reducer_of
-from ._runs import Kind
+from ._runs import Kind, Source
 
 
 class StatusCallbackHandler(BaseCallbackHandler):
@@ -20,8 +20,8 @@ class StatusCallbackHandler(BaseCallbackHandler):
     raises. The text of a model that does not stream comes when the model ends; a model streams in `invoke` too where it
     was made with `streaming=True`.
 
-    A run that `track` or `apply_event` reports to the same status is reported once. The callbacks do not tell of a
-    breakpoint (`interrupt_before`, `interrupt_after`); `track` sees it.
+    A run that `track`, `apply_event` or another handler reports to the same status is reported once. The callbacks do
+    not tell of a breakpoint (`interrupt_before`, `interrupt_after`); `track` sees it.
 
     Args:
         status: The execution that the runs belong to. Its phase moves to IN_PROGRESS; the end stays the runner's.
@@ -33,6 +33,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
     def __init__(self, status: AgentStatusBuilder) -> None:
         self.status = status
         self._reducer = reducer_of(status)
+        self._source = Source("callbacks")
 
     @property
     def ignore_retriever(self) -> bool:
@@ -57,11 +58,11 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a chain, a graph or a node."""
-        self._reducer.end("callbacks", run_id, outputs)
+        self._reducer.end(self._source, run_id, outputs)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a chain, a graph or a node, or an interrupt."""
-        self._reducer.error("callbacks", run_id, error)
+        self._reducer.error(self._source, run_id, error)
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a chat model's turn."""
@@ -74,7 +75,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **details: Any) -> None:
         """Report streamed text."""
         content = content_of(get(chunk, "message"))
-        self._reducer.token("callbacks", run_id, token if content is None else content)
+        self._reducer.token(self._source, run_id, token if content is None else content)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a model's turn."""
@@ -84,11 +85,11 @@ class StatusCallbackHandler(BaseCallbackHandler):
         except (TypeError, IndexError, KeyError):
             generation = None
         message = get(generation, "message")
-        self._reducer.end("callbacks", run_id, generation if message is None else message)
+        self._reducer.end(self._source, run_id, generation if message is None else message)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a model."""
-        self._reducer.error("callbacks", run_id, error)
+        self._reducer.error(self._source, run_id, error)
 
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a tool."""
@@ -97,18 +98,18 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
         """Report what a tool gave."""
-        self._reducer.end("callbacks", run_id, output)
+        self._reducer.end(self._source, run_id, output)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a tool."""
-        self._reducer.error("callbacks", run_id, error)
+        self._reducer.error(self._source, run_id, error)
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
         if not isa(name, str) or not name:
             name = get(serialized, "name")
         self._reducer.start(
-            "callbacks",
+            self._source,
             kind,
             run_id,
             () if parent is None else (parent,),

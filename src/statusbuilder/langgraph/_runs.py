@@ -8,9 +8,18 @@ from typing import Any, Literal
 from ._read import Call, call_in_input, calls_in_input
 
 Kind = Literal["chain", "model", "tool"]
-Source = Literal["events", "callbacks"]
+Way = Literal["events", "callbacks"]
 Turn = dict[str, Call]
 """The calls that a model made at once, by their ids, in its order."""
+
+
+class Source:
+    """Who tells of runs: of one run several handlers may, and only what the first of them says counts."""
+
+    __slots__ = ("way",)
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
 
 
 class Scope:
@@ -91,6 +100,7 @@ class Run:
         "parent",
         "root",
         "scope",
+        "source",
         "streamed",
         "sub",
         "wanted",
@@ -107,6 +117,8 @@ class Run:
         self.input = input
         self.host: Run | None = None if parent is None else parent if parent.kind == "tool" else parent.host
         """The tool run that it is part of."""
+        self.source: Source | None = None
+        """Who reports it."""
         self.scope: Scope | None = None
         self.streamed = False
         self.done = False

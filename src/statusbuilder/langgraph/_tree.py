@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._read import get
-from ._runs import Ignored, Kind, Root, Run, Scope, Source
+from ._runs import Ignored, Kind, Root, Run, Scope, Source, Way
 
 _REMEMBERED = 1024  # root runs whose way in is remembered after their end, for the events that come late
 
@@ -15,31 +15,32 @@ class Tree:
     """The runs that have not ended. A root run, with all that is in it, is reported by the way in that has it first."""
 
     def __init__(self) -> None:
-        self._runs: dict[Source, dict[Any, Run | Ignored]] = {"events": {}, "callbacks": {}}
-        self._owners: dict[str, Source] = {}
+        self._runs: dict[Way, dict[Any, Run | Ignored]] = {"events": {}, "callbacks": {}}
+        self._owners: dict[str, Way] = {}
         self._main = Scope(None)
 
     def add(
         self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, metadata: object
     ) -> Run | None:
         """Return a new run; None when it is there already, or reported the other way."""
-        runs = self._runs[source]
+        runs = self._runs[source.way]
         if key in runs:
             return None
-        run = self._place(source, kind, key, parents, name, input, metadata)
+        run = self._place(source.way, kind, key, parents, name, input, metadata)
         runs[key] = run
         if isinstance(run, Ignored):
             run.keys.add(key)
             return None
-        run.root.runs.add((source, key))
+        run.source = source
+        run.root.runs.add((source.way, key))
         return run
 
     def _place(
-        self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, metadata: object
+        self, way: Way, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, metadata: object
     ) -> Run | Ignored:
-        if self._owners.get(str(key), source) != source:
+        if self._owners.get(str(key), way) != way:
             return Ignored(key)
-        runs = self._runs[source]
+        runs = self._runs[way]
         parent = next((runs[parent] for parent in reversed(parents) if parent in runs), None)
         if isinstance(parent, Ignored):
             return parent
@@ -49,22 +50,22 @@ class Tree:
             root = parent.root
             ns = ns.removeprefix(root.ns).lstrip("|") if root.ns else ns
             return Run(kind, str(key), name, root, parent, ns, input)
-        if any(self._owners.get(str(parent), source) != source for parent in parents):
+        if any(self._owners.get(str(parent), way) != way for parent in parents):
             return Ignored(key)
-        self._own(str(key), source)
+        self._own(str(key), way)
         thread_id = get(metadata, "thread_id")
         root = Root(str(key), ns, None if thread_id is None else str(thread_id), self._main)
         return Run(kind, str(key), name, root, None, "", input)
 
-    def _own(self, root_id: str, source: Source) -> None:
-        self._owners[root_id] = source
+    def _own(self, root_id: str, way: Way) -> None:
+        self._owners[root_id] = way
         if len(self._owners) > _REMEMBERED:
             del self._owners[next(iter(self._owners))]
 
     def get(self, source: Source, key: Any) -> Run | None:
-        """Return a run that is reported this way."""
-        run = self._runs[source].get(key)
-        return run if isinstance(run, Run) else None
+        """Return a run that this source reports."""
+        run = self._runs[source.way].get(key)
+        return run if isinstance(run, Run) and run.source is source else None
 
     def root(self, root_id: str) -> Root | None:
         """Find a root run, whichever way it is reported."""
@@ -75,30 +76,36 @@ class Tree:
         return None
 
     def pop(self, source: Source, key: Any) -> Run | None:
-        """Forget a run, and return it when it was reported this way."""
-        runs = self._runs[source]
-        run = runs.pop(key, None)
-        if isinstance(run, Run):
-            run.root.runs.discard((source, key))
+        """Forget a run, and return it when this source reported it."""
+        runs = self._runs[source.way]
+        run = runs.get(key)
+        if isinstance(run, Run) and run.source is source:
+            del runs[key]
+            run.root.runs.discard((source.way, key))
             return run
         if isinstance(run, Ignored):
-            run.keys.discard(key)
-            if key == run.key:
-                for inner in run.keys:
-                    runs.pop(inner, None)
+            self._drop(runs, key, run)
         return None
+
+    def _drop(self, runs: dict[Any, Run | Ignored], key: Any, run: Ignored) -> None:
+        del runs[key]
+        run.keys.discard(key)
+        if key == run.key:
+            for inner in run.keys:
+                runs.pop(inner, None)
 
     def pop_root(self, root: Root) -> None:
         """Forget all runs of a root run that has ended."""
-        for source, key in root.runs:
-            self._runs[source].pop(key, None)
+        for way, key in root.runs:
+            self._runs[way].pop(key, None)
         root.runs.clear()
 
     def pop_ignored(self, root_id: str) -> None:
         """Forget a root run that is reported the other way, and of whose end no event tells."""
-        for source, runs in self._runs.items():
-            if isinstance(runs.get(root_id), Ignored):
-                self.pop(source, root_id)
+        for runs in self._runs.values():
+            run = runs.get(root_id)
+            if isinstance(run, Ignored):
+                self._drop(runs, root_id, run)
 
     def __len__(self) -> int:
         return sum(map(len, self._runs.values()))
