@@ -104,6 +104,16 @@ def parsed(data: bytes) -> pb.AgentExecutionUpdateStatusInput:
     return pb.AgentExecutionUpdateStatusInput.FromString(data)
 
 
+def test_a_plain_snapshot_is_its_tasks() -> None:
+    """An agent backend shows a plain builder's execution as well: there are no messages and no todos in it."""
+    tasks = [plain(0), plain(1, task_type=TaskType.AGENT_INVOCATION)]
+    snapshot = running(tasks)
+    agent = AgentSnapshot(snapshot.execution_id, phase=snapshot.phase, tasks=tasks, started_at=snapshot.started_at)
+    assert type(snapshot) is Snapshot
+    assert AGENT_EXECUTION.encode(snapshot) == AGENT_EXECUTION.encode(agent)
+    assert len(AGENT_EXECUTION.encode(snapshot, 80)) <= 80
+
+
 @given(agent_snapshots())
 def test_bytes_are_those_of_the_generated_classes(snapshot: AgentSnapshot) -> None:
     """A request is what the generated classes write, byte for byte, but for the order of map entries."""

@@ -12,7 +12,7 @@ import attrs
 
 from .._agent_model import AgentSnapshot, Message, Todo
 from .._frozen import EMPTY, JsonObject
-from .._model import ExecutionPhase, Task, TaskStatus, TaskType
+from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ._codec import delimited, number, payload, tag, text, time, to_text, utf8
 from ._fit import FOLDED, FRAME, TASK_RUNGS, Encode, Fitting, Rung, Tally, folded_task
 from ._lane import Lane, Track, chunked
@@ -127,7 +127,7 @@ class _Calls:
             self._missing.add(task_id)
         return delimited(_4, text(_1, task_id) + text(_2, name))
 
-    def changed(self, snapshot: AgentSnapshot) -> bool:
+    def changed(self, snapshot: Snapshot) -> bool:
         """Whether messages that were encoded before have to be encoded again; call it once the tasks are."""
         if len(self._names) != len(snapshot.tasks):  # there are names of tasks that have gone
             names = {task.task_id: task.task_name for task in snapshot.tasks}
@@ -148,13 +148,15 @@ class _Messages(Track):
         super().__init__(Lane(_message_blocks, calls.encode_message, calls.encode_message))
         self._calls = calls
 
-    def update(self, snapshot: AgentSnapshot) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         if self._calls.changed(snapshot):
             self.blocks, self.columns = [], None
         super().update(snapshot)
 
 
-def _message_blocks(snapshot: AgentSnapshot) -> Iterable[tuple[Message, ...]]:
+def _message_blocks(snapshot: Snapshot) -> Iterable[tuple[Message, ...]]:
+    if not isinstance(snapshot, AgentSnapshot):
+        return ()  # of a plain builder, whose tasks an agent backend shows as well
     return chunked(snapshot.messages) if snapshot._message_blocks is None else snapshot._message_blocks
 
 
@@ -189,11 +191,12 @@ def _folded_message(tally: Tally) -> bytes:
     return delimited(_MESSAGE, number(1, _SYSTEM) + note + payload(_5, JsonObject({FOLDED: tally.count})))
 
 
-def _frame(snapshot: AgentSnapshot, level: int) -> tuple[bytes, bytes, bytes, bytes]:
+def _frame(snapshot: Snapshot, level: int) -> tuple[bytes, bytes, bytes, bytes]:
     error = snapshot.error if snapshot.phase is ExecutionPhase.FAILED else None
     if error is not None and level:
         error = clip(error, ERROR if level < 3 else BARE)
-    todos = {todo.todo_id: todo for todo in snapshot.todos} if level < 4 else {}
+    present = snapshot.todos if isinstance(snapshot, AgentSnapshot) and level < 4 else ()
+    todos = {todo.todo_id: todo for todo in present}
     if level > 1:
         todos = {
             key: attrs.evolve(todo, content=clip(todo.content, SMALL >> (level - 2) * 2)) for key, todo in todos.items()
