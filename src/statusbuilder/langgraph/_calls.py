@@ -21,7 +21,7 @@ from ._read import (
     read_todos,
     result_of,
 )
-from ._runs import Root, Run, Scope
+from ._runs import Made, Root, Run, Scope
 
 _CUT = "the run ended before this call finished"
 
@@ -90,9 +90,9 @@ class Calls:
                 break
             call, node = node.claim(run.name, given, call_id), node.parent
         if call is None:
-            waiting = [turn[waiting_id] for waiting_id, turn in scope.announced.items()]
-            same = (call for call in waiting if (call.name, call.args) == (run.name, given))
-            call = next((call for call in waiting if call.call_id == call_id) if call_id else same, None)
+            same = (made for made in scope.announced.values() if made.call[1:] == (run.name, given))
+            made = scope.announced.get(call_id) if call_id else next(same, None)
+            call = None if made is None else made.call
         wanted = call_id or (call.call_id if call is not None else run.key)
         self._take(wanted, run.root, scope)
         self._open(run, wanted, run.name, _args(call, run.name, given), scope)
@@ -103,14 +103,21 @@ class Calls:
         Calls that run at the same time start in any order. So that they are shown in the model's, those before it are
         shown, too, as PENDING.
         """
-        turn = scope.announced.pop(call_id, None)
-        for call in () if turn is None else turn.values():
+        taken = scope.announced.pop(call_id, None)
+        if taken is None:
+            return False
+        while taken.turn:
+            call = taken.turn.popleft()
             if call.call_id == call_id:
                 break
-            if call.call_id in scope.announced and self._guard.task_status(call.call_id) is None:
+            waiting = scope.announced.get(call.call_id)
+            if waiting is None or waiting.turn is not taken.turn:
+                continue  # a later turn has a call with the same id
+            scope.announced[call.call_id] = Made(call, None)
+            if self._guard.task_status(call.call_id) is None:
                 self._show(call, scope)
                 root.pending[call.call_id] = None
-        return turn is not None
+        return True
 
     def _show(self, call: Call, scope: Scope) -> None:
         agent = _agent_of(call.name, call.args)
@@ -171,21 +178,24 @@ class Calls:
 
     def answer(self, run: Run, scope: Scope, output: object) -> None:
         """Take the answers in a node's output to calls that no tool was run for: unknown tools, rejected calls."""
-        announced = {call_id: turn[call_id] for call_id, turn in scope.announced.items()}
-        calls = announced
+        earlier: dict[str, Call] = {}
         answers: list[object] = []
         for message in messages_in(output):
             kind = kind_of(message)
             if kind == "ai" and run.root.resumed:
                 # The call was made before the interrupt, in another run.
-                calls, answers = {**announced, **{call.call_id: call for call in calls_of(message)}}, []
-            elif kind == "tool" and get(message, "tool_call_id") in calls:
+                earlier, answers = {call.call_id: call for call in calls_of(message)}, []
+            elif kind == "tool":
                 answers.append(message)
         for message in answers:
-            call = calls[get(message, "tool_call_id")]
-            if self._take(call.call_id, run.root, scope) or self._guard.task_status(call.call_id) is None:
+            call_id = get(message, "tool_call_id")
+            made = scope.announced.get(call_id)
+            call = earlier.get(call_id, None if made is None else made.call)
+            if call is None:
+                continue
+            if self._take(call_id, run.root, scope) or self._guard.task_status(call_id) is None:
                 answered = Run("tool", run.key, call.name, run.root, run, run.ns, None)
-                self._open(answered, call.call_id, call.name, call.args, scope)
+                self._open(answered, call_id, call.name, call.args, scope)
                 self.end_tool(answered, message, scope)
 
     # Ends

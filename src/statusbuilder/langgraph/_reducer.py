@@ -181,8 +181,7 @@ class Reducer:
         self._speech.finish(run)
         scope = run.scope
         if scope is not None:
-            turn = {call.call_id: call for call in calls_of(message)}
-            scope.announced.update(dict.fromkeys(turn, turn))
+            scope.announce(calls_of(message))
             scope.last = (get(message, "id"), text)
             if scope is run.root.main:
                 run.root.answer = None

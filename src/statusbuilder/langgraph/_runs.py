@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ._read import Call, call_in_input, calls_in_input
 
 Kind = Literal["chain", "model", "tool"]
 Way = Literal["events", "callbacks"]
-Turn = dict[str, Call]
-"""The calls that a model made at once, by their ids, in its order."""
+
+
+class Made(NamedTuple):
+    """A call that a model made."""
+
+    call: Call
+    turn: deque[Call] | None
+    """The calls that the model made at once and that are not shown yet; None when this one is."""
 
 
 class Source:
@@ -36,10 +42,16 @@ class Scope:
         self.speaker: Run | None = None
         """The model run whose text is being shown; the others wait, so that texts never mix."""
         self.waiting: deque[Run] = deque()
-        self.announced: dict[str, Turn] = {}
-        """Calls that a model made, and that were not started yet, each with all calls of its turn."""
+        self.announced: dict[str, Made] = {}
+        """Calls that were not started yet."""
         self.last: tuple[str | None, str] = (None, "")
         """Id and text of the last whole message."""
+
+    def announce(self, calls: list[Call]) -> None:
+        """Take the calls that a model made at once."""
+        by_id = {call.call_id: call for call in calls}
+        turn = deque(by_id.values())
+        self.announced.update((call_id, Made(call, turn)) for call_id, call in by_id.items())
 
 
 class Root:
