@@ -158,6 +158,52 @@ def test_root_runs_do_not_mix_or_glue(status: AgentStatusBuilder) -> None:
     assert contents(status) == [("AI", "Half a"), ("AI", "A whole."), ("AI", " sentence.")]
 
 
+@pytest.mark.parametrize("root", [("r", "r"), ("r", "s")], ids=["nodes", "runs"])
+def test_what_models_said_at_once_is_not_said_again(status: AgentStatusBuilder, root: tuple[str, str]) -> None:
+    """A node's output is known as its model's, though another model in the graph, or in another run, spoke last."""
+    first, second = AIMessage("One.", id="a"), AIMessage("Two.", id="b")
+    feed(status, *(event("chain_start", run, input={}) for run in dict.fromkeys(root)))
+    for run, node, message in (root[0], "n", first), (root[1], "o", second):
+        feed(
+            status,
+            event("chain_start", node, run, name=node),
+            event("chat_model_start", f"{node}m", run, node),
+            event("chat_model_end", f"{node}m", run, node, output=message),
+        )
+    feed(
+        status,
+        event("chain_end", "o", root[1], output={"messages": [second]}),
+        event("chain_end", "n", root[0], output={"messages": [AIMessage("One.")]}),
+        *(event("chain_end", run, output={}) for run in dict.fromkeys(root)),
+    )
+    assert contents(status) == [("AI", "One."), ("AI", "Two.")]
+
+
+@pytest.mark.parametrize("container", [tuple, list])
+def test_a_task_of_the_functional_api_belongs_to_its_caller(status: AgentStatusBuilder, container: Any) -> None:
+    """What a model says in a task is the flow's own text; a graph that a task runs is a sub-agent."""
+
+    def at(ns: str, *path: Any) -> dict[str, Any]:
+        return {"langgraph_checkpoint_ns": ns, "langgraph_path": container(path)}
+
+    task = at("flow:1|work:2", "__pregel_push", container(["__pregel_pull", "flow"]), 0, True)
+    inner = at("flow:1|work:2|model:3", "__pregel_pull", "model")
+    feed(
+        status,
+        event("chain_start", "r", input={}),
+        event("chain_start", "f", "r", name="flow", metadata=at("flow:1", "__pregel_pull", "flow")),
+        event("chat_model_start", "m", "r", "f", metadata=task),
+        says("m", "Hello.", "r", "f"),
+        event("chat_model_end", "m", "r", "f", output=AIMessage("Hello.")),
+        event("chat_model_start", "g", "r", "f", metadata=inner),
+        says("g", "Working.", "r", "f"),
+        event("chat_model_end", "g", "r", "f", output=AIMessage("Working.")),
+    )
+    assert contents(status) == [("AI", "Hello.")]
+    (agent,) = status.snapshot().tasks
+    assert (agent.task_name, agent.output) == ("work", {"value": "Working."})
+
+
 def test_a_text_model_is_a_model(status: AgentStatusBuilder) -> None:
     """Completion models are shown as chat models are, streamed or not."""
     handler = StatusCallbackHandler(status)

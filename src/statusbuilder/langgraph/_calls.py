@@ -235,7 +235,7 @@ class Calls:
             self._guard.call("update_task_status", scope.sub_agent_id, TaskStatus.COMPLETED)
         elif scope is not None and scope.spoken and (output is None or isa(output, str)):
             # Its text is its output; the result is the end of it, in nearly all cases.
-            if output and output.strip() != scope.last[1].strip():
+            if output and output.strip() != scope.last.strip():
                 self.append(scope, f"\n\n{output}")
             output = None
         self._guard.call("update_task_status", run.call_id, TaskStatus.COMPLETED, output=output)

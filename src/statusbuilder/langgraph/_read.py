@@ -180,6 +180,17 @@ def calls_in_input(value: object) -> list[Call]:
     return next((calls_of(message) for message in reversed(messages) if kind_of(message) == "ai"), [])
 
 
+def namespace(metadata: object) -> str:
+    """Return the checkpoint namespace that a run belongs to; a task of the functional API belongs to its caller's."""
+    ns, path = get(metadata, "langgraph_checkpoint_ns"), get(metadata, "langgraph_path")
+    if not isa(ns, str):
+        return ""
+    # A task's path has that of its caller, and is marked as a call; that of a Send, which is a node, is not.
+    while isa(path, (tuple, list)) and len(path) > 1 and path[0] == "__pregel_push" and path[-1] is True:
+        ns, path = ns.rpartition("|")[0], path[1]
+    return ns
+
+
 def is_internal(metadata: object) -> bool:
     """Whether a model works for an agent's middleware, on a summary for example; what it says is for nobody else."""
     if get(metadata, "lc_source") is not None or get(metadata, "lc_internal_call") is not None:

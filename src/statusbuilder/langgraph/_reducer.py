@@ -182,8 +182,9 @@ class Reducer:
         scope = run.scope
         if scope is not None:
             scope.announce(calls_of(message))
-            scope.last = (get(message, "id"), text)
+            scope.last = text
             if scope is run.root.main:
+                run.root.said.update(_marks(message, text))
                 run.root.answer = None
 
     def _end_chain(self, run: Run, output: object) -> None:
@@ -202,12 +203,9 @@ class Reducer:
     def _note_answer(self, root: Root, message: object) -> None:
         """Remember a message that a node gave; a model's own was shown already."""
         if kind_of(message) == "ai" and not isinstance(message, (tuple, list)) and not get(message, "tool_calls"):
-            text, message_id = text_of(content_of(message)), get(message, "id")
-            known_id, known_text = root.main.last
-            if text and text != known_text and (message_id is None or message_id != known_id):
-                root.answer = (message_id, text)
-            else:
-                root.answer = None
+            text = text_of(content_of(message))
+            shown = not root.said.isdisjoint(_marks(message, text)) or (root.resumed and text == root.main.last)
+            root.answer = None if shown or not text else text
 
     def _leave(self, host: Run) -> None:
         """End what goes on inside a tool run."""
@@ -221,12 +219,18 @@ class Reducer:
         for model in list(root.models):
             self._speech.finish(model)
         if error is None and not root.interrupted and root.answer is not None:
-            self._guard.call("add_message", MessageType.AI, root.answer[1])
+            self._guard.call("add_message", MessageType.AI, root.answer)
         if error is not None or not root.interrupted:
             self._calls.close(root, error)
         else:
             self._calls.let_go(root)
         self._tree.pop_root(root)
+
+
+def _marks(message: object, text: str) -> tuple[Any, ...]:
+    """Return what a message is known again by: its text, as a node may make another message of it, and its id."""
+    message_id = get(message, "id")
+    return (hash(text), message_id) if isa(message_id, str) and message_id else (hash(text),)
 
 
 def _plain_text(output: object) -> str:

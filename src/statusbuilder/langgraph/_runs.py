@@ -44,8 +44,8 @@ class Scope:
         self.waiting: deque[Run] = deque()
         self.announced: dict[str, Made] = {}
         """Calls that were not started yet."""
-        self.last: tuple[str | None, str] = (None, "")
-        """Id and text of the last whole message."""
+        self.last = ""
+        """The last whole message."""
 
     def announce(self, calls: list[Call]) -> None:
         """Take the calls that a model made at once."""
@@ -69,6 +69,7 @@ class Root:
         "resumed",
         "run_id",
         "runs",
+        "said",
         "subs",
         "thread_id",
     )
@@ -90,8 +91,10 @@ class Root:
         self.runs: set[Any] = set()
         self.interrupted = False
         self.resumed = False
-        self.answer: tuple[str | None, str] | None = None
-        """Id and text of a message that a node gave without a model."""
+        self.answer: str | None = None
+        """The text of a message that a node gave without a model."""
+        self.said: set[Any] = set()
+        """What models said in the main answer: the ids of the messages, and the hashes of their texts."""
 
 
 class Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ._read import get
+from ._read import get, namespace
 from ._runs import Ignored, Kind, Root, Run, Scope, Source, Way
 
 _REMEMBERED = 1024  # root runs whose way in is remembered after their end, for the events that come late
@@ -44,8 +44,7 @@ class Tree:
         parent = next((runs[parent] for parent in reversed(parents) if parent in runs), None)
         if isinstance(parent, Ignored):
             return parent
-        ns = get(metadata, "langgraph_checkpoint_ns")
-        ns = ns if isinstance(ns, str) else ""
+        ns = namespace(metadata)
         if parent is not None:
             root = parent.root
             ns = ns.removeprefix(root.ns).lstrip("|") if root.ns else ns
