@@ -25,7 +25,7 @@ class Source:
     __slots__ = ("way",)
 
     def __init__(self, way: Way) -> None:
-        self.way = way
+        self.way: Way = way
 
 
 class Scope:
