@@ -15,6 +15,7 @@ import pytest
 from builder_values import make, revisions
 
 from statusbuilder import (
+    AgentStatusBuilder,
     Delivery,
     DuplicateTaskError,
     ExecutionEndedError,
@@ -206,6 +207,46 @@ def test_a_task_may_be_ended_on_another_thread() -> None:
     thread.join()
     with pytest.raises(InvalidTransitionError):
         status.update_task_status("a", FAILED)
+
+
+# Interrupted
+
+
+class Interrupted:
+    """A lock at which a Ctrl-C comes: right after it was acquired, or while somebody waits for it."""
+
+    def __init__(self, *, acquired: bool) -> None:
+        self.real = threading.RLock()
+        self.release = self.real.release
+        self._acquired = acquired
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if self._acquired:
+            self.real.acquire()
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("acquired", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda status: status.add_task("b"),
+        lambda status: status.update_task_status("a", COMPLETED),
+        lambda status: status.append_text("x"),
+    ],
+)
+def test_an_interrupt_at_the_lock_leaves_it_free(call: Callable[[AgentStatusBuilder], object], acquired: bool) -> None:
+    """A Ctrl-C that comes as a call takes the lock goes out as it is, and no other thread ever waits for that call."""
+    status = AgentStatusBuilder("aex_01")
+    status.add_task("a", status=IN_PROGRESS)
+    status._lock = lock = Interrupted(acquired=acquired)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        call(status)
+    status._lock = lock.real  # type: ignore[assignment]
+    thread = threading.Thread(target=status.with_error, args=("interrupted",), daemon=True)
+    thread.start()
+    thread.join(20.0)
+    assert status.snapshot().error == "interrupted"
 
 
 # Dropped without close()

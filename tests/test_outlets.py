@@ -354,20 +354,50 @@ def test_what_a_sink_raises_stays_with_it(error: BaseException, caplog: pytest.L
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_an_interrupt_in_a_sink_is_the_runners(error: BaseException) -> None:
-    """Ctrl-C and sys.exit that arrive while a sink runs go on to the runner, and the builder stays usable."""
+    """Ctrl-C and sys.exit that arrive while a sink runs go on to the runner; no other sink misses the revision."""
     seen: list[int] = []
+    recorder = Recorder()
 
     def sink(snapshot: Snapshot) -> None:
         seen.append(snapshot.revision)
         if snapshot.revision == 1:
             raise error
 
-    status = make(sinks=[sink])
+    status = make(sinks=[sink, recorder])
     with pytest.raises(type(error)):
         status.add_task("a")
     status.add_task("b")
-    assert seen == [1, 2]
+    assert seen == revisions(recorder.seen) == [1, 2]
     assert [task.task_id for task in status.snapshot().tasks] == ["a", "b"]
+    assert status.flush()
+
+
+class InterruptedOnce:
+    """A lock at which a Ctrl-C comes right after it was acquired, the first time."""
+
+    def __init__(self) -> None:
+        self.real = threading.RLock()
+        self.release = self.real.release
+        self._acquired = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        got = self.real.acquire(blocking, timeout)
+        self._acquired += got
+        if self._acquired == 1:
+            raise KeyboardInterrupt
+        return got
+
+
+def test_an_interrupt_between_changes_and_sinks_stops_no_sink() -> None:
+    """A Ctrl-C just before the sinks are called goes on to the runner; other threads' changes bring them all."""
+    recorder = Recorder()
+    status = make(sinks=[recorder])
+    assert status._outlets is not None
+    status._outlets._draining = InterruptedOnce()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        status.add_task("a")
+    in_thread(lambda: status.add_task("b")).join()
+    assert revisions(recorder.seen) == [1, 2]
     assert status.flush()
 
 

@@ -91,8 +91,8 @@ class AgentStatusBuilder(StatusBuilder):
             if not isinstance(text, str):
                 raise TypeError(f"append_text takes a str, not {text!r}; add_message takes anything.")
             now = time_ns() if self._clock is None else self._now()
-            self._lock.acquire()  # not `with`, which takes half as long again
             try:
+                self._lock.acquire()  # see Lifecycle._lock
                 if sub_agent_id is None:
                     change = self._agent.append(now, text, self._policy)
                 else:
@@ -101,7 +101,10 @@ class AgentStatusBuilder(StatusBuilder):
                     return
                 self._put(change)
             finally:
-                self._lock.release()
+                try:  # noqa: SIM105
+                    self._lock.release()
+                except RuntimeError:
+                    pass
         except REFUSALS as error:
             return self._refuse(error)
         self._publish(change)

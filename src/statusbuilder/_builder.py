@@ -149,8 +149,8 @@ class StatusBuilder(Lifecycle):
                 more = None if metadata is None else self._policy.metadata(metadata)
             now = time_ns() if self._clock is None else self._now()
             state = self._state
-            self._lock.acquire()  # not `with`, which takes half as long again
             try:
+                self._lock.acquire()  # see Lifecycle._lock
                 tasks = state.tasks
                 if state.over or task_id in tasks:
                     change = state.add_any(now, task_id, name, status, task_type, given, more, self._restarted)
@@ -170,7 +170,10 @@ class StatusBuilder(Lifecycle):
                     return task_id
                 self._put(change)
             finally:
-                self._lock.release()
+                try:  # noqa: SIM105 (a call of suppress() takes as long as the lock)
+                    self._lock.release()
+                except RuntimeError:
+                    pass
         except REFUSALS as error:
             self._refuse(error)
             return task_id
@@ -211,8 +214,8 @@ class StatusBuilder(Lifecycle):
             if message is not None or output is not None or error is not None or metadata is not None:
                 given = self._convert(task_id, status, message, output, error, metadata)
             now = time_ns() if self._clock is None else self._now()
-            self._lock.acquire()
             try:
+                self._lock.acquire()
                 state = self._state
                 record = state.tasks.get(task_id)
                 if (
@@ -238,7 +241,10 @@ class StatusBuilder(Lifecycle):
                     return
                 self._put(change)
             finally:
-                self._lock.release()
+                try:  # noqa: SIM105
+                    self._lock.release()
+                except RuntimeError:
+                    pass
         except REFUSALS as refusal:
             return self._refuse(refusal)
         self._publish(change)

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,9 @@ class InlineSink:
     def __init__(self, sink: Any, revision: int) -> None:
         self.sink = sink
         self.failures = 0
-        self._error = ""
-        self._revision = revision
+        self.revision = revision
         """The last one that it was called with; at first the one that nobody needs to be told of."""
+        self._error = ""
         self._send: Callable[[Snapshot], object] = sink.send if hasattr(sink, "send") else sink
 
     def send(self, snapshot: Snapshot) -> None:
@@ -47,7 +48,7 @@ class InlineSink:
         else:
             self._error = ""
         finally:
-            self._revision = snapshot.revision
+            self.revision = snapshot.revision
 
     def flush(self, timeout: float) -> bool:
         """Let the sink flush, where it can; says whether all is well."""
@@ -63,7 +64,7 @@ class InlineSink:
 
     def receipt(self, snapshot: Snapshot) -> Receipt:
         """Say what became of a snapshot."""
-        if self._revision < snapshot.revision:
+        if self.revision < snapshot.revision:
             outcome, reason = Outcome.PENDING, "a plain sink has not returned yet"
         else:
             outcome, reason = Outcome.LOST if self._error else Outcome.DELIVERED, self._error
@@ -94,7 +95,7 @@ class Outlets:
         self._inline = [end for end in self._ends if isinstance(end, InlineSink)]
         self._links = [end for end in self._ends if not isinstance(end, InlineSink)]
         self._queue: deque[Snapshot] = deque()
-        self._draining = threading.Lock()
+        self._draining = threading.RLock()
         self._drainer = 0
         self.has_deliveries = bool(self._links)
         self.takes_all = bool(self._inline)
@@ -110,29 +111,37 @@ class Outlets:
             link.signal(urgent)
         # Whoever comes while somebody else drains leaves its snapshot to them; the loop sees to one that came between
         # the last look at the queue and the release.
-        while self._queue and self._draining.acquire(blocking=False):
-            self._drain()
+        while self._queue and self._drain(0.0):
+            pass
 
-    def _drain(self) -> None:
-        self._drainer = threading.get_ident()
+    def _drain(self, timeout: float) -> bool:
+        """Call the plain sinks with all that is queued; False when another call is at it, of this thread or another."""
+        thread = threading.get_ident()
+        if self._drainer == thread:
+            return False  # a sink that uses the builder that is calling it
         try:
+            if not self._draining.acquire(timeout=timeout):  # inside of `try`, as a Ctrl-C may come right after it
+                return False
+            self._drainer = thread
             while self._queue:
-                snapshot = self._queue.popleft()
+                snapshot = self._queue[0]  # stays there until all have it, whatever comes in between
                 for sink in self._inline:
-                    sink.send(snapshot)
+                    if sink.revision < snapshot.revision:
+                        sink.send(snapshot)
+                self._queue.popleft()
+            return True
         finally:
-            self._drainer = 0
-            self._draining.release()
+            if self._drainer == thread:
+                self._drainer = 0
+            with suppress(RuntimeError):  # where it was not acquired
+                self._draining.release()
 
     def flush_inline(self, deadline: float) -> bool:
         """Wait until the plain sinks have everything; at most until `deadline`, in `time.monotonic` seconds."""
         if not self._inline:
             return True
-        if self._drainer == threading.get_ident():
-            return False  # a sink that flushes the builder that is calling it
-        if not self._draining.acquire(timeout=max(0.0, deadline - monotonic())):
+        if not self._drain(max(0.0, deadline - monotonic())):
             return False
-        self._drain()
         flushed = [sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline]
         return all(flushed)
 
