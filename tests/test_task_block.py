@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -465,3 +466,55 @@ def test_a_task_of_an_execution_that_ends_suspends_stays_running(run: Any) -> No
         run(status.task("a"), body)
     snapshot = status.snapshot()
     assert (snapshot.phase, snapshot.task("a").status) == (ExecutionPhase.IN_PROGRESS, TaskStatus.IN_PROGRESS)
+
+
+def suspended(builder: StatusBuilder) -> None:
+    """Leave a task by an exception that would suspend the execution, and catch it."""
+    with suppress(TimeoutError), builder.task("a"):
+        raise TimeoutError("too slow")
+
+
+@pytest.mark.parametrize("end", ["leave", "update_status", "with_error", "cancel"])
+def test_a_task_that_suspends_fails_where_the_execution_goes_on(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the exception that suspends is caught, its task fails with it at the end, and is not called forgotten."""
+    status = StatusBuilder("wex_01", ends=lambda error: None)
+    with status:
+        suspended(status)
+        if end == "update_status":
+            status.update_status(ExecutionPhase.COMPLETED)
+        elif end == "with_error":
+            status.with_error("something else")
+        elif end == "cancel":
+            status.update_status(ExecutionPhase.CANCELLED)
+    task = status.snapshot().task("a")
+    assert status.snapshot().is_terminal
+    assert (task.status, task.error) == (TaskStatus.FAILED, "TimeoutError: too slow")
+    assert "still running" not in caplog.text
+
+
+def test_a_task_that_suspends_may_be_tried_again() -> None:
+    """Where the exception that suspends is caught, task() starts its task again, as a retry."""
+    status = StatusBuilder("wex_01", ends=lambda error: None)
+    with status:
+        suspended(status)
+        suspended(status)
+        with status.task("a") as task:
+            assert status.snapshot().task("a").error is None
+            task.output = {"rows": 2}
+        with pytest.raises(DuplicateTaskError), status.task("a"):
+            pass
+    task = status.snapshot().task("a")
+    assert (task.status, task.metadata["retry_count"]) == (TaskStatus.COMPLETED, 2)
+
+
+def test_a_task_that_suspends_may_be_ended_by_hand() -> None:
+    """A task that an exception left which suspends may be ended, and retried, as any running one."""
+    status = StatusBuilder("wex_01", ends=lambda error: None)
+    with status:
+        suspended(status)
+        status.update_task_status("a", TaskStatus.FAILED, "by hand")
+        status.update_task_status("a", TaskStatus.IN_PROGRESS)
+        with pytest.raises(InvalidTransitionError, match="still IN_PROGRESS"):
+            status.update_status(ExecutionPhase.COMPLETED)
+        status.update_task_status("a", TaskStatus.COMPLETED)
+    assert status.snapshot().task("a").status is TaskStatus.COMPLETED

@@ -48,7 +48,8 @@ class StatusBuilder(Lifecycle):
         clock: Returns the present time; a reading below the last one counts as the last one.
         strict: False makes wrong calls do nothing, instead of raising: the first is logged, all are counted.
         ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`. It is asked for the
-            blocks of tasks too, so that a task that goes on elsewhere is not shown as failed.
+            blocks of tasks too, so that a task that goes on elsewhere is not shown as failed; where you catch the
+            exception and go on, it fails with the end, or `task()` tries it again.
         close_timeout: Seconds that leaving the block and `close()` wait at most, for all sinks together.
         temporal_workflow_id: The workflow engine's id of the same run.
         max_payload_bytes: Bytes that one payload keeps at most; a larger one is cut as it enters.
@@ -389,12 +390,15 @@ class StatusBuilder(Lifecycle):
         """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""
         payload = None if output is None else self._policy.payload(output)
         failure = None if error is None else self._policy.error(error)
-        if error is not None and (self._suspended or self._last_phase(error) is None):
-            return  # the execution, and this task with it, goes on elsewhere
+        suspends = error is not None and (self._suspended or self._last_phase(error) is None)
         now = self._now()
         with self._lock:
             record = None if self._state.phase.is_terminal else self._state.tasks.get(task_id)
-            change = NOTHING if record is None else self._end_record(now, record, error, failure, payload)
+            change = NOTHING
+            if record is not None and suspends:
+                self._state.leave(task_id, failure or "")
+            elif record is not None:
+                change = self._end_record(now, record, error, failure, payload)
             self._put(change)
         if record is None:
             self._drop(f"the end of task {task_id!r} came after the end of the execution")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -57,6 +58,11 @@ class ExecutionState:
         self.tasks: dict[str, TaskRecord] = {}
         self.inherited: set[str] = set()
         """Ids that came with the initial snapshot and were not moved since."""
+        self.left: dict[str, str] = {}
+        """Running tasks whose block an exception left that suspends the execution, and its text.
+
+        They go on elsewhere; but where the exception is caught, and the execution goes on here, they have failed.
+        """
         self.changed: list[TaskRecord] = []
         self._frozen: Blocks[Task] = Blocks()
         self._snapshot: Snapshot | None = None
@@ -162,11 +168,11 @@ class ExecutionState:
         if record is None:
             return self.add(now, task_id, task_id if name is None else name, _IN_PROGRESS, task_type, input, metadata)
         if record.status not in (_PENDING, _FAILED):
-            if task_id not in self.inherited:
+            if task_id not in self.inherited and task_id not in self.left:
                 raise DuplicateTaskError(self.execution_id, task_id, record.status)
             record.count_retry()
         now = self._begin(now)
-        self.inherited.discard(task_id)
+        self._moved(task_id)
         record.fill(name, task_type, input, metadata)
         record.move(_IN_PROGRESS, now)
         self.touch(record)
@@ -199,8 +205,8 @@ class ExecutionState:
             record.stale = True
             self.changed.append(record)
         if status is not current:
-            if self.inherited:
-                self.inherited.discard(task_id)
+            if self.follows_updates:
+                self._moved(task_id)
             if current is _IN_PROGRESS:
                 record.status = status
                 record.completed = now
@@ -215,6 +221,12 @@ class ExecutionState:
         if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
             return CHANGED
         return self.follow(status, now)
+
+    def leave(self, task_id: str, error: str) -> None:
+        """Note that a task is running no more here; no change."""
+        if self.tasks[task_id].status is _IN_PROGRESS:
+            self.left[task_id] = error
+            self.follows_updates = True
 
     # The execution
 
@@ -247,9 +259,9 @@ class ExecutionState:
     def finish(self, now: int, phase: ExecutionPhase, error: str | None) -> tuple[str, ...]:
         """End the execution whatever its tasks do; returns those that were forgotten by a COMPLETED one."""
         completed = phase is ExecutionPhase.COMPLETED
-        running = tuple(record.task_id for record in self.tasks.values() if record.status is _IN_PROGRESS)
+        forgotten = tuple(record.task_id for record in self._running()) if completed else ()
         self._enter(self._begin(now), phase, error, FORGOTTEN if completed else ENDED_EARLY)
-        return running if completed else ()
+        return forgotten
 
     def fail(self, now: int, error: str, task_id: str | None) -> int:
         """End the execution FAILED, and one task with it."""
@@ -285,11 +297,22 @@ class ExecutionState:
         current = record.status
         return InvalidTransitionError(self.execution_id, record.task_id, current, status, remedy(current))
 
+    def _running(self) -> Iterator[TaskRecord]:
+        return (
+            record
+            for record in self.tasks.values()
+            if record.status is _IN_PROGRESS and record.task_id not in self.left
+        )
+
     def _refuse_running(self) -> None:
-        for record in self.tasks.values():
-            if record.status is _IN_PROGRESS:
-                hint = f"Task {record.task_id!r} is still IN_PROGRESS; end it first."
-                raise InvalidTransitionError(self.execution_id, None, self.phase, ExecutionPhase.COMPLETED, hint)
+        for record in self._running():
+            hint = f"Task {record.task_id!r} is still IN_PROGRESS; end it first."
+            raise InvalidTransitionError(self.execution_id, None, self.phase, ExecutionPhase.COMPLETED, hint)
+
+    def _moved(self, task_id: str) -> None:
+        """Note that a task is no longer as it was inherited or left."""
+        self.inherited.discard(task_id)
+        self.left.pop(task_id, None)
 
     def _begin(self, now: int) -> int:
         """Count the revision; return the time of the change."""
@@ -321,7 +344,7 @@ class ExecutionState:
             self.error = error
             for record in self.tasks.values():
                 if record.status is _IN_PROGRESS:
-                    self._end_task(record, _FAILED, now, unfinished)
+                    self._end_task(record, _FAILED, now, self.left.get(record.task_id, unfinished))
                 elif record.status is _PENDING:
                     self._end_task(record, _SKIPPED, now, None)
         return PHASE_CHANGED
