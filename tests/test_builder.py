@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import pickle
 from datetime import datetime, timedelta, timezone
 from time import time
@@ -311,6 +312,44 @@ def test_a_message_is_metadata_unless_failed(requested: TaskStatus) -> None:
     status.update_task_status("a", requested, "two")
     task = status.snapshot().task("a")
     assert (task.metadata, task.error) == ({"message": "two", "k": 1}, None)
+
+
+def size_of(payload: object) -> int:
+    return len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize("most", [128, 1000])
+def test_metadata_that_grows_keeps_at_most_what_one_payload_may(most: int) -> None:
+    """Merged key by key, metadata stays within max_payload_bytes: it is cut, but not what the library put there."""
+    status = with_task(FAILED, max_payload_bytes=most)
+    for number in range(200):
+        status.update_task_status("a", IN_PROGRESS, "at work", metadata={f"key {number}": "é" * 10})
+        metadata = status.snapshot().task("a").metadata
+        assert size_of(metadata) <= most
+        assert (metadata["message"], metadata["retry_count"]) == ("at work", number + 1)
+        status.update_task_status("a", FAILED)
+    assert metadata["truncated"] is True
+    assert metadata["bytes"] > most
+
+
+def test_metadata_whose_keys_are_replaced_is_not_cut() -> None:
+    """What counts is what metadata holds, not what it was given in all."""
+    status = with_task(IN_PROGRESS, max_payload_bytes=128)
+    for number in range(100):
+        status.update_task_status("a", IN_PROGRESS, f"{number} of 100", metadata={"n": number})
+    assert status.snapshot().task("a").metadata == {"message": "99 of 100", "n": 99}
+
+
+def test_a_message_and_metadata_share_the_room() -> None:
+    """A long message beside large metadata keeps its beginning, and both stay within max_payload_bytes."""
+    status = with_task(PENDING, max_payload_bytes=1000)
+    status.update_task_status("a", IN_PROGRESS, "m" * 900, metadata={"k": "v" * 900})
+    metadata = status.snapshot().task("a").metadata
+    assert size_of(metadata) <= 1000
+    assert metadata["message"] == "m" * (1000 // 8)
+    assert metadata["head"].startswith('{"k":"vvv')
+    status.update_task_status("a", IN_PROGRESS, "\x00" * 900)
+    assert size_of(status.snapshot().task("a").metadata) <= 1000
 
 
 @pytest.mark.parametrize(

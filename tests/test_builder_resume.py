@@ -55,6 +55,17 @@ def test_an_initial_snapshot_is_taken_over_as_it_is(phase: ExecutionPhase) -> No
     assert seen == []
 
 
+def test_an_initial_snapshot_that_was_made_by_hand_becomes_json() -> None:
+    """Payloads that nobody made JSON of become JSON as they are taken over, so that they can be shown and merged."""
+    task = Task("a", "a", input={"when": EARLIER, "of": (1, 2)}, metadata={"nan": float("nan")})  # type: ignore[arg-type]
+    status = make(initial=Snapshot("wex_01", tasks=(task,), output={"to": {1}}))  # type: ignore[arg-type]
+    status.update_task_status("a", IN_PROGRESS, "at work")
+    snapshot = status.snapshot()
+    assert Snapshot.from_dict(json.loads(snapshot.to_json())) == snapshot
+    assert snapshot.task("a").input == {"when": str(EARLIER), "of": [1, 2]}
+    assert snapshot.task("a").metadata == {"nan": "NaN", "message": "at work"}
+
+
 def test_the_revision_goes_on() -> None:
     """The first change after the initial revision 9 is revision 10, which is the first that is sent."""
     seen: list[Snapshot] = []

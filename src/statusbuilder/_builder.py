@@ -8,7 +8,7 @@ from time import time_ns
 from typing import Any, Self
 
 from ._checks import REFUSALS, check_enum, check_id, first_epoch
-from ._frozen import EMPTY, JsonObject
+from ._frozen import JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
 from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._payload import PayloadPolicy
@@ -86,6 +86,7 @@ class StatusBuilder(Lifecycle):
         read_clock = None if clock is utc_now else clock
         now = time_ns() if read_clock is None else to_nanos(read_clock())
         state = self._make_state(execution_id, first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
+        state.max_bytes = max_payload_bytes
         if initial is not None:
             state.load(initial)
             if restart:
@@ -163,7 +164,7 @@ class StatusBuilder(Lifecycle):
                     tasks[task_id] = record = TaskRecord(len(tasks), task_id, name, status, now, revision)
                     state.changed.append(record)
                     if task_type is not _CUSTOM or input is not None or metadata is not None:
-                        record.fill(None, task_type, given, more)
+                        record.fill(None, task_type, given, more, 0)
                     change = CHANGED
                     if status is _IN_PROGRESS and state.phase is _NOT_STARTED:
                         change = state.follow(status, now)
@@ -384,7 +385,7 @@ class StatusBuilder(Lifecycle):
     def _shown(self, message: str | None, metadata: object) -> JsonObject | None:
         """Return metadata with a message in it."""
         more = None if metadata is None else self._policy.metadata(metadata)
-        return more if message is None else JsonObject({**(more or EMPTY), "message": self._policy.text(message)})
+        return more if message is None else self._policy.message(message, more)
 
     def _end_task(self, task_id: str, error: BaseException | None, output: object) -> None:
         """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""

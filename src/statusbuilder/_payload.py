@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from ._coerce import Coercion, to_text
-from ._frozen import JsonObject
+from ._frozen import EMPTY, JsonObject
 from ._members import error_text, name_of
 from ._redact import Redaction
 
@@ -67,6 +67,13 @@ class PayloadPolicy:
         """Return metadata as a JSON object, as `payload` does."""
         return self.payload(value)
 
+    def message(self, text: object, metadata: JsonObject | None) -> JsonObject:
+        """Return metadata with a message in it."""
+        message = self.text(text)
+        if metadata is None and len(message) * _MOST_BYTES_EACH < self.max_bytes - _LEAST_BYTES:
+            return JsonObject(message=message)
+        return fit_metadata(JsonObject({**(metadata or EMPTY), "message": message}), self.max_bytes)[0]
+
     def text(self, value: object) -> str:
         """Return a name, message or content as text; what is no text is its JSON text, and None is empty.
 
@@ -104,11 +111,7 @@ class PayloadPolicy:
             size = self.max_bytes - walk.left + walk.beyond
             head = _sole_text(result)
             tail = _sole_text(Coercion(self.redaction, self.max_bytes, backwards=True).root(value))
-        cut: dict[str, Any] = {"truncated": True, "bytes": size, "head": "", "tail": ""}
-        room = self.max_bytes - len(to_text(cut))
-        cut["head"] = _fitting(head, room - room // 2, 1)
-        cut["tail"] = _fitting(tail, room // 2, -1)
-        return JsonObject(cut)
+        return JsonObject(_cut(head, tail, size, self.max_bytes))
 
     def _measured_text(self, value: object) -> str:
         walk = Coercion(self.redaction, self.max_bytes)
@@ -122,6 +125,31 @@ class PayloadPolicy:
         begin = head[: room - room // 2].encode()[: room - room // 2].decode(errors="ignore")
         end = tail[-(room // 2) :].encode()[-(room // 2) :].decode(errors="ignore")
         return f"{begin}\n… {size - len(begin) - len(end)} characters cut …\n{end}"
+
+
+def fit_metadata(metadata: JsonObject, max_bytes: int) -> tuple[JsonObject, int]:
+    """Return metadata that grew, in at most `max_bytes` bytes, and how many it takes at most.
+
+    Where it is too large it is cut to half of them, so that it is not cut again with each key to come; what the library
+    itself put there is kept.
+    """
+    text = to_text(metadata)
+    size = len(text.encode())
+    if size <= max_bytes:
+        return metadata, size
+    own = {key: metadata[key] for key in ("retry_count", "cancelled") if type(metadata.get(key)) in (bool, int, float)}
+    if type(message := metadata.get("message")) is str:
+        own["message"] = _fitting(message, max_bytes // 8, 1)
+    room = max(max_bytes // 2, _LEAST_BYTES)
+    return JsonObject(_cut(text, text, size, room - len(to_text(own).encode())) | own), room
+
+
+def _cut(head: str, tail: str, size: int, max_bytes: int) -> dict[str, Any]:
+    cut: dict[str, Any] = {"truncated": True, "bytes": size, "head": "", "tail": ""}
+    room = max(0, max_bytes - len(to_text(cut)))
+    cut["head"] = _fitting(head, room - room // 2, 1)
+    cut["tail"] = _fitting(tail, room // 2, -1)
+    return cut
 
 
 def _plain(value: object) -> str:

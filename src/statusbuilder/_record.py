@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from ._coerce import to_text
 from ._frozen import EMPTY, JsonObject, same
 from ._model import Task, TaskStatus, TaskType
+from ._payload import fit_metadata
 from ._times import from_nanos, to_nanos
 
 _PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
@@ -27,6 +31,8 @@ class TaskRecord:
     output: JsonObject | None = None
     error: str | None = None
     metadata = EMPTY
+    most_bytes: float = inf
+    """What the metadata takes at most, as JSON; infinite until it is first measured."""
     started: int | None = None
     completed: int | None = None
 
@@ -72,7 +78,12 @@ class TaskRecord:
         )
 
     def fill(
-        self, name: str | None, task_type: TaskType | None, input: JsonObject | None, metadata: JsonObject | None
+        self,
+        name: str | None,
+        task_type: TaskType | None,
+        input: JsonObject | None,
+        metadata: JsonObject | None,
+        max_bytes: int,
     ) -> None:
         """Take over what was given."""
         if name is not None:
@@ -82,11 +93,17 @@ class TaskRecord:
         if input is not None:
             self.input = input
         if metadata:
-            self.merge(metadata)
+            self.merge(metadata, max_bytes)
 
-    def merge(self, metadata: JsonObject) -> None:
-        """Add metadata, key by key."""
-        self.metadata = JsonObject({**self.metadata, **metadata}) if self.metadata else metadata
+    def merge(self, metadata: JsonObject, max_bytes: int) -> None:
+        """Add metadata, key by key; what gets too large is cut."""
+        if not self.metadata:
+            self.metadata = metadata
+            return
+        self.metadata = JsonObject({**self.metadata, **metadata})
+        self.most_bytes += len(to_text(metadata).encode())
+        if self.most_bytes > max_bytes:
+            self.metadata, self.most_bytes = fit_metadata(self.metadata, max_bytes)
 
     def differs(self, error: str | None, output: JsonObject | None, metadata: JsonObject | None) -> bool:
         """Whether any of what was given is not there yet."""

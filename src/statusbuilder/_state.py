@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 
 from ._blocks import Blocks
-from ._frozen import JsonObject, freeze, same
+from ._frozen import EMPTY, JsonObject, same
 from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from ._reading import read_object
 from ._record import TaskRecord
 from ._times import from_nanos, to_nanos
 from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
@@ -44,6 +45,8 @@ class ExecutionState:
         self.execution_id = execution_id
         self.epoch = epoch
         self.temporal_workflow_id = temporal_workflow_id
+        self.max_bytes = 0
+        """The most that the metadata of a task may take, as JSON."""
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
         self.follows_updates = False
@@ -74,7 +77,7 @@ class ExecutionState:
         self.revision = snapshot.revision
         self.phase = snapshot.phase
         self.over = self.phase.is_terminal
-        self.output, self.error = freeze(snapshot.output), snapshot.error
+        self.output, self.error = read_object(snapshot.output), snapshot.error
         self.started = None if snapshot.started_at is None else to_nanos(snapshot.started_at)
         self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
@@ -120,7 +123,7 @@ class ExecutionState:
         self.tasks[task_id] = record
         self.changed.append(record)
         if task_type is not _CUSTOM or input is not None or metadata is not None:
-            record.fill(None, task_type, input, metadata)
+            record.fill(None, task_type, input, metadata, self.max_bytes)
         if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
             return CHANGED
         return self.follow(status, now)
@@ -147,7 +150,7 @@ class ExecutionState:
         self.inherited.discard(task_id)
         record.reset()
         now = self._begin(now)
-        record.fill(name, task_type, input, metadata)
+        record.fill(name, task_type, input, metadata, self.max_bytes)
         record.move(status, now)
         self.touch(record)
         return self.follow(status, now)
@@ -173,7 +176,7 @@ class ExecutionState:
             record.count_retry()
         now = self._begin(now)
         self._moved(task_id)
-        record.fill(name, task_type, input, metadata)
+        record.fill(name, task_type, input, metadata, self.max_bytes)
         record.move(_IN_PROGRESS, now)
         self.touch(record)
         return self.follow(_IN_PROGRESS, now)
@@ -217,7 +220,7 @@ class ExecutionState:
         if output is not None:
             record.output = output
         if metadata:
-            record.merge(metadata)
+            record.merge(metadata, self.max_bytes)
         if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
             return CHANGED
         return self.follow(status, now)
@@ -393,7 +396,9 @@ class ExecutionState:
 
 
 def _frozen(task: Task) -> Task:
-    """Return a task whose payloads cannot be changed, which may not be so for one that was made by hand."""
+    """Return a task whose payloads are JSON that cannot be changed, which may not be so for one made by hand."""
     payloads = {"input": task.input, "output": task.output, "metadata": task.metadata}
-    loose = {name: freeze(value) for name, value in payloads.items() if type(value) is dict}
+    loose: dict[str, Any] = {
+        name: read_object(value) or EMPTY for name, value in payloads.items() if type(value) is dict
+    }
     return attrs.evolve(task, **loose) if loose else task
