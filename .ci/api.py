@@ -71,7 +71,8 @@ class Reader:
         return {path: _attribute(item, with_value=str(item.annotation) == "TypeAlias")}
 
     def _class(self, path: str, item: griffe.Class) -> Api:
-        api = {path: f": class({', '.join(map(str, item.bases))})"}
+        bases = [base for base in map(str, item.bases) if not base.startswith("_")]
+        api = {path: f": class({', '.join(bases)})"}
         family = [item, *item.mro()]
         # What a public base has is listed there.
         listed = {one.path for base in family[1:] if base.path in self._homes for one in [base, *base.mro()]}

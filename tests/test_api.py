@@ -35,8 +35,10 @@ def helper(key: str) -> None: ...
     "_model.py": '''
 from enum import IntEnum
 import attrs
+class _Shared:
+    __slots__ = ("_note",)
 @attrs.frozen
-class Progress:
+class Progress(_Shared):
     total: int
     finished: int = attrs.field(default=0)
     _seen: int = attrs.field(default=0, init=False)
@@ -186,6 +188,7 @@ def test_what_is_private_may_change(clone: Clone) -> None:
     clone.edit("_builder.py", "def _note(self, key: str)", "def _note(self)")
     clone.edit("_builder.py", "def helper(key: str)", "def helper()")
     clone.edit("_model.py", "_seen: int", "_known: int")
+    clone.edit("_model.py", "Progress(_Shared)", "Progress")
     assert clone.run() == 0
 
 

@@ -24,6 +24,7 @@ from statusbuilder import (
     Receipt,
     Sink,
     Snapshot,
+    StatusBuilder,
     Task,
     TaskStatus,
     TaskType,
@@ -118,7 +119,7 @@ def test_outcomes_are_texts() -> None:
 
 def test_defaults() -> None:
     """A snapshot needs only an id, a task an id and a name."""
-    assert attrs.astuple(Snapshot("x"), recurse=False)[:-1] == ("x", 0, 0, P.PENDING, (), None, None, None, None, None)
+    assert attrs.astuple(Snapshot("x"), recurse=False) == ("x", 0, 0, P.PENDING, (), None, None, None, None, None)
     assert attrs.astuple(Task("a", "A"), recurse=False) == (
         *("a", "A", TaskType.CUSTOM, TaskStatus.PENDING, None, None, None, {}, None, None, 0),
     )
@@ -133,6 +134,36 @@ def test_values_cannot_be_changed(value: Any) -> None:
     with pytest.raises(AttributeError):
         del value.revision
     assert not hasattr(value, "__dict__")
+
+
+def test_a_builders_snapshot_has_nothing_but_its_fields() -> None:
+    """As a dictionary of its fields, pickled or compared, a snapshot of a builder is as one that was made by hand."""
+    status = StatusBuilder("wex_01", epoch=7, clock=lambda: START)
+    status.add_task("a")
+    by_hand = Snapshot("wex_01", 7, 1, tasks=(Task("a", "a", revision=1),))
+    assert status.snapshot() == by_hand
+    assert attrs.asdict(status.snapshot()) == attrs.asdict(by_hand)
+    assert list(attrs.asdict(by_hand)) == [name for name in by_hand.to_dict() if name != "version"]
+    assert len(pickle.dumps(status.snapshot())) == len(pickle.dumps(by_hand))
+
+
+@pytest.mark.parametrize("kind", [Snapshot, Task])
+@pytest.mark.parametrize(
+    ("time", "cut"),
+    [
+        (START.replace(microsecond=123_456), START.replace(microsecond=123_000)),
+        (START.replace(tzinfo=None), START),
+        (START.astimezone(timezone(timedelta(hours=2))), START),
+        (None, None),
+    ],
+)
+def test_times_are_in_utc_cut_to_milliseconds(kind: type[Any], time: datetime | None, cut: datetime | None) -> None:
+    """Whoever makes it, a snapshot and a task have times in UTC, cut to milliseconds; a naive one is taken as UTC."""
+    value = kind("a", **({"task_name": "a"} if kind is Task else {}), started_at=time, completed_at=time)
+    for found in (value.started_at, value.completed_at, attrs.evolve(value).started_at):
+        assert found == cut
+        assert found is None or found.tzinfo is timezone.utc
+    assert kind.from_dict(json.loads(json.dumps(value.to_dict()))) == value
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

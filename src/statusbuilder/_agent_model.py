@@ -129,9 +129,6 @@ class AgentSnapshot(Snapshot):
     """In the order in which they began."""
     todos: tuple[Todo, ...] = ()
     """The agent's plan, in its order; when all todos were removed, those, CANCELLED."""
-    _message_blocks: tuple[tuple[Message, ...], ...] | None = attrs.field(
-        default=None, init=False, eq=False, repr=False
-    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the snapshot as JSON-able values: `"version": 1`, enum names, ISO 8601 times."""

@@ -15,7 +15,7 @@ import attrs
 
 from ._frozen import EMPTY, JsonObject
 from ._reading import read_enum, read_int, read_object, read_text
-from ._times import format_time, parse_time
+from ._times import cut_time, format_time, parse_time
 from .errors import UnknownTaskError
 
 
@@ -100,9 +100,9 @@ class Task:
     """Why it failed; None unless FAILED."""
     metadata: JsonObject = EMPTY
     """Anything else, as JSON; `message`, `retry_count` and `cancelled` are the library's."""
-    started_at: datetime | None = None
+    started_at: datetime | None = attrs.field(default=None, converter=cut_time)
     """When it first was IN_PROGRESS, or ended without; aware, UTC, whole milliseconds."""
-    completed_at: datetime | None = None
+    completed_at: datetime | None = attrs.field(default=None, converter=cut_time)
     """When it reached its terminal status; aware, UTC, whole milliseconds."""
     revision: int = 0
     """The revision at which it last changed."""
@@ -171,8 +171,17 @@ def _task_tuple(tasks: Iterable[Task]) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
+class _Shared:
+    """What a builder's snapshots have in common: their items in blocks, the same objects from one to the next.
+
+    They are no fields: a snapshot is neither compared by them, nor pickled or copied with them.
+    """
+
+    __slots__ = ("_blocks", "_message_blocks")
+
+
 @attrs.frozen
-class Snapshot:
+class Snapshot(_Shared):
     """The immutable state of an execution at one revision.
 
     `tasks` are in the order in which they were added. Payloads (`output`, a task's `input`, `output` and `metadata`)
@@ -192,11 +201,10 @@ class Snapshot:
     output: JsonObject | None = None
     error: str | None = None
     """Why the execution failed; None unless FAILED."""
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    started_at: datetime | None = attrs.field(default=None, converter=cut_time)
+    completed_at: datetime | None = attrs.field(default=None, converter=cut_time)
     temporal_workflow_id: str | None = None
     """The workflow engine's id of the same run, for correlation."""
-    _blocks: tuple[tuple[Task, ...], ...] | None = attrs.field(default=None, init=False, eq=False, repr=False)
 
     @property
     def is_terminal(self) -> bool:

@@ -35,6 +35,13 @@ def to_nanos(time: datetime) -> int:
     return to_millis(time) * 1_000_000
 
 
+def cut_time(time: datetime | None) -> datetime | None:
+    """Return the time as the library has it: aware, UTC, cut to milliseconds; a naive one is taken as UTC."""
+    if time is None or (time.tzinfo is timezone.utc and not time.microsecond % 1000):
+        return time
+    return from_millis(to_millis(time))
+
+
 def format_time(time: datetime) -> str:
     """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`; a naive time is taken as UTC."""
     utc = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)

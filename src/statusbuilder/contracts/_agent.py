@@ -157,7 +157,7 @@ class _Messages(Track):
 def _message_blocks(snapshot: Snapshot) -> Iterable[tuple[Message, ...]]:
     if not isinstance(snapshot, AgentSnapshot):
         return ()  # of a plain builder, whose tasks an agent backend shows as well
-    return chunked(snapshot.messages) if snapshot._message_blocks is None else snapshot._message_blocks
+    return getattr(snapshot, "_message_blocks", None) or chunked(snapshot.messages)
 
 
 _SUB_AGENTS: Final = Lane(task_blocks, encode_sub_agent, encode_sub_agent)

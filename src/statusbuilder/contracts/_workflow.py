@@ -42,7 +42,7 @@ def encode_task(task: Task) -> bytes:
 
 
 def task_blocks(snapshot: Snapshot) -> Iterable[tuple[Task, ...]]:
-    return chunked(snapshot.tasks) if snapshot._blocks is None else snapshot._blocks
+    return getattr(snapshot, "_blocks", None) or chunked(snapshot.tasks)
 
 
 def _fold(tally: Tally) -> bytes:

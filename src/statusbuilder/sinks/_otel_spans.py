@@ -108,7 +108,7 @@ class Execution:
     def _changed(self, snapshot: Snapshot) -> Iterator[Task]:
         """The tasks that changed; without a look at those whose block is the same object as before."""
         old = self.blocks
-        blocks = (snapshot.tasks,) if snapshot._blocks is None else snapshot._blocks
+        blocks = getattr(snapshot, "_blocks", (snapshot.tasks,))
         self.blocks = blocks
         for index, block in enumerate(blocks):
             if index >= len(old) or old[index] is not block:
