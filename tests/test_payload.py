@@ -379,6 +379,8 @@ def test_values_under_secret_keys() -> None:
             "passwd": Fine(),
             "token": 5,
             "max_token": Decimal(5),
+            "id_token": Decimal("0.12345678901234567890"),
+            "csrf": Fraction(1, 3),
             "access_token": None,
             "credential": True,
             "jwt": values.Refusing(),
@@ -388,6 +390,7 @@ def test_values_under_secret_keys() -> None:
     )
     hidden = dict.fromkeys(["password", "api_key", "secret", "cookie", "authorization", "passwd", "jwt"], "[redacted]")
     shown = {"token": 5, "max_token": 5.0, "access_token": None, "credential": True, "page_token": "next"}
+    shown |= {"id_token": "0.12345678901234567890", "csrf": "1/3"}
     assert payload == {**hidden, **shown, "a": [{"accessToken": "[redacted]", "red": 1}]}
 
 

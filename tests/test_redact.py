@@ -35,6 +35,8 @@ def test_each_default_entry_is_found_in_every_spelling(entry: str) -> None:
         "accessToken",
         "client_secret",
         "OAuth2Token",
+        "password_hint",
+        "password_reset_link",
         "Set-Cookie",
         "APIKey",
     ],
@@ -187,6 +189,7 @@ FRAGMENTS = [
     "Bearer xyz-123",
     "bearer of news",
     "Authorization: Basic dXNlcjpwYXNz next",
+    "Authorization: Basic\n dXNlcjpwYXNz next",
     "postgres://user:p@ss@host/db",
     "https://ghp_abc@github.com/x",
     "see ?api_key=abc&page_token=1",
@@ -224,6 +227,13 @@ def test_a_streamed_text_is_redacted_as_a_whole_one(parts: list[str], between: s
     stream = StreamRedactor(redaction)
     shown = "".join([*(stream.feed(piece) for piece in _pieces(text, chance)), stream.finish()])
     assert shown == redaction.clean(text)
+
+
+def test_a_secret_on_the_line_after_its_scheme_is_held() -> None:
+    """Between the scheme of an Authorization header and its secret there may be a line end."""
+    stream = StreamRedactor(DEFAULT)
+    shown = [stream.feed(piece) for piece in ["Authorization: Basic\n", "dXNlcjp", "wYXNz", " next"]]
+    assert "".join(shown) == "Authorization: Basic\n[redacted] next"
 
 
 @pytest.mark.parametrize("redaction", [DEFAULT, Redaction(text=False), Redaction(values=["zq-secret"])])

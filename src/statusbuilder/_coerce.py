@@ -198,7 +198,11 @@ def _is_number(value: object) -> bool:
     if kind in (str, dict, list) or value is None:
         return value is None
     try:
-        return hasattr(kind, "__float__") and type(unfold(value, 0)) in (int, float, bool)
+        if not hasattr(kind, "__float__"):
+            return False
+        from numbers import Number  # takes a while, and what is secret is hardly ever a number
+
+        return issubclass(kind, Number) or type(unfold(value, 0)) in (int, float, bool)
     except Exception:
         return False
 

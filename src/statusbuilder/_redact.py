@@ -62,7 +62,7 @@ DEFAULT_HARMLESS_KEYS: tuple[str, ...] = (
     *(f"{word}_token" for word in ("bos", "eos", "pad", "unk", "mask", "special", "per")),
     *(f"token_{word}" for word in ("count", "counts", "usage", "limit", "budget", "type", "ids", "url", "uri")),
     *(f"token_{word}" for word in ("endpoint", "expiry", "expires", "expiration", "details")),
-    *(f"password_{word}" for word in ("policy", "hint", "reset", "expires", "expiry")),
+    *(f"password_{word}" for word in ("policy", "expires", "expiry")),
     *(f"secret_{word}" for word in ("name", "arn", "ref", "version")),
     *(f"cookie_{word}" for word in ("policy", "name", "domain")),
     *(f"api_key_{word}" for word in ("id", "name")),
@@ -79,12 +79,15 @@ _NO_WORD = re.compile(r"[\W_]+")
 # Every quantifier over a class that may overlap with what follows is bounded or stands alone: the search is linear.
 _OPAQUE = r"[^\s\"'<>,;\\)\]}]+"
 _PROSE = r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
+SCHEME = r"(?:basic|bearer|digest|token|negotiate|ntlm|apikey|key)"
+"""How the value of an `Authorization` header may begin, as a regular expression."""
+
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"(?<![a-z])bearer[\s:=]{{1,8}}{_PROSE}(?![\w\-=~+/]|\.\w))({_OPAQUE})",
         r"authorization[\\\"']{0,4}\s{0,4}[:=]\s{0,4}[\\\"']{0,4}"
-        rf"(?:(?:basic|bearer|digest|token|negotiate|ntlm|apikey|key)\s{{1,8}}({_OPAQUE})|([^\r\n\"'<>,;\\)\]}}]+))",
+        rf"(?:{SCHEME}\s{{1,8}}({_OPAQUE})|([^\r\n\"'<>,;\\)\]}}]+))",
         r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@",
         r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@",
         r"(?:(?<=http)|(?<=https))://([^\s/?#\"'<>:,@]+)@",
