@@ -6,6 +6,7 @@ import enum
 import inspect
 import json
 import pickle
+import uuid
 from datetime import datetime, timedelta, timezone
 from time import time
 from typing import Any
@@ -83,9 +84,9 @@ def test_a_default_epoch_gives_way_to_a_larger_one_only() -> None:
     assert (status.snapshot().epoch, status.snapshot().revision) == (before.epoch + 5, 1)
 
 
-@pytest.mark.parametrize("epoch", [-1, 1.5, "7"])
+@pytest.mark.parametrize("epoch", [-1, 1.5, "7", 2**63])
 def test_a_bad_epoch_is_refused(epoch: Any) -> None:
-    """An epoch that is no whole number of at least 0 is a ValueError that shows it."""
+    """An epoch that is no whole number from 0 up, in 63 bits, is a ValueError that shows it."""
     with pytest.raises(ValueError, match="epoch must be a whole number") as caught:
         make(epoch=epoch)
     assert repr(epoch) in str(caught.value)
@@ -123,6 +124,14 @@ def test_an_initial_that_is_no_snapshot_is_refused(initial: Any) -> None:
 def test_the_workflow_engines_id_is_shown() -> None:
     """`temporal_workflow_id` is in the snapshot."""
     assert make(temporal_workflow_id="run-7").snapshot().temporal_workflow_id == "run-7"
+    assert make(temporal_workflow_id="").snapshot().temporal_workflow_id == ""
+
+
+@pytest.mark.parametrize(("value", "kind"), [(uuid.UUID(int=1), TypeError), ("a\ud800", ValueError)])
+def test_a_workflow_id_that_cannot_be_sent_is_refused(value: Any, kind: type[Exception]) -> None:
+    """A `temporal_workflow_id` that is no valid text is refused at the call, not as it is sent."""
+    with pytest.raises(kind, match=r"temporal_workflow_id.*'wex_01'"):
+        make(temporal_workflow_id=value)
 
 
 # add_task

@@ -399,6 +399,13 @@ def test_from_dict_ignores_what_it_does_not_know() -> None:
     assert Snapshot.from_dict({}) == Snapshot("")
 
 
+@pytest.mark.parametrize("number", [-1, 2**63, 10**400, True, 1.5, "7", None])
+def test_from_dict_takes_only_numbers_that_a_spool_can_hold(number: object) -> None:
+    """An epoch or revision that is no whole number from 0 up, in 63 bits, is read as 0."""
+    snapshot = Snapshot.from_dict({"epoch": number, "revision": number, "tasks": [{"revision": number}]})
+    assert (snapshot.epoch, snapshot.revision, snapshot.tasks[0].revision) == (0, 0, 0)
+
+
 def test_from_dict_copies() -> None:
     """What is done to a dictionary after it was read changes nothing."""
     data = json.loads(FULL.to_json())

@@ -81,6 +81,8 @@ class StatusBuilder(Lifecycle):
         redact_text: bool = True,
     ) -> None:
         execution_id = check_id("execution_id", execution_id)
+        if temporal_workflow_id:
+            temporal_workflow_id = check_id("temporal_workflow_id", temporal_workflow_id, execution_id)
         if initial is not None and not isinstance(initial, Snapshot):
             raise TypeError(f"initial must be a Snapshot, not {initial!r}; Snapshot.from_dict(…) makes one of a dict.")
         read_clock = None if clock is utc_now else clock

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 from ._frozen import JsonArray, JsonObject
 
+MOST_INT = 2**63 - 1
+"""The largest epoch or revision: what a spool and most backends can hold."""
+
 _E = TypeVar("_E", bound=IntEnum)
 
 
@@ -44,4 +47,4 @@ def read_json(value: Any) -> Any:
 
 
 def read_int(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_INT else 0
