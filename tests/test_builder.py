@@ -114,6 +114,12 @@ def test_bad_ids_are_refused(value: Any, kind: type[Exception], words: str) -> N
     assert status.snapshot().revision == 0
 
 
+def test_a_size_that_is_no_number_is_refused() -> None:
+    """`max_payload_bytes` that is no whole number is a TypeError that names it."""
+    with pytest.raises(TypeError, match="max_payload_bytes must be a whole number of bytes, not '1 MiB'"):
+        make(max_payload_bytes="1 MiB")
+
+
 @pytest.mark.parametrize("initial", [{}, "wex_01", 5])
 def test_an_initial_that_is_no_snapshot_is_refused(initial: Any) -> None:
     """`initial` must be a Snapshot; anything else is a TypeError that names the way to one."""

@@ -372,6 +372,18 @@ def test_an_interrupt_in_a_sink_is_the_runners(error: BaseException) -> None:
     assert status.flush()
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_a_wait_may_be_without_end(timeout: float) -> None:
+    """flush and close may be told to wait for as long as it takes, in threads and in asyncio."""
+    with Delivery(lambda snapshot: None) as delivery:
+        status = make(sinks=[Recorder(), delivery], close_timeout=timeout)
+        with status:
+            assert status.flush(timeout)
+            assert asyncio.run(status.aflush(timeout))
+        assert [receipt.outcome for receipt in status.close(timeout)] == [Outcome.DELIVERED] * 2
+        assert [receipt.outcome for receipt in asyncio.run(status.aclose())] == [Outcome.DELIVERED] * 2
+
+
 class InterruptedOnce:
     """A lock at which a Ctrl-C comes right after it was acquired, the first time."""
 

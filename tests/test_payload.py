@@ -409,6 +409,21 @@ def test_known_values_everywhere() -> None:
     assert policy.text("is hunter2") == "is [redacted]"
 
 
+def test_a_group_of_errors_says_what_is_in_it() -> None:
+    """Of an exception group the first errors are shown, in their order, those of inner groups too."""
+    inner = ExceptionGroup("inner", [OSError("no route"), KeyError("k")])
+    assert POLICY.error(ExceptionGroup("outer", [ValueError("bad row"), inner])) == (
+        "ExceptionGroup: outer (2 sub-exceptions): ValueError: bad row; "
+        "ExceptionGroup: inner (2 sub-exceptions): OSError: no route; KeyError: 'k'"
+    )
+    many = POLICY.error(ExceptionGroup("many", [ValueError(number) for number in range(1000)]))
+    assert many.endswith("ValueError: 3; ValueError: 4")
+    deep: Exception = ValueError("core")
+    for _ in range(500):
+        deep = ExceptionGroup("deep", [deep])
+    assert len(POLICY.error(deep)) < 1000
+
+
 def test_secrets_in_errors() -> None:
     """Errors are redacted as texts are."""
     assert POLICY.error(ConnectionError("postgres://u:p@h/x")) == "ConnectionError: postgres://[redacted]@h/x"

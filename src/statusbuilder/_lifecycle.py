@@ -112,7 +112,7 @@ class Lifecycle:
         outlets = self._outlets
         if outlets is None or snapshot.revision == self._first_revision:
             return True
-        deadline = monotonic() + timeout
+        deadline = _deadline(timeout)
         futures = outlets.flush_links(snapshot, deadline)
         inline = outlets.flush_inline(deadline)
         return wait(futures, deadline) and inline
@@ -126,7 +126,7 @@ class Lifecycle:
         outlets = self._outlets
         if outlets is None or snapshot.revision == self._first_revision:
             return True
-        deadline = monotonic() + timeout
+        deadline = _deadline(timeout)
         futures = outlets.flush_links(snapshot, deadline)
         inline = True
         if outlets.takes_all:
@@ -327,6 +327,11 @@ class Lifecycle:
                 source=self,
                 stacklevel=2,
             )
+
+
+def _deadline(timeout: float) -> float:
+    """Return when a wait is over, in `time.monotonic` seconds; an infinite one is over after 30 years."""
+    return monotonic() + min(timeout, 1e9)
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -10,6 +10,10 @@ import attrs
 
 Scalar: TypeAlias = bool | int | float | str | None
 
+_members_of: Callable[[object], tuple[BaseException, ...]] = BaseExceptionGroup.__dict__["exceptions"].__get__
+_MOST_GROUPS = 4  # in each other
+_MOST_MEMBERS = 5
+
 _type_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
@@ -58,13 +62,19 @@ def describe(value: object) -> str:
     return f"<{name_of(kind)} object>"
 
 
-def error_text(error: BaseException) -> str:
-    """Return `ValueError: text`, or just `ValueError` where there is no text or its `__str__` raises."""
+def error_text(error: BaseException, inside: int = 0) -> str:
+    """Return `ValueError: text`, or just `ValueError` where there is no text or its `__str__` raises.
+
+    Of a group the text says only how many errors are in it, so those of the first ones follow.
+    """
     name = name_of(type(error))
     try:
         text = str(error)
         if type(text) is not str:
             text = str.__str__(text)
+        if issubclass(type(error), BaseExceptionGroup) and inside < _MOST_GROUPS:
+            members = _members_of(error)[:_MOST_MEMBERS]
+            text = f"{text}: {'; '.join(error_text(member, inside + 1) for member in members)}"
     except Exception:
         return name
     return f"{name}: {text}" if text else name

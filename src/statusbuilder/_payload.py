@@ -21,6 +21,8 @@ _UNREADABLE = JsonObject(value=_NO_TEXT)
 
 
 def _at_least(policy: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not isinstance(value, int):
+        raise TypeError(f"max_payload_bytes must be a whole number of bytes, not {value!r}.")
     if value < _LEAST_BYTES:
         raise ValueError(f"A payload needs room for at least {_LEAST_BYTES} bytes; max_payload_bytes is {value!r}.")
 
