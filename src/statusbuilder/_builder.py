@@ -11,14 +11,13 @@ from ._checks import REFUSALS, check_enum, check_id, first_epoch
 from ._frozen import JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
 from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
-from ._payload import PayloadPolicy
+from ._payload import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
 from ._record import TaskRecord
 from ._redact import DEFAULT_SECRET_KEYS, Redaction
 from ._state import CHANGED, NOTHING, ExecutionState
 from ._task_block import TaskBlock
 from ._times import to_nanos, utc_now
 
-DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
 # Bound once: before Python 3.12 a look at a member takes as long as a tenth of a transition.
 _PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
 _CUSTOM = TaskType.CUSTOM

@@ -11,6 +11,7 @@ from ._frozen import EMPTY, JsonObject
 from ._members import error_text, name_of
 from ._redact import Redaction
 
+DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
 _LEAST_BYTES = 128
 # JSON text takes at most so many bytes for each character that Coercion counts (a control character takes 6, a number
 # counts as 1), so that small payloads need not be measured.
@@ -51,7 +52,7 @@ class PayloadPolicy:
     """
 
     redaction: Redaction = attrs.field(factory=Redaction)
-    max_bytes: int = attrs.field(default=256 * 1024, validator=_at_least)
+    max_bytes: int = attrs.field(default=DEFAULT_MAX_PAYLOAD_BYTES, validator=_at_least)
     """The most that one payload or text may take, in bytes of compact UTF-8 JSON, or of UTF-8 for a text."""
 
     def payload(self, value: object) -> JsonObject:

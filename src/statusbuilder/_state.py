@@ -10,6 +10,7 @@ import attrs
 from ._blocks import Blocks
 from ._frozen import EMPTY, JsonObject, same
 from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from ._payload import DEFAULT_MAX_PAYLOAD_BYTES
 from ._reading import read_object
 from ._record import TaskRecord
 from ._times import from_nanos, to_nanos
@@ -45,7 +46,7 @@ class ExecutionState:
         self.execution_id = execution_id
         self.epoch = epoch
         self.temporal_workflow_id = temporal_workflow_id
-        self.max_bytes = 0
+        self.max_bytes = DEFAULT_MAX_PAYLOAD_BYTES
         """The most that the metadata of a task may take, as JSON."""
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
