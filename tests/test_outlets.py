@@ -413,6 +413,34 @@ def test_an_interrupt_between_changes_and_sinks_stops_no_sink() -> None:
     assert status.flush()
 
 
+class LateRelease:
+    """A lock that does something else before its first release."""
+
+    def __init__(self, before: Callable[[], object]) -> None:
+        self.real = threading.RLock()
+        self.acquire = self.real.acquire
+        self._before: Callable[[], object] | None = before
+
+    def release(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            before()
+        self.real.release()
+
+
+@pytest.mark.parametrize("call", [lambda status: status.flush(), lambda status: status.add_task("a")])
+def test_a_change_that_comes_as_the_sinks_are_done_is_not_left_behind(call: Callable[[StatusBuilder], object]) -> None:
+    """A change of another thread, between the last look for one and the release of the sinks, reaches them at once."""
+    recorder = Recorder()
+    status = make(sinks=[recorder])
+    status.update_status(P.IN_PROGRESS)
+    assert status._outlets is not None
+    status._outlets._draining = LateRelease(lambda: in_thread(lambda: status.add_task("b")).join())  # type: ignore[assignment]
+    call(status)
+    assert revisions(recorder.seen) == list(range(1, status.snapshot().revision + 1))
+    assert recorder.seen[-1].task("b")
+
+
 def test_a_sink_that_recovers_is_well_again(caplog: pytest.LogCaptureFixture) -> None:
     """After a failure the next snapshot makes up for it; each new series of failures is logged once."""
     failing = {1, 2, 4, 5}

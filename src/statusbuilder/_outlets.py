@@ -109,6 +109,9 @@ class Outlets:
         """Tell the sinks of a change; called without the lock."""
         for link in self._links:
             link.signal(urgent)
+        self._drain_rest()
+
+    def _drain_rest(self) -> None:
         # Whoever comes while somebody else drains leaves its snapshot to them; the loop sees to one that came between
         # the last look at the queue and the release.
         while self._queue and self._drain(0.0):
@@ -142,6 +145,7 @@ class Outlets:
             return True
         if not self._drain(max(0.0, deadline - monotonic())):
             return False
+        self._drain_rest()
         flushed = [sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline]
         return all(flushed)
 
