@@ -6,7 +6,6 @@ import os
 from enum import IntEnum
 
 from ._model import Snapshot
-from ._reading import MOST_INT
 from .errors import StatusBuilderError
 
 REFUSALS = (StatusBuilderError, TypeError, ValueError)
@@ -21,7 +20,7 @@ def sinks_disabled() -> bool:
 def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
     """Return the epoch of a new builder; `now` is in milliseconds since 1970."""
     if given is not None:
-        if not isinstance(given, int) or not 0 <= given <= MOST_INT:
+        if not isinstance(given, int) or not 0 <= given < 2**63:
             raise ValueError(f"epoch must be a whole number of at least 0, in 63 bits, not {given!r}.")
         return given
     return now if initial is None else max(now, initial.epoch + 1)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import attrs
 
 from ._frozen import EMPTY, JsonObject
-from ._reading import read_enum, read_int, read_object, read_text
+from ._reading import make_metadata, make_object, read_enum, read_int, read_object, read_text
 from ._times import cut_time, format_time, parse_time
 from .errors import UnknownTaskError
 
@@ -92,13 +92,13 @@ class Task:
     """What people read."""
     task_type: TaskType = TaskType.CUSTOM
     status: TaskStatus = TaskStatus.PENDING
-    input: JsonObject | None = None
+    input: JsonObject | None = attrs.field(default=None, converter=make_object)
     """What it was given, as JSON; None when not recorded."""
-    output: JsonObject | None = None
+    output: JsonObject | None = attrs.field(default=None, converter=make_object)
     """What it gave, as JSON; None when not recorded."""
     error: str | None = None
     """Why it failed; None unless FAILED."""
-    metadata: JsonObject = EMPTY
+    metadata: JsonObject = attrs.field(default=EMPTY, converter=make_metadata)
     """Anything else, as JSON; `message`, `retry_count` and `cancelled` are the library's."""
     started_at: datetime | None = attrs.field(default=None, converter=cut_time)
     """When it first was IN_PROGRESS, or ended without; aware, UTC, whole milliseconds."""
@@ -198,7 +198,7 @@ class Snapshot(_Shared):
     """Counts the accepted changes of the builder."""
     phase: ExecutionPhase = ExecutionPhase.PENDING
     tasks: tuple[Task, ...] = attrs.field(default=(), converter=_task_tuple)
-    output: JsonObject | None = None
+    output: JsonObject | None = attrs.field(default=None, converter=make_object)
     error: str | None = None
     """Why the execution failed; None unless FAILED."""
     started_at: datetime | None = attrs.field(default=None, converter=cut_time)

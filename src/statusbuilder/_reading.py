@@ -7,10 +7,7 @@ from enum import IntEnum
 from math import inf, isfinite
 from typing import Any, TypeVar
 
-from ._frozen import JsonArray, JsonObject
-
-MOST_INT = 2**63 - 1
-"""The largest epoch or revision: what a spool and most backends can hold."""
+from ._frozen import EMPTY, JsonArray, JsonObject
 
 _E = TypeVar("_E", bound=IntEnum)
 
@@ -30,6 +27,21 @@ def read_object(value: object) -> JsonObject | None:
         return None
 
 
+def make_object(value: Mapping[str, Any] | None) -> JsonObject | None:
+    """Return a payload as one that cannot be changed; what is no mapping is `{"value": x}`, as where it enters."""
+    if value is None or type(value) is JsonObject:
+        return value
+    try:
+        return read_json(value if isinstance(value, Mapping) else {"value": value})  # type: ignore[no-any-return]
+    except Exception:
+        return EMPTY
+
+
+def make_metadata(value: Mapping[str, Any] | None) -> JsonObject:
+    """Return metadata as one payload that cannot be changed; without any it is empty."""
+    return value if type(value) is JsonObject else make_object(value) or EMPTY
+
+
 def read_json(value: Any) -> Any:
     """Freeze a payload; what JSON does not have becomes a text, as it does when it enters a builder."""
     kind = type(value)
@@ -47,4 +59,4 @@ def read_json(value: Any) -> Any:
 
 
 def read_int(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_INT else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
-
 from ._blocks import Blocks
-from ._frozen import EMPTY, JsonObject, same
+from ._frozen import JsonObject, same
 from ._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ._payload import DEFAULT_MAX_PAYLOAD_BYTES
-from ._reading import read_object
 from ._record import TaskRecord
 from ._times import from_nanos, to_nanos
 from ._transitions import PHASE_MASKS, STATUS_MASKS, remedy
@@ -78,12 +75,12 @@ class ExecutionState:
         self.revision = snapshot.revision
         self.phase = snapshot.phase
         self.over = self.phase.is_terminal
-        self.output, self.error = read_object(snapshot.output), snapshot.error
+        self.output, self.error = snapshot.output, snapshot.error
         self.started = None if snapshot.started_at is None else to_nanos(snapshot.started_at)
         self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
         self.last = max(self.started or 0, self.completed or 0)
-        for index, task in enumerate({task.task_id: _frozen(task) for task in snapshot.tasks}.values()):
+        for index, task in enumerate({task.task_id: task for task in snapshot.tasks}.values()):
             record = self.tasks[task.task_id] = TaskRecord.thaw(index, task)
             self._frozen.put(index, task)
             self.last = max(self.last, record.started or 0, record.completed or 0)
@@ -394,12 +391,3 @@ class ExecutionState:
         )
         object.__setattr__(snapshot, "_blocks", blocks)
         return snapshot
-
-
-def _frozen(task: Task) -> Task:
-    """Return a task whose payloads are JSON that cannot be changed, which may not be so for one made by hand."""
-    payloads = {"input": task.input, "output": task.output, "metadata": task.metadata}
-    loose: dict[str, Any] = {
-        name: read_object(value) or EMPTY for name, value in payloads.items() if type(value) is dict
-    }
-    return attrs.evolve(task, **loose) if loose else task
