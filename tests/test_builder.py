@@ -7,12 +7,14 @@ import inspect
 import json
 import pickle
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from time import time
 from typing import Any
 
 import pytest
 from builder_values import START, Clock, at, in_phase, make, with_task
+from payload_values import Refusing
 
 import statusbuilder
 from statusbuilder import (
@@ -118,6 +120,37 @@ def test_a_size_that_is_no_number_is_refused() -> None:
     """`max_payload_bytes` that is no whole number is a TypeError that names it."""
     with pytest.raises(TypeError, match="max_payload_bytes must be a whole number of bytes, not '1 MiB'"):
         make(max_payload_bytes="1 MiB")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Refusing(), ["x"] * 10_000_000, "x" * 100_000_000, {"x": "y" * 100_000}],
+    ids=["hostile", "list", "text", "dict"],
+)
+def test_the_text_of_an_error_does_not_hang_on_the_wrong_value(value: Any) -> None:
+    """A wrong argument is shown in at most a few hundred characters, whatever its own code does."""
+    status = with_task(PENDING)
+    calls: list[Callable[[], object]] = [
+        lambda: status.add_task(value, status=value),
+        lambda: status.add_task("b", status=value),
+        lambda: status.update_task_status("a", value),
+        lambda: status.update_status(value),
+        lambda: make(epoch=value),
+        lambda: make(initial=value),
+    ]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        assert len(str(caught.value)) < 500
+    assert status.snapshot().revision == 1
+
+
+def test_a_wrong_call_that_is_ignored_shows_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """What strict=False logs of a wrong call holds no known secret."""
+    status = make(strict=False, redact_values=["hunter2"])
+    status.update_status("hunter2")  # type: ignore[arg-type]
+    assert "not '[redacted]'" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 @pytest.mark.parametrize("initial", [{}, "wex_01", 5])

@@ -11,6 +11,7 @@ from ._agent_text import MOST_TEXT
 from ._agent_todos import read_todos
 from ._builder import StatusBuilder
 from ._checks import REFUSALS, check_enum, check_id
+from ._members import brief
 from ._model import Snapshot, TaskStatus
 from ._payload import PayloadPolicy
 from ._state import CHANGED, NOTHING
@@ -89,7 +90,7 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             if not isinstance(text, str):
-                raise TypeError(f"append_text takes a str, not {text!r}; add_message takes anything.")
+                raise TypeError(f"append_text takes a str, not {brief(text)}; add_message takes anything.")
             now = time_ns() if self._clock is None else self._now()
             try:
                 self._lock.acquire()  # see Lifecycle._lock

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from ._agent_model import Todo, TodoStatus
+from ._members import brief
 
 
 class GivenTodo(NamedTuple):
@@ -28,7 +29,7 @@ def read_todos(todos: object, to_text: Callable[[Any], str]) -> list[GivenTodo]:
         ValueError: A status is none of `TodoStatus`, or two todos have one id.
     """
     if isinstance(todos, (str, bytes)) or not isinstance(todos, Iterable):
-        raise TypeError(f"todos must be a list of todos, not {todos!r}.")
+        raise TypeError(f"todos must be a list of todos, not {brief(todos)}.")
     given = [_read_todo(todo, to_text) for todo in (todos.values() if isinstance(todos, Mapping) else todos)]
     ids = [todo.todo_id for todo in given if todo.todo_id is not None]
     if len(set(ids)) < len(ids):
@@ -43,7 +44,7 @@ def _read_todo(todo: object, to_text: Callable[[Any], str]) -> GivenTodo:
     read: Callable[[str], Any] = todo.get if isinstance(todo, Mapping) else lambda name: getattr(todo, name, None)
     content = read("content")
     if content is None:
-        raise TypeError(f"A todo is a text, or has a content, a status and perhaps an id; this is {todo!r}.")
+        raise TypeError(f"A todo is a text, or has a content, a status and perhaps an id; this is {brief(todo)}.")
     todo_id = read("todo_id") or read("id")
     return GivenTodo(None if todo_id is None else to_text(todo_id), to_text(content), read_status(read("status")))
 
@@ -60,7 +61,7 @@ def read_status(status: object) -> TodoStatus:
         return TodoStatus(name)
     except ValueError:
         names = ", ".join(status.name for status in TodoStatus)
-        raise ValueError(f"A todo's status must be one of {names}, not {status!r}.") from None
+        raise ValueError(f"A todo's status must be one of {names}, not {brief(status)}.") from None
 
 
 def merge_todos(

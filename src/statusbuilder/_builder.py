@@ -10,6 +10,7 @@ from typing import Any, Self
 from ._checks import REFUSALS, check_enum, check_id, first_epoch
 from ._frozen import JsonObject
 from ._lifecycle import Lifecycle, is_cancellation
+from ._members import brief
 from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._payload import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
 from ._record import TaskRecord
@@ -83,7 +84,8 @@ class StatusBuilder(Lifecycle):
         if temporal_workflow_id:
             temporal_workflow_id = check_id("temporal_workflow_id", temporal_workflow_id, execution_id)
         if initial is not None and not isinstance(initial, Snapshot):
-            raise TypeError(f"initial must be a Snapshot, not {initial!r}; Snapshot.from_dict(…) makes one of a dict.")
+            found = brief(initial)
+            raise TypeError(f"initial must be a Snapshot, not {found}; Snapshot.from_dict(…) makes one of a dict.")
         read_clock = None if clock is utc_now else clock
         now = time_ns() if read_clock is None else to_nanos(read_clock())
         state = self._make_state(execution_id, first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)

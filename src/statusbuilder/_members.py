@@ -13,6 +13,7 @@ Scalar: TypeAlias = bool | int | float | str | None
 _members_of: Callable[[object], tuple[BaseException, ...]] = BaseExceptionGroup.__dict__["exceptions"].__get__
 _MOST_GROUPS = 4  # in each other
 _MOST_MEMBERS = 5
+_MOST_SHOWN = 200
 
 _type_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 
@@ -60,6 +61,15 @@ def describe(value: object) -> str:
     if kind is FunctionType:
         return f"<function {str.__getitem__(value.__name__, slice(0, 80))}>"  # type: ignore[attr-defined]
     return f"<{name_of(kind)} object>"
+
+
+def brief(value: object) -> str:
+    """Return what an error's text shows of a wrong value: its repr, at most about 200 characters of it."""
+    try:
+        text = repr(value[:_MOST_SHOWN] if type(value) in (str, bytes, list, tuple) else value)  # type: ignore[index]
+        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    except Exception:
+        return describe(value)
 
 
 def error_text(error: BaseException, inside: int = 0) -> str:
