@@ -778,6 +778,9 @@ def test_not_strict_ignores_wrong_calls(caplog: pytest.LogCaptureFixture) -> Non
         lambda: status.update_status("x"),  # type: ignore[arg-type]
         lambda: status.with_error("x", task_id="a"),
         lambda: status.with_error("x", task_id="nowhere"),
+        lambda: status.update_task_status([], COMPLETED),  # type: ignore[arg-type]
+        lambda: status.update_task_status(Refusing(), COMPLETED),  # type: ignore[arg-type]
+        lambda: status.with_error("x", task_id=Refusing()),  # type: ignore[arg-type]
     ]
     for number, call in enumerate(wrong, 1):
         call()

@@ -518,3 +518,24 @@ def test_a_task_that_suspends_may_be_ended_by_hand() -> None:
             status.update_status(ExecutionPhase.COMPLETED)
         status.update_task_status("a", TaskStatus.COMPLETED)
     assert status.snapshot().task("a").status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("run", [run_with, run_async_with])
+@pytest.mark.parametrize("error", [None, KeyError("k")])
+def test_a_clock_that_fails_hurts_no_task(
+    run: Runner, error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leaving a task's block adds no exception of its own, whatever the clock does, and a warning says so."""
+    times = [at(0), at(1)]
+    status = make(clock=lambda: times.pop())
+
+    def body(_: TaskBlock) -> None:
+        if error is not None:
+            raise error
+
+    if error is None:
+        run(status.task("a"), body)
+    else:
+        with pytest.raises(KeyError):
+            run(status.task("a"), body)
+    assert "'a' of execution 'wex_01'" in caplog.text

@@ -8,10 +8,9 @@ from typing import Any
 
 from ._members import brief
 from ._model import Snapshot
-from .errors import StatusBuilderError
 
-REFUSALS = (StatusBuilderError, TypeError, ValueError)
-"""What a wrong call raises."""
+REFUSALS = Exception
+"""What a wrong call raises: an error of ours, TypeError, ValueError, or whatever a hostile argument raises."""
 
 
 def sinks_disabled() -> bool:

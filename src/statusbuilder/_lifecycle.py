@@ -12,13 +12,12 @@ from time import monotonic, time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ._checks import sinks_disabled
+from ._checks import REFUSALS, sinks_disabled
 from ._model import ExecutionPhase, Receipt, Snapshot
 from ._outlets import Outlets, await_all, check_builder_sink, wait
 from ._payload import PayloadPolicy
 from ._state import NOTHING, PHASE_CHANGED, ExecutionState
 from ._times import to_nanos
-from .errors import StatusBuilderError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -176,7 +175,7 @@ class Lifecycle:
             with self._lock:
                 change = self._state.open(now)
                 self._put(change)
-        except StatusBuilderError as error:
+        except REFUSALS as error:
             self._refuse(error)
             return self
         self._publish(change)

@@ -62,8 +62,12 @@ class TaskBlock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        if not self._refused:
-            self._builder._end_task(self.task_id, error, self.output)
+        try:
+            if not self._refused:
+                self._builder._end_task(self.task_id, error, self.output)
+        except Exception as wrong:  # a clock that raises
+            where = self._builder.execution_id
+            self._builder._warn("Leaving the block of task %r of execution %r failed: %r", self.task_id, where, wrong)
         return False
 
     async def __aenter__(self) -> Self:
