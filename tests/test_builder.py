@@ -380,6 +380,20 @@ def test_metadata_that_grows_keeps_at_most_what_one_payload_may(most: int) -> No
     assert metadata["bytes"] > most
 
 
+def test_metadata_that_was_cut_stays_as_it_was_cut() -> None:
+    """A message beside metadata that was too large leaves its beginning and its size what they were."""
+    status = with_task(PENDING, max_payload_bytes=1000)
+    status.update_task_status("a", PENDING, metadata={"first": "x" * 5000, "last": "y"})
+    for number in range(30):
+        status.update_task_status("a", PENDING, "at work", metadata={f"later {number}": "z" * 50})
+    metadata = status.snapshot().task("a").metadata
+    assert size_of(metadata) <= 1000
+    assert metadata["head"].startswith('{"first":"xxx')
+    assert metadata["bytes"] > 5000
+    assert metadata["message"] == "at work"
+    assert metadata["later 29"] == "z" * 50
+
+
 def test_metadata_whose_keys_are_replaced_is_not_cut() -> None:
     """What counts is what metadata holds, not what it was given in all."""
     status = with_task(IN_PROGRESS, max_payload_bytes=128)

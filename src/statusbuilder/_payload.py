@@ -136,15 +136,26 @@ def fit_metadata(metadata: JsonObject, max_bytes: int) -> tuple[JsonObject, int]
     Where it is too large it is cut to half of them, so that it is not cut again with each key to come; what the library
     itself put there is kept.
     """
-    text = to_text(metadata)
-    size = len(text.encode())
+    size = len(to_text(metadata).encode())
     if size <= max_bytes:
         return metadata, size
     own = {key: metadata[key] for key in ("retry_count", "cancelled") if type(metadata.get(key)) in (bool, int, float)}
     if type(message := metadata.get("message")) is str:
         own["message"] = _fitting(message, max_bytes // 8, 1)
     room = max(max_bytes // 2, _LEAST_BYTES)
-    return JsonObject(_cut(text, text, size, room - len(to_text(own).encode())) | own), room
+    head, tail, size = _ends_of(JsonObject((key, item) for key, item in metadata.items() if key not in own))
+    return JsonObject(_cut(head, tail, size, room - len(to_text(own).encode())) | own), room
+
+
+def _ends_of(metadata: JsonObject) -> tuple[str, str, int]:
+    """Return where the head and the tail of metadata come from, and its size; what was cut before stays as it is."""
+    head, tail, size = (metadata.get(key) for key in ("head", "tail", "bytes"))
+    if metadata.get("truncated") is True and type(head) is type(tail) is str and type(size) is int:
+        later = {key: item for key, item in metadata.items() if key not in ("truncated", "bytes", "head", "tail")}
+        added = to_text(later) if later else ""
+        return head, tail + added, size + len(added.encode())
+    text = to_text(metadata)
+    return text, text, len(text.encode())
 
 
 def _cut(head: str, tail: str, size: int, max_bytes: int) -> dict[str, Any]:
