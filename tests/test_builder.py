@@ -807,6 +807,22 @@ def test_not_strict_ignores_wrong_calls(caplog: pytest.LogCaptureFixture) -> Non
     assert "already has a task 'a'" in record.getMessage()
 
 
+def test_not_strict_survives_an_error_without_a_text(caplog: pytest.LogCaptureFixture) -> None:
+    """With strict=False the log names the class of an error whose own text cannot be had."""
+
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise self
+
+    class Id:
+        def __hash__(self) -> int:
+            raise Silent
+
+    status = make(strict=False)
+    status.update_task_status(Id(), COMPLETED)  # type: ignore[arg-type]
+    assert "(Silent)" in caplog.text
+
+
 def test_not_strict_ignores_late_calls() -> None:
     """With strict=False calls after the end change nothing and are counted, entering a block too."""
     status = in_phase(P.COMPLETED, strict=False)

@@ -167,7 +167,7 @@ class StatusBuilder(Lifecycle):
                     tasks[task_id] = record = TaskRecord(len(tasks), task_id, name, status, now, revision)
                     state.changed.append(record)
                     if task_type is not _CUSTOM or input is not None or metadata is not None:
-                        record.fill(None, task_type, given, more, 0)
+                        record.fill(None, task_type, given, more, state.max_bytes)
                     change = CHANGED
                     if status is _IN_PROGRESS and state.phase is _NOT_STARTED:
                         change = state.follow(status, now)

@@ -22,7 +22,7 @@ def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
     """Return the epoch of a new builder; `now` is in milliseconds since 1970."""
     if given is not None:
         if not isinstance(given, int) or not 0 <= given < 2**63:
-            raise ValueError(f"epoch must be a whole number of at least 0, in 63 bits, not {brief(given)}.")
+            raise ValueError(f"epoch must be a whole number from 0 to 2**63 - 1, not {brief(given)}.")
         return given
     return now if initial is None else max(now, initial.epoch + 1)
 

@@ -285,7 +285,7 @@ class Lifecycle:
         """Raise what is wrong with a call, or ignore the call, as the builder was told."""
         if self._strict:
             raise error
-        self._drop("" if self._dropped else self._policy.text(f"wrong calls are ignored ({error})"))
+        self._drop("" if self._dropped else f"wrong calls are ignored ({self._policy.error(error)})")
 
     def _drop(self, what: str) -> None:
         self._dropped += 1
