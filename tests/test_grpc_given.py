@@ -131,6 +131,17 @@ def test_a_closed_channel_is_a_failed_attempt(backend: Backend) -> None:
         assert "is closed" in answer.reason
 
 
+def test_a_channel_that_is_closed_already_is_taken(backend: Backend) -> None:
+    """A sink over a channel that was closed before it is made like any other, and delivers nothing."""
+    channel = grpc.insecure_channel(backend.target)
+    method = channel.unary_unary(WORKFLOW_EXECUTION.update_path)
+    channel.close()
+    assert channel_target(channel) is channel_target(method) is None
+    with GrpcSink(channel=channel) as sink:
+        sink.send(snapshot())
+        assert not sink.close(0.0)
+
+
 def test_closing_a_sink_ends_attempts_on_a_given_channel(backend: Backend) -> None:
     """`close` ends what is under way, in doubt, though the channel goes on."""
     release = threading.Event()

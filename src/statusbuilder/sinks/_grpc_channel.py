@@ -102,7 +102,9 @@ def is_connected(channel: Any) -> bool | None:
 def channel_target(channel: Any) -> str | None:
     """Return the target of a channel that the user made; None when it cannot be told."""
     try:
-        found = beneath(channel).target
+        core = beneath(channel)
+        core.check_connectivity_state(False)  # raises when it is closed; asking that one for its target crashes Python
+        found = core.target
         found = found() if callable(found) else found  # a method in grpc, a value in grpc.aio
         return found.decode().removeprefix("dns:///") if isinstance(found, bytes) else None
     except Exception:
