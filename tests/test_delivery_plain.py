@@ -84,6 +84,29 @@ def test_a_sink_that_cannot_be_closed_is_logged_and_delays_nobody(sink: Any, cap
     assert "the disk is full" in caplog.text
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_sink_that_keeps_something_back_is_flushed_before_it_is_closed(full: bool) -> None:
+    """Closing the delivery flushes the sink behind it, and closes it also when that fails."""
+    told: list[str] = []
+
+    class Buffer:
+        def send(self, snapshot: Snapshot) -> None:
+            """Keep it."""
+
+        def flush(self, timeout: float) -> None:
+            told.append("flush")
+            if full:
+                raise OSError("the disk is full")
+
+        def close(self) -> None:
+            told.append("close")
+
+    delivery = Delivery(Buffer())
+    complete(delivery)
+    assert delivery.close(PATIENCE)
+    assert told == ["flush", "close"]
+
+
 def test_a_sink_that_raises_is_tried_again() -> None:
     """What a sink raises, of whatever class, reaches nobody, and the snapshot is sent again."""
     errors: list[BaseException] = [ValueError("no"), SystemExit(3), asyncio.CancelledError()]
@@ -168,6 +191,23 @@ def test_a_coroutine_function_is_awaited_on_a_loop_of_the_deliverys_own() -> Non
     assert len(loops) == 1
     assert delivery.close(PATIENCE)
     assert sink.closed
+
+
+def test_a_plain_function_that_returns_a_coroutine_is_awaited() -> None:
+    """What does not look like a coroutine function, such as a lambda, has delivered once its coroutine has ended."""
+    snapshots: list[Snapshot] = []
+    errors: list[Exception] = [RuntimeError("no")]
+
+    async def publish(snapshot: Snapshot) -> None:
+        await asyncio.sleep(0)
+        if errors:
+            raise errors.pop()
+        snapshots.append(snapshot)
+
+    with Delivery(lambda snapshot: publish(snapshot), retry=AT_ONCE, min_interval=0.0) as delivery:
+        builder = complete(delivery)
+        assert snapshots[-1] == builder.snapshot()
+        assert delivery.stats().retried == 1
 
 
 def test_a_coroutine_that_raises_or_hangs_is_tried_again() -> None:

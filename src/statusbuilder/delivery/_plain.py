@@ -3,16 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import ExitStack
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from .._model import Snapshot
 from .._outlets import call_with_timeout
 from ._transport import Answer, Request
 
 CLOSE_TIMEOUT = 5.0
+
+_T = TypeVar("_T")
+
+
+class OwnLoop:
+    """An event loop on a thread of its own, begun when it is needed; what loops the runner has does not matter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Run a coroutine on the loop.
+
+        Raises:
+            RuntimeError: the interpreter is exiting, and starts no thread any more.
+        """
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                try:
+                    threading.Thread(target=_run, args=(loop,), name="statusbuilder-sink", daemon=True).start()
+                except RuntimeError:
+                    loop.close()
+                    raise
+                self._loop = loop
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def wait(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None) -> _T:
+        """Run a coroutine and wait for its end, without a thread where none can be started."""
+        try:
+            future = self.begin(coroutine)
+        except RuntimeError:
+            return asyncio.run(coroutine)
+        return future.result(timeout)
+
+    def stop(self) -> None:
+        """Cancel what runs, and end the loop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 class SinkTransport:
@@ -24,6 +67,7 @@ class SinkTransport:
     def __init__(self, sink: Any) -> None:
         self._sink = sink
         self._send: Callable[[Snapshot], Any] = sink.send if hasattr(sink, "send") else sink
+        self._loop = OwnLoop()
 
     def memo(self) -> None:
         """Keep nothing for an execution."""
@@ -34,6 +78,23 @@ class SinkTransport:
 
     def renew(self) -> None:
         """Have no connection to renew."""
+
+    def after_fork(self) -> None:
+        """Forget the loop, which only the parent has."""
+        self._loop = OwnLoop()
+
+    def close(self) -> None:
+        """Flush and close the sink, where it can be, and end the loop."""
+        with ExitStack() as stack:
+            stack.callback(self._loop.stop)
+            stack.callback(self._tell, "close")
+            self._tell("flush")
+
+    def _tell(self, name: str) -> None:
+        method = getattr(self._sink, name, None)
+        result = None if method is None else call_with_timeout(method, CLOSE_TIMEOUT)
+        if inspect.iscoroutine(result):
+            self._loop.wait(result, CLOSE_TIMEOUT)
 
 
 def failed(error: BaseException) -> Answer:
@@ -47,10 +108,14 @@ class ThreadTransport(SinkTransport):
     def __init__(self, sink: Any, threads: int) -> None:
         super().__init__(sink)
         self._most = threads
-        self.after_fork()
+        self._begin()
 
     def after_fork(self) -> None:
         """Forget the threads, which only the parent has."""
+        super().after_fork()
+        self._begin()
+
+    def _begin(self) -> None:
         self._jobs: SimpleQueue[tuple[Request, Callable[[Answer], None]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -82,52 +147,36 @@ class ThreadTransport(SinkTransport):
     def call(self, request: Request, timeout: float) -> Answer:
         """Call the sink here and now."""
         try:
-            self._send(request.body)
+            result = self._send(request.body)
+            if inspect.iscoroutine(result):  # of a function that does not look like one, such as a lambda
+                self._loop.wait(result)
         except BaseException as error:  # on a thread of ours nothing may escape
             return failed(error)
         return Answer()
 
     def close(self) -> None:
-        """Close the sink, where it can be closed, and end the threads."""
+        """Flush and close the sink, where it can be, and end the threads."""
         for _ in range(self._threads):
             self._jobs.put(None)
-        close = getattr(self._sink, "close", None)
-        if close is not None:
-            call_with_timeout(close, CLOSE_TIMEOUT)
+        super().close()
 
 
 class LoopTransport(SinkTransport):
-    """Awaits a coroutine function on an event loop of its own, so that it does not matter what loops the runner has."""
-
-    def __init__(self, sink: Any) -> None:
-        super().__init__(sink)
-        self.after_fork()
-
-    def after_fork(self) -> None:
-        """Forget the loop, which only the parent has."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            loop = asyncio.new_event_loop()
-            threading.Thread(target=_run, args=(loop,), name="statusbuilder-sink", daemon=True).start()
-            self._loop = loop
-        return self._loop
+    """Awaits a coroutine function on an event loop of its own."""
 
     def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
         """Begin the coroutine; it is cancelled after `timeout` seconds."""
+        attempt = self._attempt(request, timeout)
         try:
-            loop = self._running_loop()
-        except RuntimeError as error:  # the interpreter is exiting
-            done(failed(error))
-            return
-        asyncio.run_coroutine_threadsafe(self._attempt(self._send, request, timeout), loop).add_done_callback(
-            lambda future: done(future.result())
-        )
+            future = self._loop.begin(attempt)
+        except RuntimeError:  # the interpreter began to exit this moment
+            done(self._loop.wait(attempt))
+        else:
+            future.add_done_callback(lambda future: done(future.result()))
 
-    async def _attempt(self, send: Callable[[Snapshot], Awaitable[object]], request: Request, timeout: float) -> Answer:
+    async def _attempt(self, request: Request, timeout: float) -> Answer:
         try:
-            await asyncio.wait_for(send(request.body), timeout)
+            await asyncio.wait_for(self._send(request.body), timeout)
         except TimeoutError:
             return Answer("DEADLINE_EXCEEDED", f"not done within {timeout:g} s", answered=False, in_doubt=True)
         except BaseException as error:
@@ -136,25 +185,7 @@ class LoopTransport(SinkTransport):
 
     def call(self, request: Request, timeout: float) -> Answer:
         """Wait for the coroutine."""
-        if self._loop is None:
-            return asyncio.run(self._attempt(self._send, request, timeout))
-        future = asyncio.run_coroutine_threadsafe(self._attempt(self._send, request, timeout), self._loop)
-        return future.result()
-
-    def close(self) -> None:
-        """Close the sink, where it can be closed, and end the loop."""
-        close = getattr(self._sink, "close", None)
-        try:
-            closed = None if close is None else call_with_timeout(close, CLOSE_TIMEOUT)
-            if isinstance(closed, Awaitable):
-                asyncio.run_coroutine_threadsafe(_await(closed), self._running_loop()).result(CLOSE_TIMEOUT)
-        finally:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-
-
-async def _await(closing: Awaitable[object]) -> None:
-    await closing
+        return self._loop.wait(self._attempt(request, timeout))
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
