@@ -51,6 +51,8 @@ class ScriptedTransport:
         self.closed = 0
         self.forked = 0
         self.calls: list[Request] = []
+        self.timeouts: list[float] = []
+        """Of the attempts that were made with `call`."""
 
     def memo(self) -> None:
         return None
@@ -71,6 +73,7 @@ class ScriptedTransport:
 
     def call(self, request: Request, timeout: float) -> Answer:
         self.calls.append(request)
+        self.timeouts.append(timeout)
         return Answer() if self.respond is None else self.respond(request)
 
     def renew(self) -> None:

@@ -652,6 +652,20 @@ def test_close_sends_what_waits_for_pace_and_backoff(make: Make) -> None:
     assert transport.closed == 1
 
 
+def test_where_no_thread_can_be_started_attempts_are_made_one_by_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker waits for each attempt, and gives one no more than half of its time while others wait."""
+    monkeypatch.setattr("statusbuilder.delivery._worker.can_start_threads", lambda: False)
+    transport, deliverer = make(ScriptedTransport(lambda request: Answer()), attempt_timeout=1.0)
+    for name in ("a", "b"):
+        run(name, deliverer).update_status(ExecutionPhase.COMPLETED)
+    assert deliverer.close(PATIENCE)
+    assert sorted(request.execution_id for request in transport.calls) == ["a", "b"]
+    assert transport.none_left()
+    assert set(transport.timeouts) <= {0.5, 1.0}
+
+
 def test_what_a_close_cannot_deliver_is_lost_and_said(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """After the timeout the receipts say lost, the log names the executions, and close returns False."""
     transport, deliverer = make()

@@ -241,6 +241,24 @@ def test_a_stub_of_the_backend_is_called_with_its_own_classes(backend: Backend) 
         assert again.shows()
 
 
+class Threadless:
+    """A stub's method in a process that starts no more threads, which `.future()` may need."""
+
+    def __init__(self, method: Any) -> None:
+        self.with_call = method.with_call
+
+    def future(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+
+def test_an_attempt_that_gets_no_thread_is_made_without_one(backend: Backend) -> None:
+    """Where no thread can be started, at exit or at the system's limit, the attempt is made all the same."""
+    with grpc.insecure_channel(backend.target) as channel:
+        transport = transport_of(GrpcSink.from_stub(Threadless(Stub(channel).updateStatus), Input))
+        assert attempt(transport).code == "OK"
+        transport.close()
+
+
 def test_a_stub_that_answers_nothing_to_compare_is_a_success(backend: Backend) -> None:
     """An answer of another type, or an empty one, cannot be compared."""
     with grpc.insecure_channel(backend.target) as channel:

@@ -555,6 +555,64 @@ def test_d8_the_exit_of_a_process_ends_and_says_what_was_not_delivered(backend: 
     assert "not delivered, for example 'a'" in errors
 
 
+OUTLIVING = """
+import sys, threading
+from statusbuilder import StatusBuilder
+from statusbuilder.sinks.grpc import GrpcSink
+
+sink = GrpcSink(sys.argv[1])
+with StatusBuilder("before", sinks=[sink], close_timeout=20.0):
+    pass
+
+def work():
+    threading.main_thread().join()
+    with StatusBuilder("a", sinks=[sink], close_timeout=20.0) as status:
+        with status.task("t"):
+            shown = status.flush(20.0)
+    print(shown, status.close()[0].outcome.value, file=sys.stderr)
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_d8_threads_that_outlive_the_main_thread_are_delivered_as_they_go(backend: FaultyBackend) -> None:
+    """Where the main thread ends first, work on other threads is shown while it runs, not when the process exits."""
+    assert run_python(OUTLIVING, backend.target).strip() == "True delivered"
+    assert_tasks(backend.snapshot("a"), t="COMPLETED")
+    assert_guarantees(backend)
+
+
+AT_EXIT = """
+import atexit, sys
+from statusbuilder import StatusBuilder, ExecutionPhase
+from statusbuilder.sinks.grpc import GrpcSink
+
+sink = GrpcSink(sys.argv[1], close_timeout=10.0, attempt_timeout=3600.0)
+builders = [StatusBuilder(f"e{number}", sinks=[sink], close_timeout=0.0) for number in range(20)]
+for status in builders:
+    status.update_status(ExecutionPhase.IN_PROGRESS)
+assert sink.flush(20.0)
+
+@atexit.register
+def end():
+    for status in builders:
+        status.update_status(ExecutionPhase.COMPLETED)
+"""
+
+
+def test_d8_an_execution_that_is_not_answered_delays_no_other_at_exit(backend: FaultyBackend) -> None:
+    """While the backend is silent about one execution a process exits, and the ends of all others have arrived."""
+    backend.script(Fault.none(), execution_id="e0")
+    backend.always(Fault.hold(), execution_id="e0")
+    command = [sys.executable, "-c", AT_EXIT, backend.target]
+    with subprocess.Popen(command) as process:
+        backend.wait_until(lambda: len(backend.applied) >= 20 + 19)
+        backend.always(None, execution_id="e0")
+        backend.release()
+    assert process.returncode == 0
+    assert {backend.snapshot(f"e{number}").phase for number in range(20)} == {ExecutionPhase.COMPLETED}
+
+
 def test_d8_after_fork_the_parent_delivers_and_the_child_goes_its_own_way(backend: FaultyBackend) -> None:
     """In the child the parent's builder changes memory only, and a new builder on the same sink is delivered."""
     program = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from math import inf
 from time import monotonic
@@ -114,8 +113,7 @@ class Outcomes:
     def _unreachable(self, attempt: Attempt, answer: Answer, now: float) -> None:
         self._worker.want(attempt.slot)
         is_news = self._worker.target.fail(now, silent=answer.code != "UNAVAILABLE")
-        # As the interpreter exits no attempt begins as usual; the close that follows sends, and says what it could not.
-        if is_news and threading.main_thread().is_alive():
+        if is_news:
             log.warning("The backend cannot be reached, status is kept until it returns: %s", answer.reason)
 
     def _retry(self, attempt: Attempt, answer: Answer, now: float) -> None:

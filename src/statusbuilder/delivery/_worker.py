@@ -23,6 +23,7 @@ from ._queue import OTHER, PHASE, TERMINAL, ReadyQueue, Timers
 from ._slot import Attempt, DeliveryLink, Slot
 from ._spool_none import NoKeeper
 from ._target import Target
+from ._threads import BLOCKING, can_start_threads
 from ._transport import Answer, Transport
 
 if TYPE_CHECKING:
@@ -237,11 +238,17 @@ class Worker(Mailbox):
 
     def _launch(self, attempt: Attempt, probe: bool) -> None:
         timeout = self.options.attempt_timeout
-        if self._exiting:
-            left = max(0.0, (self._deadline or 0.0) - monotonic())
-            self.ended(attempt, self.transport.call(attempt.request, min(timeout, left)))
-        else:
+        if self._exiting and self._deadline is not None:
+            timeout = min(timeout, max(0.0, self._deadline - monotonic()))
+        if can_start_threads():
             self.transport.start(attempt.request, timeout, probe, partial(self._post_end, attempt))
+            return
+        # Everything waits for this one, so it may neither take all that is left of the exit nor keep a close waiting.
+        if len(self.unsent) > 1:
+            timeout /= 2
+        if not self._exiting:
+            timeout = min(timeout, BLOCKING)
+        self.ended(attempt, self.transport.call(attempt.request, timeout))
 
     def _post_end(self, attempt: Attempt, answer: Answer) -> None:
         self.reply(self.ended, attempt, answer)

@@ -38,7 +38,6 @@ class Ending:
 Finish: TypeAlias = Callable[[Ending], None]
 
 CLOSED = Ending("CANCELLED", "the sink was closed")
-EXITING = Ending("UNAVAILABLE", "the interpreter is exiting", unsent=True)
 FORKED = Ending("CANCELLED", "the process forked")
 CHANNEL_CLOSED = Ending("UNAVAILABLE", "the channel that the sink was given is closed", unsent=True)
 INHERITED = Ending(

@@ -10,7 +10,10 @@ import attrs
 
 from . import _grpc_fork
 from ._grpc_channel import Connection, Opener, is_connected, keep_for_ever
-from ._grpc_line import CLOSED, EXITING, FORKED, INHERITED, Call, Ending, Finish, of_blocking, of_future, unmade
+from ._grpc_line import CLOSED, FORKED, INHERITED, Call, Ending, Finish, of_blocking, of_future, unmade
+
+_LAST = 1.0
+"""Seconds of a call at most that has to be waited for, although it was to be under way beside others."""
 
 
 class SyncLine:
@@ -20,10 +23,6 @@ class SyncLine:
         self._under_way: dict[object, tuple[Any, Finish]] = {}
 
     def _begin(self, connection: Connection, method: Any, call: Call, finish: Finish) -> None:
-        if not threading.main_thread().is_alive():
-            # No thread can be started any more, and `.future()` would need one. What is left is sent by `call`.
-            finish(EXITING)
-            return
         token = object()
         # Only these two need it, because a deadline before the connection is there leaves no doubt.
         watched = connection.channel if call.wait or not connection.proven else None
@@ -37,9 +36,9 @@ class SyncLine:
                 credentials=call.credentials,
                 wait_for_ready=call.wait,
             )
-        except RuntimeError:  # it began to exit this moment
+        except RuntimeError:  # the interpreter began to exit this moment, and starts no thread any more
             connection.abandon()
-            finish(EXITING)
+            finish(self.call(attrs.evolve(call, timeout=min(call.timeout, _LAST))))
             return
         except Exception as error:
             connection.leave()
@@ -61,6 +60,10 @@ class SyncLine:
                 ending = attrs.evolve(ending, unsent=True)
             entry[1](ending)
         connection.leave()
+
+    def call(self, call: Call) -> Ending:
+        """Make a call and wait for its end, without a thread."""
+        raise NotImplementedError
 
     def _cancel_all(self, ending: Ending) -> None:
         for token in list(self._under_way):
@@ -114,18 +117,16 @@ class OwnLine(SyncLine):
 
     def renew(self) -> None:
         with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.retire()
+            left = (self._connection, self._last)
+            self._connection = self._last = None
+        for connection in left:
+            if connection is not None:
+                connection.retire()
 
     def close(self) -> None:
         self._closed = True
         self._cancel_all(CLOSED)
         self.renew()
-        with self._lock:
-            last, self._last = self._last, None
-        if last is not None:
-            last.retire()
 
     def after_fork(self) -> None:
         keep_for_ever((self._connection, self._last, self._under_way, self._lock))
