@@ -199,14 +199,30 @@ def test_an_answered_error_is_retried_until_delivered(make: Make) -> None:
 
 
 def test_the_wait_that_the_backend_asks_for_is_kept(make: Make) -> None:
-    """After RetryInfo nothing is sent before its time, also when the phase is the same."""
+    """After RetryInfo nothing is sent before its time, whatever happens meanwhile, until the sink is closed."""
     transport, deliverer = make()
     builder = run("a", deliverer)
     builder.add_task("t")
     transport.next().answer("RESOURCE_EXHAUSTED", retry_after=HOUR)
     builder.add_task("u")
-    assert not builder.flush(0.05)
+    builder.update_status(ExecutionPhase.IN_PROGRESS)
+    another = run("a", deliverer)
+    another.update_status(ExecutionPhase.COMPLETED)
+    assert not another.flush(0.05)
     assert transport.none_left()
+    transport.respond = lambda request: Answer()
+    assert deliverer.close(PATIENCE)
+    assert fate(another).outcome is Outcome.DELIVERED
+
+
+def test_a_change_of_phase_does_not_wait_for_the_backoff(make: Make) -> None:
+    """The wait that the delivery chose itself after an error ends when the phase changes."""
+    transport, deliverer = make(retry=RetryPolicy(first=HOUR, cap=HOUR))
+    builder = run("a", deliverer)
+    builder.add_task("t")
+    transport.next().answer("INTERNAL")
+    builder.update_status(ExecutionPhase.COMPLETED)
+    assert transport.next().snapshot == builder.snapshot()
 
 
 def test_ten_thousand_executions_probe_an_absent_backend_one_at_a_time(make: Make) -> None:

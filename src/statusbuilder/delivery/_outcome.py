@@ -126,7 +126,7 @@ class Outcomes:
         slot.failures += 1
         worker.want(slot)
         if answer.retry_after is not None:
-            slot.retry_at = now + answer.retry_after
+            slot.retry_at = slot.asked = now + answer.retry_after
         else:
             slot.retry_at = now + worker.options.retry.wait(slot.failures, worker.random)
         self._say(answer.code, f"execution {slot.execution_id!r} is tried again: {answer.reason}")

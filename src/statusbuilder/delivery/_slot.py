@@ -215,6 +215,7 @@ class Slot:
     """One execution; only the worker touches it."""
 
     __slots__ = (
+        "asked",
         "attempt",
         "differing",
         "doubt_at",
@@ -246,6 +247,8 @@ class Slot:
         """When the pace allows the next send."""
         self.retry_at = 0.0
         """When the backoff allows the next attempt."""
+        self.asked = 0.0
+        """When the backend asked to come again; not even a change of phase comes earlier."""
         self.failures = 0
         """Answered errors in a row."""
         self.tried = False

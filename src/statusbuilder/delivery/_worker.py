@@ -97,7 +97,7 @@ class Worker(Mailbox):
             link.queued = link.urgent = False
             return
         if link.urgent and slot.patience_until is None:
-            slot.retry_at = 0.0
+            slot.retry_at = slot.asked
         self.want(slot)
         self.schedule(slot, monotonic())
 
@@ -167,7 +167,7 @@ class Worker(Mailbox):
                 return None
             self._outcomes.supersede(slot.link, "a later builder of this execution took over")
             slot.link = link
-            slot.retry_at = 0.0
+            slot.retry_at = slot.asked
         return slot
 
     # Sending
