@@ -49,6 +49,8 @@ def answers(words: str, before: list[str]) -> list[Answer]:
     named = [code for code in re.findall(r"\b[A-Z_]{2,}\b", words) if code in CODES]
     if words == "the request was too large":
         return [Answer("RESOURCE_EXHAUSTED", too_large=True)]
+    if "names the very epoch" in words:
+        return [Answer(code, held=HELD) for code in named]
     if "names a newer epoch" in words:
         return [Answer(code, held=(1, 6)) for code in named]
     if "without an answer" in words:

@@ -42,8 +42,11 @@ def judge(answer: Answer, epoch: int, revision: int) -> Verdict:
         return Verdict.ACCEPTED
     if answer.too_large:
         return Verdict.SHRINK
-    if answer.code == "FAILED_PRECONDITION" and answer.held is not None and answer.held > (epoch, revision):
-        return Verdict.STALE
+    if answer.code == "FAILED_PRECONDITION" and answer.held is not None:
+        if answer.held == (epoch, revision):
+            return Verdict.ACCEPTED  # by an earlier attempt whose answer was lost; this backend takes nothing twice
+        if answer.held > (epoch, revision):
+            return Verdict.STALE
     if not answer.answered and answer.code == "UNAVAILABLE":
         return Verdict.RECONNECT
     if answer.code in PERMANENT:
