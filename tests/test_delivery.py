@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from queue import Queue
 from typing import Any
@@ -12,6 +13,8 @@ from scripted_transport import PATIENCE, ScriptedTransport
 
 from statusbuilder import ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
 from statusbuilder.delivery import Answer, Deliverer, Request, RetryPolicy
+from statusbuilder.delivery._queue import OTHER, PHASE, TERMINAL, ReadyQueue
+from statusbuilder.delivery._slot import DeliveryLink, Slot
 
 AT_ONCE = RetryPolicy(first=1e-6, cap=1e-6, connection_cap=1e-6, terminal_interval=1e-6, terminal_patience=1e-6)
 HOUR = 3600.0
@@ -752,6 +755,20 @@ def test_forgotten_executions_cost_nothing(make: Make) -> None:
             pass
     assert deliverer.flush(PATIENCE)
     assert deliverer._worker.slots == {}
+
+
+def test_a_slot_that_moved_forward_is_forgotten_where_it_was() -> None:
+    """An execution that is queued anew with a better rank is queued once, so that nothing keeps what was served."""
+    queue, memo = ReadyQueue(), {1}
+    slot = Slot(DeliveryLink(None, None, "a", None, 0), memo)  # type: ignore[arg-type]
+    gone = weakref.ref(memo)
+    queue.push(slot, OTHER)
+    queue.push(slot, PHASE)
+    queue.push(slot, TERMINAL)
+    queue.push(slot, OTHER)
+    assert (len(queue), queue.pop() is slot, len(queue)) == (1, True, 0)
+    del slot, memo
+    assert gone() is None
 
 
 def test_a_defect_in_the_worker_is_logged_and_the_delivery_goes_on(

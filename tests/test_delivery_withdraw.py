@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+import attrs
 import pytest
 from scripted_transport import PATIENCE, ScriptedTransport
 
@@ -19,9 +20,9 @@ class Shown:
 
     epoch_given = True
 
-    def __init__(self, revision: int) -> None:
-        self.execution_id = "a"
-        self.present = Snapshot("a", epoch=7, revision=revision, phase=ExecutionPhase.IN_PROGRESS)
+    def __init__(self, revision: int, execution_id: str = "a") -> None:
+        self.execution_id = execution_id
+        self.present = Snapshot(execution_id, epoch=7, revision=revision, phase=ExecutionPhase.IN_PROGRESS)
 
     def snapshot(self) -> Snapshot:
         return self.present
@@ -76,6 +77,29 @@ def test_an_execution_can_be_taken_up_again_after_it_was_withdrawn(
     assert attempt.request.revision == 5
     attempt.answer()
     assert link.flush(second.present, inf).result(PATIENCE) is True
+
+
+def test_what_was_withdrawn_while_it_waited_leaves_nothing_behind(transport: ScriptedTransport) -> None:
+    """An execution that is taken up again has one update under way, whatever of it waited for a place before."""
+    with Deliverer(transport, min_interval=0.0, retry=AT_ONCE, close_timeout=0.0, max_in_flight=2) as deliverer:
+        sources = [Shown(1, name) for name in ("x", "y", "z")]
+        others = [deliverer.attach(source) for source in sources]
+        others[0].signal(True)
+        others[1].signal(True)
+        under_way = [transport.next(), transport.next()]
+        first, second = Shown(3), Shown(5)
+        link = deliverer.attach(first)
+        link.signal(True)
+        link.withdraw()
+        link = deliverer.attach(second)
+        link.signal(True)
+        for attempt in under_way:
+            attempt.answer()
+        assert transport.next().request.revision == 5
+        second.present = attrs.evolve(second.present, revision=6)
+        link.signal(True)
+        others[2].signal(True)
+        assert transport.next().request.execution_id == "z"
 
 
 def test_a_revision_is_sent_anew_when_asked(transport: ScriptedTransport, deliverer: Deliverer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict
 from itertools import count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -18,37 +18,31 @@ class ReadyQueue:
     """The slots that may be sent now."""
 
     def __init__(self) -> None:
-        self._ranks: tuple[deque[Slot], ...] = (deque(), deque(), deque())
-        self._size = 0
+        self._ranks: tuple[OrderedDict[Slot, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
 
     def __len__(self) -> int:
-        return self._size
+        return sum(map(len, self._ranks))
 
     def push(self, slot: Slot, rank: int) -> None:
         """Queue a slot, or move it forward to a better rank."""
-        if slot.rank is None:
-            self._size += 1
-        elif slot.rank <= rank:
+        if slot.rank is not None and slot.rank <= rank:
             return
+        self.remove(slot)
         slot.rank = rank
-        self._ranks[rank].append(slot)
+        self._ranks[rank][slot] = None
 
     def pop(self) -> Slot:
         """Take the slot that is to be served first; the queue is not empty."""
-        for rank, queue in enumerate(self._ranks):
-            while queue:
-                slot = queue.popleft()
-                if slot.rank == rank:  # else it has moved forward, or was taken out
-                    slot.rank = None
-                    self._size -= 1
-                    return slot
-        raise IndexError("pop from an empty queue")
+        queue = next(queue for queue in self._ranks if queue)
+        slot, _ = queue.popitem(last=False)
+        slot.rank = None
+        return slot
 
     def remove(self, slot: Slot) -> None:
         """Take a slot out, if it is queued."""
         if slot.rank is not None:
+            del self._ranks[slot.rank][slot]
             slot.rank = None
-            self._size -= 1
 
 
 class Timed(Protocol):

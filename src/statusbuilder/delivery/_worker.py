@@ -282,7 +282,9 @@ class Worker(Mailbox):
             slot.doubt_at = None
             self.doubtful.discard(slot)
         if (slot.link.final is not None or slot.link.withdrawn) and slot.doubt_at is None:
-            self.slots.pop(slot.execution_id, None)
+            self.ready.remove(slot)
+            if self.slots.get(slot.execution_id) is slot:
+                del self.slots[slot.execution_id]
 
     def tell(self, link: DeliveryLink, revision: int) -> None:
         """Hand a receipt to `on_receipt`."""
