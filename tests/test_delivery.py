@@ -757,6 +757,26 @@ def test_forgotten_executions_cost_nothing(make: Make) -> None:
     assert deliverer._worker.slots == {}
 
 
+def test_who_waited_in_vain_is_forgotten(make: Make) -> None:
+    """A runner that asks again and again during an outage leaves nothing behind."""
+    transport, deliverer = make()
+    builder = run("a", deliverer)
+    builder.add_task("t")
+    attempt = transport.next()
+    for _ in range(100):
+        assert not builder.flush(0.0)
+        assert not deliverer.flush(0.0)
+    waiting = threading.Thread(target=builder.flush, args=(HOUR,))
+    waiting.start()
+    attempt.answer("INTERNAL")
+    attempt = transport.next()
+    worker = deliverer._worker
+    assert len(worker.slots["a"].link.waiters) + len(worker._idlers) <= 3
+    attempt.answer()
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+
+
 def test_a_slot_that_moved_forward_is_forgotten_where_it_was() -> None:
     """An execution that is queued anew with a better rank is queued once, so that nothing keeps what was served."""
     queue, memo = ReadyQueue(), {1}

@@ -66,11 +66,13 @@ class Deliverer:
         Returns:
             False when something is left.
         """
-        return wait([self._ask_idle()], monotonic() + timeout)
+        deadline = monotonic() + timeout
+        return wait([self._ask_idle(deadline)], deadline)
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """Do as `flush`, without blocking the running event loop."""
-        return await await_all([self._ask_idle()], monotonic() + timeout)
+        deadline = monotonic() + timeout
+        return await await_all([self._ask_idle(deadline)], deadline)
 
     def close(self, timeout: float | None = None) -> bool:
         """Deliver what is outstanding, and stop; safe to call twice. What could not be delivered is logged.
@@ -141,9 +143,9 @@ class Deliverer:
     def _seconds(self, timeout: float | None) -> float:
         return self._options.close_timeout if timeout is None else timeout
 
-    def _ask_idle(self) -> Future[bool]:
+    def _ask_idle(self, deadline: float) -> Future[bool]:
         future: Future[bool] = Future()
-        if not self._worker.post(self._worker.flush_all, future):
+        if not self._worker.post(self._worker.flush_all, deadline, future):
             future.set_result(not self._worker.counters.lost)
         return future
 

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -180,6 +181,12 @@ class DeliveryLink:
             source.take_over(epoch)
         self.epoch = epoch
         return True
+
+    def wait_for(self, revision: int, deadline: float, future: Future[bool]) -> None:
+        """Note who waits for a revision; those who did so in vain are forgotten."""
+        now = monotonic()
+        self.waiters = [waiter for waiter in self.waiters if waiter[1] > now]
+        self.waiters.append((revision, deadline, future))
 
     def settle_waiters(self, revision: float, done: bool, before: float = inf) -> None:
         """Tell those who wait for a revision up to this one, and no longer than `before`."""

@@ -54,7 +54,7 @@ class Worker(Mailbox):
         self._exiting = False
         self._deadline: float | None = None
         self._closers: list[Future[None]] = []
-        self._idlers: list[Future[bool]] = []
+        self._idlers: list[tuple[float, Future[bool]]] = []
         self.keeper = _make_keeper(self)
 
     # The turn
@@ -79,7 +79,7 @@ class Worker(Mailbox):
                 break
             self._send(self.ready.pop(), now, probe=down)
         if self._idlers and not (self.unsent or self.keeper.has_rows):
-            for future in self._idlers:
+            for _, future in self._idlers:
                 future.set_result(True)
             self._idlers.clear()
         if self._deadline is not None:
@@ -127,7 +127,7 @@ class Worker(Mailbox):
         if link.outcome is not None or revision <= link.refused or waits:
             future.set_result(False)
         else:
-            link.waiters.append((revision, deadline, future))
+            link.wait_for(revision, deadline, future)
 
     def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None:
         """Take a builder's last snapshot."""
@@ -292,9 +292,9 @@ class Worker(Mailbox):
 
     # The end
 
-    def flush_all(self, future: Future[bool]) -> None:
-        """Answer the future once nothing is left to send."""
-        self._idlers.append(future)
+    def flush_all(self, deadline: float, future: Future[bool]) -> None:
+        """Answer the future once nothing is left to send; at the deadline nobody waits for it any more."""
+        self._idlers = [idler for idler in self._idlers if idler[0] > monotonic()] + [(deadline, future)]
 
     def close(self, deadline: float, exiting: bool, future: Future[None]) -> None:
         """Send what is left, without the waits of pace and backoff, until the deadline; then stop."""
@@ -334,7 +334,7 @@ class Worker(Mailbox):
             future.set_result(None)
 
     def _refuse(self, calls: Iterator[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
-        for future in self._idlers:
+        for _, future in self._idlers:
             future.set_result(False)
         for call, arguments in calls:
             if call in (self.flush, self.flush_all, self.close):
