@@ -240,12 +240,13 @@ def test_multiprocessing_children_report_through_an_inherited_sink() -> None:
 
 
 def test_disabled_by_the_environment_nothing_is_delivered() -> None:
-    """With STATUSBUILDER_DISABLED=1 builders work, and no sink hears of them."""
+    """With STATUSBUILDER_DISABLED=1 builders work, and no sink hears of them, nor of what comes without a builder."""
     result = python(
         """
         with StatusBuilder("a", sinks=[Delivery(show), show]) as builder:
             builder.add_task("t")
         print(builder.close(), builder.flush())
+        Delivery(show).send(builder.snapshot())
         """,
         STATUSBUILDER_DISABLED="1",
     )
