@@ -253,6 +253,21 @@ def test_flushing_and_closing_do_not_block_the_loop() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_delivered_needs_no_time_to_be_flushed() -> None:
+    """A flush without patience is True once the sinks have everything, from a coroutine as from elsewhere."""
+
+    async def scenario() -> None:
+        async with Delivery(lambda snapshot: None) as delivery:
+            builder = StatusBuilder("a", sinks=[delivery])
+            builder.add_task("t")
+            assert await builder.aflush(PATIENCE)
+            assert await builder.aflush(0.0)
+            assert builder.flush(0.0)
+            await builder.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_a_waiting_flush_survives_the_end_of_its_loop() -> None:
     """A loop that is closed while a flush waits leaves the delivery unharmed."""
     release = threading.Event()

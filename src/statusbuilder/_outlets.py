@@ -222,27 +222,31 @@ def wait(futures: Iterable[Future[bool]], deadline: float) -> bool:
 
 async def await_all(futures: Iterable[Future[bool]], deadline: float) -> bool:
     """Wait for all without blocking the running loop; False when one is not True by the deadline."""
+    done = True
+    for future in futures:
+        done = (future.done() or await _ended(future, deadline)) and future.result() and done
+    return done
+
+
+async def _ended(future: Future[bool], deadline: float) -> bool:
+    """Wait for the end of one; False when it has none by the deadline."""
     import asyncio
 
-    done = True
     loop = asyncio.get_running_loop()
-    for future in futures:
-        waiter = loop.create_future()
+    waiter = loop.create_future()
 
-        def wake(_: object, waiter: asyncio.Future[None] = waiter) -> None:
-            try:
-                loop.call_soon_threadsafe(_wake, waiter)
-            except RuntimeError:
-                return  # the loop was closed meanwhile: nobody waits any more
-
-        future.add_done_callback(wake)
+    def wake(_: object) -> None:
         try:
-            await asyncio.wait_for(waiter, max(0.0, deadline - monotonic()))
-        except TimeoutError:
-            done = False
-        else:
-            done = future.result() and done
-    return done
+            loop.call_soon_threadsafe(_wake, waiter)
+        except RuntimeError:
+            return  # the loop was closed meanwhile: nobody waits any more
+
+    future.add_done_callback(wake)
+    try:
+        await asyncio.wait_for(waiter, max(0.0, deadline - monotonic()))
+    except TimeoutError:
+        return future.done()
+    return True
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
