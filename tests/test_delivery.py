@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from math import inf
 from queue import Queue
 from typing import Any
 
@@ -216,6 +217,18 @@ def test_the_wait_that_the_backend_asks_for_is_kept(make: Make) -> None:
     transport.respond = lambda request: Answer()
     assert deliverer.close(PATIENCE)
     assert fate(another).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("asked", [3.2e11, inf])
+def test_a_wait_without_end_holds_up_no_other(make: Make, asked: float) -> None:
+    """A backend that asks one execution to wait for ten thousand years is asked about others meanwhile."""
+    transport, deliverer = make()
+    one, other = run("one", deliverer), run("other", deliverer)
+    one.add_task("t")
+    transport.next().answer("UNAVAILABLE", retry_after=asked)
+    other.add_task("t")
+    transport.next().answer()
+    assert other.flush(PATIENCE)
 
 
 def test_a_change_of_phase_does_not_wait_for_the_backoff(make: Make) -> None:
@@ -762,6 +775,17 @@ def test_forgotten_executions_cost_nothing(make: Make) -> None:
             pass
     assert deliverer.flush(PATIENCE)
     assert deliverer._worker.slots == {}
+
+
+def test_a_flush_may_wait_for_ever(make: Make) -> None:
+    """An infinite timeout is one, for a builder's flush and close and for a sink's."""
+    _, deliverer = make(ScriptedTransport(lambda request: Answer()))
+    builder = run("a", deliverer)
+    builder.update_status(ExecutionPhase.COMPLETED)
+    assert builder.flush(inf)
+    assert fate(builder, inf).outcome is Outcome.DELIVERED
+    assert deliverer.flush(inf)
+    assert deliverer.close(inf)
 
 
 def test_who_waited_in_vain_is_forgotten(make: Make) -> None:

@@ -214,7 +214,7 @@ def wait(futures: Iterable[Future[bool]], deadline: float) -> bool:
     done = True
     for future in futures:
         try:
-            done = future.result(max(0.0, deadline - monotonic())) and done
+            done = future.result(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)) and done
         except TimeoutError:
             done = False
     return done

@@ -14,6 +14,9 @@ log = logging.getLogger("statusbuilder")
 _BATCH = 1000
 """Calls that are made before the thread looks at what they have made ready."""
 
+_LONGEST = 3600.0
+"""Seconds between two turns at most; a backend may ask for a wait that is longer than the system can wait."""
+
 
 class Mailbox:
     """The base of a worker: its inbox and its thread, which is started by the first call and ends when `closed` is set.
@@ -85,8 +88,9 @@ class Mailbox:
 
     def _receive(self) -> None:
         wake = self._next_wake()
+        wait = None if wake is None else min(max(0.0, wake - monotonic()), _LONGEST)
         try:
-            call, arguments = self._inbox.get(timeout=None if wake is None else max(0.0, wake - monotonic()))
+            call, arguments = self._inbox.get(timeout=wait)
             call(*arguments)
             for _ in range(_BATCH):
                 call, arguments = self._inbox.get_nowait()
