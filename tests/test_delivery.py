@@ -86,6 +86,19 @@ def test_the_first_change_goes_out_at_once_and_the_next_ones_at_the_pace(make: M
     assert transport.next().snapshot == builder.snapshot()
 
 
+def test_a_change_of_phase_that_is_tried_again_does_not_wait_for_the_pace(make: Make) -> None:
+    """After an attempt that showed a phase failed, the next one is made at once; the changes after it keep the pace."""
+    transport, deliverer = make(min_interval=HOUR)
+    builder = run("a", deliverer)
+    builder.update_status(ExecutionPhase.IN_PROGRESS)
+    transport.next().answer("INTERNAL")
+    transport.next().answer("INTERNAL")
+    transport.next().answer()
+    builder.add_task("t")
+    assert not builder.flush(0.05)
+    assert transport.none_left()
+
+
 def test_large_requests_slow_the_pace_down(make: Make) -> None:
     """A request's bytes over `max_rate` is the pace, where that is longer than the interval."""
     transport, deliverer = make(max_rate=1.0)

@@ -63,7 +63,7 @@ class Outcomes:
         counters.sent += 1
         counters.last_success = now
         slot.failures = 0
-        slot.tried = False
+        slot.tried = slot.hurries = False
         slot.retry_at = 0.0
         slot.patience_until = None
         if revision > link.delivered:

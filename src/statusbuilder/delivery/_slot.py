@@ -228,6 +228,7 @@ class Slot:
         "doubt_at",
         "execution_id",
         "failures",
+        "hurries",
         "is_terminal",
         "link",
         "memo",
@@ -262,6 +263,8 @@ class Slot:
         """Whether the last attempt failed, so that the next one is a retry."""
         self.is_terminal = False
         """Whether the snapshot that was last taken is terminal."""
+        self.hurries = False
+        """Whether a change of phase was sent and is not acknowledged yet; then the next attempt waits for no pace."""
         self.patience_until: float | None = None
         """When a terminal snapshot that keeps being refused counts as lost."""
         self.doubt_at: float | None = None

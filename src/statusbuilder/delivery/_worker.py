@@ -185,7 +185,7 @@ class Worker(Mailbox):
         link = slot.link
         if slot.wanted:
             due = slot.retry_at
-            if not link.urgent and link.final is None:
+            if not (link.urgent or slot.hurries or link.final is not None):
                 due = max(due, slot.not_before)
         elif slot.doubt_at is not None:
             due = slot.doubt_at + self.options.settle_after
@@ -203,10 +203,10 @@ class Worker(Mailbox):
         if link.urgent:
             source = link.source()
             return TERMINAL if source is not None and source.snapshot().is_terminal else PHASE
-        return TERMINAL if slot.is_terminal else OTHER
+        return TERMINAL if slot.is_terminal else PHASE if slot.hurries else OTHER
 
     def _send(self, slot: Slot, now: float, probe: bool) -> None:
-        snapshot = slot.link.take()
+        urgent, snapshot = slot.link.urgent, slot.link.take()
         # None: the builder is gone, and its last snapshot is in the inbox. Delivered: the signal came late.
         known = snapshot is not None and snapshot.revision <= slot.link.delivered and not slot.link.anew
         if snapshot is None or (known and slot.doubt_at is None):
@@ -225,7 +225,7 @@ class Worker(Mailbox):
             self.counters.superseded += snapshot.revision - slot.sent - 1
         if slot.tried:
             self.counters.retried += 1
-        slot.sent = snapshot.revision
+        slot.sent, slot.hurries = snapshot.revision, slot.hurries or urgent
         slot.wanted = slot.link.anew = False
         slot.is_terminal = snapshot.is_terminal
         slot.not_before = now + max(self.options.min_interval, request.size / self.options.max_rate)
@@ -246,8 +246,7 @@ class Worker(Mailbox):
         # Everything waits for this one, so it may neither take all that is left of the exit nor keep a close waiting.
         if len(self.unsent) > 1:
             timeout /= 2
-        if not self._exiting:
-            timeout = min(timeout, BLOCKING)
+        timeout = timeout if self._exiting else min(timeout, BLOCKING)
         self.ended(attempt, self.transport.call(attempt.request, timeout))
 
     def _post_end(self, attempt: Attempt, answer: Answer) -> None:
