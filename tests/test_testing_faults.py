@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from statusbuilder.testing import (
 
 PENDING, RUNNING, COMPLETED, FAILED = 1, 2, 3, 4
 PATIENCE = 20.0
+HOST = "127.0.0.1"
 
 
 @pytest.fixture
@@ -105,6 +108,14 @@ def test_an_error_may_be_applied_and_asks_to_wait(backend: FaultyBackend, client
     assert (detail.type_url.split("/")[1], delay.seconds, delay.nanos) == ("google.rpc.RetryInfo", 1, 500_000_000)
     assert trailers["grpc-retry-pushback-ms"] == "20"
     assert backend.snapshot("a").phase is ExecutionPhase.COMPLETED
+
+
+def test_clients_that_leave_at_once_leave_a_backend_that_serves(backend: FaultyBackend, client: Calls) -> None:
+    """However a client ends its connection, even as it is being accepted, the next one is served."""
+    for _ in range(100):
+        with socket.create_connection((HOST, backend.port)) as leaving:
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+    assert client.update("a", phase=RUNNING).status.phase == RUNNING
 
 
 @pytest.mark.parametrize("applied", [True, False])

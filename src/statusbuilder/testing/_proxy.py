@@ -95,10 +95,12 @@ class Proxy:
         self.thaw()
 
     def _accept(self, listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 client, _ = listening.accept()
-                self._connect(client, listening)
+            except OSError:  # refused
+                return
+            self._connect(client, listening)
 
     def _connect(self, client: socket.socket, listening: socket.socket) -> None:
         try:
@@ -109,9 +111,10 @@ class Proxy:
         with self._lock:
             self._open |= {client, server}
         flow = self._flow
-        for ends in ((client, server), (server, client)):
-            for end in ends:
+        for end in (client, server):
+            with contextlib.suppress(OSError):  # cut meanwhile
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for ends in ((client, server), (server, client)):
             threading.Thread(target=self._pump, args=(*ends, flow), name="statusbuilder-proxy", daemon=True).start()
         if self._listening is not listening:  # refused meanwhile
             self.cut()
