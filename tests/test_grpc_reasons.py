@@ -10,7 +10,18 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_kit import Backend, Certificate, attempt, certificate, free_port, http2_status, listener, refuse, snapshot
+from grpc_kit import (
+    PATIENCE,
+    Backend,
+    Certificate,
+    attempt,
+    certificate,
+    free_port,
+    http2_status,
+    listener,
+    refuse,
+    snapshot,
+)
 
 from statusbuilder.delivery import Answer
 from statusbuilder.sinks._grpc_channel import credentials, open_channel
@@ -85,6 +96,11 @@ def ssh(connection: socket.socket) -> None:
         continue
 
 
+def say_nothing(connection: socket.socket) -> None:
+    while connection.recv(1000):
+        continue
+
+
 def hang_up(connection: socket.socket) -> None:
     connection.recv(1000)
 
@@ -110,6 +126,11 @@ ROWS = {
     ),
     "HTTP/1.1": (lambda: listener(http1), False, r"speaks HTTP/1\.1, not gRPC "),
     "another protocol": (lambda: listener(ssh), False, r"speaks something else than gRPC "),
+    "a port that says nothing": (
+        lambda: listener(say_nothing),
+        False,
+        r"takes connections and says nothing: is it fro",
+    ),
     "a port that hangs up": (lambda: listener(hang_up), False, r"closes the connection at once; does it want TLS\?"),
     "a TLS port that hangs up": (
         lambda: listener(hang_up),
@@ -130,7 +151,7 @@ def test_a_connection_that_is_never_made_says_why(row: str) -> None:
     """A peer that cannot be spoken to is told apart from the others, is no answer, and leaves no doubt."""
     peer, tls, pattern = ROWS[row]
     with peer() as target, transport_to(target, tls) as transport:
-        answer = attempt(transport)
+        answer = attempt(transport, timeout=PATIENCE)
         assert (answer.code, answer.answered, answer.in_doubt) == ("UNAVAILABLE", False, False)
         check_line(answer, pattern)
 

@@ -21,6 +21,7 @@ _UNREACHED: Final = (
     (r"hostname verification|peer name .* is not in", "the certificate of {target} is for another name"),
     (r"no certificate|bad certificate|certificate required|invalid cert", "{target} refused our certificate"),
     (r"http1\.x|http/1\.1", "{target} speaks HTTP/1.1, not gRPC"),
+    (r"timed out before .*settings", "{target} takes connections and says nothing: is it frozen, or no gRPC server?"),
     (r"failed parsing http/2|settings frame", "{target} speaks something else than gRPC"),
     (r"handshake failed|ssl_error|tsi_", "the TLS handshake with {target} failed"),
     (r"errors? resolving|resolution failed|resolver|lookup failed|domain name", "the name {target} does not resolve"),
