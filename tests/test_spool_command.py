@@ -137,7 +137,7 @@ def test_flush_says_what_is_left_and_why(
     """When the backend is away the status is 1, and each execution that is left is named with the reason."""
     left(path, backend.target, "wex_1")
     backend.kill()
-    assert run("flush", path, "--target", backend.target, "--timeout", "0.3") == 1
+    assert run("flush", path, "--target", backend.target, "--timeout", "2") == 1
     line, last = capsys.readouterr().out.splitlines()
     assert line.startswith("wex_1  left: UNAVAILABLE: nothing listens on")
     assert last == "1 left"
