@@ -14,7 +14,7 @@ from ._checks import REFUSALS, check_enum, check_id
 from ._members import brief
 from ._model import Snapshot, TaskStatus
 from ._payload import PayloadPolicy
-from ._state import CHANGED, NOTHING
+from ._state import CHANGED
 
 if TYPE_CHECKING:
     from ._outlets import Outlets
@@ -117,13 +117,9 @@ class AgentStatusBuilder(StatusBuilder):
             ExecutionEndedError: The execution has ended.
         """
         try:
-            now = self._now()
-            with self._lock:
-                change = self._agent.end_message(now)
-                self._put(change)
+            self._change(self._agent.end_message)
         except REFUSALS as error:
-            return self._refuse(error)
-        self._publish(change)
+            self._refuse(error)
 
     def start_tool_call(
         self, tool_call_id: str, name: str, args: object = None, *, parent_id: str | None = None
@@ -150,14 +146,10 @@ class AgentStatusBuilder(StatusBuilder):
                 check_id("parent_id", parent_id)
             text = self._policy.text(name)
             given = None if args is None else self._policy.payload(args)
-            now = self._now()
-            with self._lock:
-                change = self._agent.start_tool_call(now, tool_call_id, text, given, parent_id, self._restarted)
-                self._put(change)
+            again = self._restarted
+            self._change(lambda now: self._agent.start_tool_call(now, tool_call_id, text, given, parent_id, again))
         except REFUSALS as error:
             self._refuse(error)
-            return tool_call_id
-        self._publish(change)
         return tool_call_id
 
     def start_sub_agent(self, id: str, name: str, input: object = None, *, parent_id: str | None = None) -> str:
@@ -183,14 +175,10 @@ class AgentStatusBuilder(StatusBuilder):
                 check_id("parent_id", parent_id)
             text = self._policy.text(name)
             given = None if input is None else self._policy.payload(input)
-            now = self._now()
-            with self._lock:
-                change = self._agent.start_sub_agent(now, id, text, given, parent_id, self._restarted)
-                self._put(change)
+            again = self._restarted
+            self._change(lambda now: self._agent.start_sub_agent(now, id, text, given, parent_id, again))
         except REFUSALS as error:
             self._refuse(error)
-            return id
-        self._publish(change)
         return id
 
     def set_todos(self, todos: object) -> None:
@@ -211,24 +199,16 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             given = read_todos(todos, self._policy.text)
-            now = self._now()
-            with self._lock:
-                change = self._agent.set_todos(now, given)
-                self._put(change)
+            self._change(lambda now: self._agent.set_todos(now, given))
         except REFUSALS as error:
-            return self._refuse(error)
-        self._publish(change)
+            self._refuse(error)
 
     def _show_tool_call(self, tool_call_id: str, name: str, args: object, parent_id: str | None) -> None:
         """Add a tool call that waits, and its message; `start_tool_call` starts it."""
         check_id("tool_call_id", tool_call_id)
         text = self._policy.text(name)
         given = None if args is None else self._policy.payload(args)
-        now = self._now()
-        with self._lock:
-            change = self._agent.show_tool_call(now, tool_call_id, text, given, parent_id)
-            self._put(change)
-        self._publish(change)
+        self._change(lambda now: self._agent.show_tool_call(now, tool_call_id, text, given, parent_id))
 
     def _task_status(self, task_id: str) -> TaskStatus | None:
         """Return a task's status; None when there is no such task."""
@@ -244,8 +224,6 @@ class AgentStatusBuilder(StatusBuilder):
 
     def _detach(self) -> tuple[Outlets | None, Snapshot]:
         """Show what was held back of the open message before nobody listens any more."""
-        with self._lock:
-            change = NOTHING if self._closed else self._agent.release(self._now())
-            self._put(change)
-        self._publish(change)
+        if not self._closed:
+            self._change(self._agent.release)
         return super()._detach()

@@ -302,13 +302,9 @@ class StatusBuilder(Lifecycle):
         try:
             check_enum("phase", phase, ExecutionPhase, self.execution_id)
             payload = None if output is None else self._policy.payload(output)
-            now = self._now()
-            with self._lock:
-                change = self._state.set_phase(now, phase, payload)
-                self._put(change)
+            self._change(lambda now: self._state.set_phase(now, phase, payload))
         except REFUSALS as error:
-            return self._refuse(error)
-        self._publish(change)
+            self._refuse(error)
 
     def with_error(self, error: str | BaseException, *, task_id: str | None = None) -> Self:
         """End the execution FAILED, with a text or an exception; with `task_id` that task fails with it.
@@ -320,14 +316,9 @@ class StatusBuilder(Lifecycle):
         """
         try:
             text = self._policy.error(error)
-            now = self._now()
-            with self._lock:
-                change = self._state.fail(now, text, task_id)
-                self._put(change)
+            self._change(lambda now: self._state.fail(now, text, task_id))
         except REFUSALS as refusal:
             self._refuse(refusal)
-            return self
-        self._publish(change)
         return self
 
     def task(
@@ -361,29 +352,26 @@ class StatusBuilder(Lifecycle):
             name = None if task_name is None else policy.text(task_name)
             given = None if input is None else policy.payload(input)
             more = None if metadata is None else policy.metadata(metadata)
-            now = self._now()
-            with self._lock:
-                change = self._state.start(now, task_id, name, task_type, given, more)
-                self._put(change)
+            self._change(lambda now: self._state.start(now, task_id, name, task_type, given, more))
         except REFUSALS as error:
             self._refuse(error)
             return False
-        self._publish(change)
         return True
 
     def _update_running(self, task_id: str, message: str | None, metadata: object) -> None:
         """Add to the metadata of a task, whatever its status is by now."""
+        state = self._state
+
+        def change(now: int) -> int:
+            record = state.tasks.get(task_id)
+            status = _IN_PROGRESS if record is None else record.status
+            return state.update(now, task_id, status, None, None, more)
+
         try:
             more = self._shown(message, metadata)
-            now = self._now()
-            with self._lock:
-                record = self._state.tasks.get(task_id)
-                status = _IN_PROGRESS if record is None else record.status
-                change = self._state.update(now, task_id, status, None, None, more)
-                self._put(change)
+            self._change(change)
         except REFUSALS as error:
-            return self._refuse(error)
-        self._publish(change)
+            self._refuse(error)
 
     def _shown(self, message: str | None, metadata: object) -> JsonObject | None:
         """Return metadata with a message in it."""

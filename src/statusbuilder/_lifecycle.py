@@ -171,14 +171,9 @@ class Lifecycle:
 
     def __enter__(self) -> Self:
         try:
-            now = self._now()
-            with self._lock:
-                change = self._state.open(now)
-                self._put(change)
+            self._change(self._state.open)
         except REFUSALS as error:
             self._refuse(error)
-            return self
-        self._publish(change)
         return self
 
     def __exit__(
@@ -265,6 +260,14 @@ class Lifecycle:
     def _now(self) -> int:
         """Read the clock, in nanoseconds since 1970."""
         return time_ns() if self._clock is None else to_nanos(self._clock())
+
+    def _change(self, make: Callable[[int], int]) -> None:
+        """Make a change at the present time, and tell the sinks."""
+        now = self._now()
+        with self._lock:
+            change = make(now)
+            self._put(change)
+        self._publish(change)
 
     def _put(self, change: int) -> None:
         """Keep the snapshot of a change for the sinks that want each; under the lock."""

@@ -150,7 +150,8 @@ def fit_metadata(metadata: JsonObject, max_bytes: int) -> tuple[JsonObject, int]
 def _ends_of(metadata: JsonObject) -> tuple[str, str, int]:
     """Return where the head and the tail of metadata come from, and its size; what was cut before stays as it is."""
     head, tail, size = (metadata.get(key) for key in ("head", "tail", "bytes"))
-    if metadata.get("truncated") is True and type(head) is type(tail) is str and type(size) is int:
+    is_cut = metadata.get("truncated") is True
+    if is_cut and isinstance(head, str) and isinstance(tail, str) and isinstance(size, int):
         later = {key: item for key, item in metadata.items() if key not in ("truncated", "bytes", "head", "tail")}
         added = to_text(later) if later else ""
         return head, tail + added, size + len(added.encode())
