@@ -247,6 +247,15 @@ def stumble() -> bool:
 
 
 @workflow.defn
+class Defective:
+    @workflow.run
+    async def run(self, defect: str) -> Any:
+        if defect:
+            raise ValueError(defect)
+        return "fine"
+
+
+@workflow.defn
 class Waiting:
     """Waits for each of its signals, and has an activity in between."""
 

@@ -13,7 +13,7 @@ import temporal_workflows as flows
 from temporal_kit import Shelf, run, shown, stage
 from temporalio import exceptions
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import ExecuteWorkflowInput, Interceptor, Worker, WorkflowInboundInterceptor
 
 from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, TaskStatus, TaskType
 from statusbuilder.delivery import Delivery
@@ -92,6 +92,38 @@ def test_the_plugin_may_be_the_clients(temporal: str) -> None:
                 await handle.result()
         assert shown(shelf.last(queue)) == [("double-1", "COMPLETED"), ("refuse-1", "FAILED")]
         assert not any("s3cret" in one.to_json() for one in shelf.snapshots)
+
+    run(body())
+
+
+class Mending(WorkflowInboundInterceptor):
+    """A user's own: makes failures of defects, and wraps results."""
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        try:
+            return {"wrapped": await super().execute_workflow(input)}
+        except ValueError as error:
+            raise exceptions.ApplicationError(str(error), type="Mapped") from error
+
+
+class MendingInterceptor(Interceptor):
+    def workflow_interceptor_class(self, input: Any) -> type[WorkflowInboundInterceptor]:
+        return Mending
+
+
+def test_the_end_is_what_other_interceptors_make_of_it(temporal: str) -> None:
+    """A result that a user's interceptor changes, and an error that it maps, are shown as Temporal has them."""
+
+    async def body() -> None:
+        interceptors = {"interceptors": [MendingInterceptor()]}
+        async with stage(temporal, [flows.Defective], worker=interceptors) as at:
+            handle = await at.start(flows.Defective.run, "")
+            assert await handle.result() == {"wrapped": "fine"}
+            assert at.shelf.last(handle.id).output == {"wrapped": "fine"}
+            handle = await at.start(flows.Defective.run, "a defect")
+            with pytest.raises(Exception, match="Workflow execution failed"):
+                await handle.result()
+            assert at.shelf.last(handle.id).error == "Mapped: a defect"
 
     run(body())
 

@@ -170,7 +170,8 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     # Behind them
 
     def _configure(self, config: WorkerConfig | ReplayerConfig, interceptor: StatusInterceptor) -> None:
-        config["interceptors"] = [*(config.get("interceptors") or ()), interceptor]
+        # The outermost one: what other interceptors make of a result or an error is what the workflow ends with.
+        config["interceptors"] = [interceptor, *(config.get("interceptors") or ())]
         config["workflows"] = [*(config.get("workflows") or ()), GoOnDelivering]
         config["workflow_runner"] = observed(config.get("workflow_runner") or SandboxedWorkflowRunner())
         unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
