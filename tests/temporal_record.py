@@ -30,11 +30,20 @@ WORKFLOWS = [
     flows.Retrying,
     flows.Parallel,
     flows.Local,
+    flows.LocalRetrying,
     flows.Parent,
     flows.Continuing,
     flows.Approval,
 ]
-ACTIVITIES = [flows.double, flows.double_in_thread, flows.refuse, flows.third_time, flows.forever]
+ACTIVITIES = [
+    flows.double,
+    flows.double_in_thread,
+    flows.refuse,
+    flows.third_time,
+    flows.never,
+    flows.slow,
+    flows.forever,
+]
 
 
 async def keep(handle: Any, name: str) -> None:
@@ -75,6 +84,7 @@ STEPS: list[Step] = [
     ("retrying", flows.Retrying.run, (), None),
     ("parallel", flows.Parallel.run, (5,), None),
     ("local", flows.Local.run, (), None),
+    ("local-retrying", flows.LocalRetrying.run, (), None),
     ("parent", flows.Parent.run, (), None),
     ("approval", flows.Approval.run, (), approve),
 ]

@@ -8,7 +8,7 @@ from typing import Any, Sequence  # noqa: UP035 - older SDKs know no other one i
 
 from temporalio import activity, workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from statusbuilder import TaskStatus, TaskType
 from statusbuilder.temporal import current
@@ -38,6 +38,16 @@ async def third_time(text: str) -> str:
     if activity.info().attempt < 3:
         raise ValueError(f"not yet, {text}")
     return text
+
+
+@activity.defn
+async def never() -> None:
+    raise ValueError("never")
+
+
+@activity.defn
+async def slow() -> None:
+    await asyncio.sleep(20)
 
 
 @activity.defn
@@ -120,6 +130,25 @@ class Local:
     @workflow.run
     async def run(self) -> Any:
         return await workflow.execute_local_activity(double, 4, start_to_close_timeout=SOON, summary="Double it here")
+
+
+@workflow.defn
+class LocalRetrying:
+    """Has one local activity that succeeds at last, one that never does, and one that is too slow each time."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        last = await workflow.execute_local_activity(
+            third_time, "again", start_to_close_timeout=SOON, retry_policy=QUICKLY
+        )
+        return [last, await self.failed(never, SOON), await self.failed(slow, timedelta(milliseconds=50))]
+
+    async def failed(self, function: Any, limit: timedelta) -> str:
+        try:
+            await workflow.execute_local_activity(function, start_to_close_timeout=limit, retry_policy=QUICKLY)
+        except FailureError as error:
+            return type(error).__name__ if error.cause is None else type(error.cause).__name__
+        return "did not fail"
 
 
 @workflow.defn

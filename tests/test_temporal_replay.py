@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_recorded_histories_replay(options: dict[str, Any]) -> None:
     """Histories with and without reporting, with a backend and without one, replay under any options."""
-    assert len(HISTORIES) >= 24
+    assert len(HISTORIES) >= 26
     shelf = Shelf()
 
     async def body() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
@@ -12,7 +13,9 @@ from temporalio.client import Client
 from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
 
 from ._failures import describe
+from ._local import marked
 from ._names import ATTEMPT, TASK_HEADER
+from ._run import Run
 from ._work import Work, begin, without_ours
 
 log = logging.getLogger("statusbuilder")
@@ -25,9 +28,12 @@ LONGEST_ERROR = 2000
 class StatusActivityInbound(ActivityInboundInterceptor):
     """Runs one attempt at an activity."""
 
-    def __init__(self, next: ActivityInboundInterceptor, client: Client | None) -> None:
+    def __init__(
+        self, next: ActivityInboundInterceptor, client: Client | None, find_run: Callable[[str | None], Run | None]
+    ) -> None:
         super().__init__(next)
         self._client = client
+        self._find_run = find_run
         self._work = Work(is_intercepted=True)
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
@@ -42,10 +48,25 @@ class StatusActivityInbound(ActivityInboundInterceptor):
         if header is not None:
             self._work.task_id = header.data.decode(errors="replace")
             info = activity.info()
-            if info.attempt > 1 and self._client is not None and not info.is_local:
+            if info.is_local:
+                return await self._execute_local(input, info, self._work.task_id)
+            if info.attempt > 1 and self._client is not None:
                 # Before the attempt begins, so that the workflow knows of it when it gets the result.
                 await self._tell(self._client, info)
         return await super().execute_activity(input)
+
+    async def _execute_local(self, input: ExecuteActivityInput, info: activity.Info, task_id: str) -> Any:
+        run = self._find_run(info.workflow_run_id)  # attempts are made where the workflow is
+        failures = {} if run is None else run.local_failures
+        last = failures.pop(task_id, None)
+        try:
+            result = await super().execute_activity(input)
+        except Exception as error:
+            failures[task_id] = describe(error)[:LONGEST_ERROR]
+            raise
+        if info.attempt == 1:
+            return result
+        return marked(result, {"task": task_id, "attempt": info.attempt, "error": last})
 
     async def _tell(self, client: Client, info: activity.Info) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from temporalio import workflow
@@ -20,6 +21,7 @@ from temporalio.worker import (
 
 from ._fit import fit
 from ._handover import hand_over
+from ._local import retries_before
 from ._names import ATTEMPT, CARRIED_HEADER, QUERY, RUNS, TASK_HEADER
 from ._run import Run
 
@@ -82,16 +84,19 @@ class StatusOutbound(WorkflowOutboundInterceptor):
         task_id = run.add_task(input.activity, input.summary, input.args)
         if task_id is None:
             return start(input)
-        if isinstance(input, StartActivityInput):
-            input.headers = {**input.headers, TASK_HEADER: _task_header(task_id)}
-            if input.heartbeat_timeout is not None:
-                run.beating.add(task_id)
+        input.headers = {**input.headers, TASK_HEADER: _task_header(task_id)}
+        is_local = isinstance(input, StartLocalActivityInput)
+        if not is_local and input.heartbeat_timeout is not None:
+            run.beating.add(task_id)
         try:
             handle = start(input)
         except BaseException as error:
             run.fail_task(task_id, error)
             raise
-        run.follow(task_id, handle)
+        if is_local:
+            run.follow(task_id, handle, partial(retries_before, input))
+        else:
+            run.follow(task_id, handle)
         return handle
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:

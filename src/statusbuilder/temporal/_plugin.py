@@ -211,7 +211,7 @@ class StatusInterceptor(temporalio.worker.Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Stand around an attempt at an activity."""
-        return StatusActivityInbound(next, self.client if self.plugin._settings.enabled else None)
+        return StatusActivityInbound(next, self.client if self.plugin._settings.enabled else None, self._find)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -219,6 +219,10 @@ class StatusInterceptor(temporalio.worker.Interceptor):
         """Have runs intercepted, and let them find what the host knows of them."""
         input.unsafe_extern_functions[RUNS] = self._run
         return StatusInbound
+
+    def _find(self, run_id: str | None) -> Run | None:
+        with self._lock:
+            return None if run_id is None else self._runs.get(run_id)
 
     def _run(self, run_id: str) -> Run:
         with self._lock:

@@ -14,10 +14,12 @@ from temporalio.api.common.v1 import Payload
 from .._model import ExecutionPhase, TaskStatus, TaskType
 from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end, is_cancelled
+from ._local import take_reports
 from ._publisher import Publisher
 from ._settings import Settings
 
 if TYPE_CHECKING:
+    from temporalio.bridge.proto.workflow_activation import WorkflowActivation
     from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
 
 log = logging.getLogger("statusbuilder")
@@ -45,7 +47,7 @@ LEFT = "left running on its own"
 
 
 class Run:
-    """What the plugin knows of one run. Only the thread of an activation touches it, but for `publisher`."""
+    """What the plugin knows of one run. Only activations touch it, but for `publisher` and `local_failures`."""
 
     def __init__(self, settings: Settings, publishes: bool, forget: Callable[[], object]) -> None:
         self.settings = settings
@@ -60,11 +62,15 @@ class Run:
         self.publisher: Publisher | None = None
         self.beating: set[str] = set()
         """Activities under way that heartbeat, by task id."""
+        self.local_failures: dict[str, str] = {}
+        """Why the last attempts at local activities failed, by task id; the one thing that activities set."""
         self.delivering: asyncio.Task[None] | None = None
         """The delivery of the final status, once it has begun."""
         self._builder: RunBuilder | None = None
         self._reset_at: int | None = None
         self._numbers: dict[str, int] = {}
+        self._retries: dict[str, dict[str, Any]] = {}
+        """What the results of local activities say of the attempts before, by task id."""
         self._open: dict[str, bool] = {}
         """Tasks of activities and child workflows under way, and whether they outlive the run."""
 
@@ -110,25 +116,33 @@ class Run:
         )
         return task_id
 
-    def follow(self, task_id: str, handle: ActivityHandle[Any] | ChildWorkflowHandle[Any, Any]) -> None:
-        """End the task when the activity or child workflow ends."""
-        handle.add_done_callback(partial(self._ended, task_id))
+    def follow(
+        self,
+        task_id: str,
+        handle: ActivityHandle[Any] | ChildWorkflowHandle[Any, Any],
+        retries: Callable[[BaseException], int | None] = lambda error: None,
+    ) -> None:
+        """End the task when the activity or child workflow ends; `retries` says what its failure shows of attempts."""
+        handle.add_done_callback(partial(self._ended, task_id, retries))
 
     @harmless
-    def _ended(self, task_id: str, handle: asyncio.Future[Any]) -> None:
+    def _ended(self, task_id: str, retries: Callable[[BaseException], int | None], handle: asyncio.Future[Any]) -> None:
         if self.evicting:
             return
         if handle.cancelled():
             self.fail_task(task_id, asyncio.CancelledError())
         elif (error := handle.exception()) is not None:
-            self.fail_task(task_id, error)
+            self.fail_task(task_id, error, retries(error))
         else:
+            metadata = self._retries.get(task_id)
             self._close_task(task_id)
             if self.builder.is_running(task_id):
-                self.builder.update_task_status(task_id, TaskStatus.COMPLETED, output=handle.result())
+                self.builder.update_task_status(
+                    task_id, TaskStatus.COMPLETED, output=handle.result(), metadata=metadata
+                )
 
     @harmless
-    def fail_task(self, task_id: str, error: BaseException) -> None:
+    def fail_task(self, task_id: str, error: BaseException, retries: int | None = None) -> None:
         """End a task with an error."""
         if self.evicting:
             return
@@ -138,22 +152,36 @@ class Run:
         if isinstance(error, asyncio.CancelledError) or is_cancelled(error):
             self.builder.update_task_status(task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
         else:
-            self.builder.update_task_status(task_id, TaskStatus.FAILED, describe(error))
+            metadata = None if retries is None else {"retry_count": retries}
+            self.builder.update_task_status(task_id, TaskStatus.FAILED, describe(error), metadata=metadata)
 
     def _close_task(self, task_id: str) -> None:
         self._open.pop(task_id, None)
+        self._retries.pop(task_id, None)
+        self.local_failures.pop(task_id, None)
         self.beating.discard(task_id)
 
     @harmless
     def note_attempt(self, report: dict[str, Any]) -> None:
         """Take note of a second or later attempt at an activity; the handler of a signal."""
+        if (noted := self._read_attempt(report)) is not None:
+            self.builder.annotate(*noted)
+
+    @harmless
+    def note_local_attempts(self, act: WorkflowActivation) -> None:
+        """Take note of which attempts gave the results of local activities that are just coming in."""
+        for report in take_reports(act):
+            if (noted := self._read_attempt(report)) is not None:
+                self._retries[noted[0]] = noted[1]
+
+    def _read_attempt(self, report: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         task_id, attempt = report.get("task"), report.get("attempt")
         if not self.reported or not isinstance(task_id, str) or not isinstance(attempt, int):
-            return
+            return None
         metadata: dict[str, Any] = {"retry_count": attempt - 1}
         if report.get("error"):
             metadata["last_error"] = report["error"]
-        self.builder.annotate(task_id, metadata)
+        return task_id, metadata
 
     # The end
 
