@@ -193,6 +193,27 @@ def test_current_is_for_workflows() -> None:
         current()
 
 
+# What Temporal's UI shows
+
+
+def test_what_is_in_histories_is_legible(temporal: str) -> None:
+    """Headers are JSON, which the UI decodes, and the delivery's summary says whose status it is, in 200 bytes."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Steps], [flows.double], execution_id=lambda info: "ü" * 500) as at:
+            handle = await at.start(flows.Steps.run, 1)
+            await handle.result()
+            events = (await handle.fetch_history()).events
+        task, delivery = (event for event in events if event.HasField("activity_task_scheduled_event_attributes"))
+        header = task.activity_task_scheduled_event_attributes.header.fields["statusbuilder-task"]
+        assert header.metadata["encoding"] == b"json/plain"
+        assert json.loads(header.data) == "double-1"
+        summary = json.loads(delivery.user_metadata.summary.data)
+        assert summary == f"COMPLETED: final status of {'ü' * 86}"
+
+    run(body())
+
+
 # Failures in words
 
 

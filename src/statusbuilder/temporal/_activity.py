@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
 
@@ -43,13 +45,12 @@ class StatusActivityInbound(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         """Tell the workflow of an attempt that is not the first, and run it."""
-        header = input.headers.get(TASK_HEADER)
         begin(self._work)
-        if header is not None:
-            self._work.task_id = header.data.decode(errors="replace")
+        self._work.task_id = task_id = _task_of(input.headers.get(TASK_HEADER))
+        if task_id is not None:
             info = activity.info()
             if info.is_local:
-                return await self._execute_local(input, info, self._work.task_id)
+                return await self._execute_local(input, info, task_id)
             if info.attempt > 1 and self._client is not None:
                 # Before the attempt begins, so that the workflow knows of it when it gets the result.
                 await self._tell(self._client, info)
@@ -82,6 +83,14 @@ class StatusActivityInbound(ActivityInboundInterceptor):
             log.info(
                 "The workflow was not told of attempt %d of activity %r: %r", info.attempt, info.activity_id, error
             )
+
+
+def _task_of(header: Payload | None) -> str | None:
+    try:
+        task_id = None if header is None else json.loads(header.data)
+    except ValueError:
+        return None
+    return task_id if isinstance(task_id, str) else None
 
 
 async def _last_failure(client: Client, info: activity.Info) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -127,4 +128,5 @@ class StatusOutbound(WorkflowOutboundInterceptor):
 
 
 def _task_header(task_id: str) -> Payload:
-    return Payload(metadata={"encoding": b"binary/plain"}, data=task_id.encode())
+    # As JSON, which Temporal's UI shows as text.
+    return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(task_id).encode())
