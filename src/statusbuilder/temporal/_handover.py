@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
+from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from .._model import Outcome, Snapshot
 from ..delivery import Deliverer
 from ._fit import fit, slim
-from ._names import DELIVER
+from ._names import DELIVER, RUNS
 from ._run import Run
 from ._send import send_final
+
+log = logging.getLogger("statusbuilder")
 
 PATIENCE = timedelta(days=7)
 """How long the workflow that goes on with a delivery tries."""
@@ -66,6 +72,7 @@ async def _command(run: Run, status: dict[str, Any]) -> None:
         await workflow.execute_activity(
             DELIVER,
             args=[status, False],
+            task_queue=run.delivery_queue,
             result_type=str,
             schedule_to_close_timeout=bound,
             start_to_close_timeout=bound,
@@ -99,9 +106,11 @@ class GoOnDelivering:
     @workflow.run
     async def run(self, status: dict[str, Any]) -> str:
         """Deliver, and return what became of it."""
+        run: Run = workflow.extern_functions()[RUNS](workflow.info().run_id)
         outcome: str = await workflow.execute_activity(
             DELIVER,
             args=[status, True],
+            task_queue=run.delivery_queue,
             result_type=str,
             schedule_to_close_timeout=PATIENCE,
             start_to_close_timeout=ATTEMPT_TIMEOUT,
@@ -133,3 +142,23 @@ class DeliverActivity:
             raise ApplicationError("; ".join(missing), type=NOT_DELIVERED, non_retryable=not patient)
         said = [f"{receipt.outcome} ({receipt.reason})" if receipt.reason else receipt.outcome for receipt in receipts]
         return ", ".join(said) or "no sinks"
+
+
+@contextlib.asynccontextmanager
+async def delivering(client: Client, queue: str, sinks: Sequence[Deliverer]) -> AsyncIterator[None]:
+    """Deliver final statuses on a task queue of their own, beside a worker that takes no activities."""
+    worker = Worker(client, task_queue=queue, activities=[DeliverActivity(sinks).deliver])
+    running = asyncio.create_task(worker.run(), name=queue)
+    running.add_done_callback(_say)
+    try:
+        yield
+    finally:
+        stopping = asyncio.create_task(worker.shutdown())
+        # Older SDKs leave this to a loop that ends, whose cancellation of a worker is no complete shutdown.
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
+
+def _say(running: asyncio.Task[None]) -> None:
+    if not running.cancelled() and (error := running.exception()) is not None:
+        log.error("Final statuses are not delivered by this worker any more: %r", error)

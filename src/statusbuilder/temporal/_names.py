@@ -11,7 +11,10 @@ QUERY: Final = "statusbuilder.status"
 ATTEMPT: Final = "statusbuilder.attempt"
 """The signal that tells a workflow of a second attempt at an activity, and of later ones."""
 DELIVER: Final = "statusbuilder.deliver"
-"""The activity that delivers a final status, the workflow that goes on with it, and the patch that guards both."""
+"""The activity that delivers a final status, the workflow that goes on with it, and the patch that guards both.
+
+Task queues that begin so are for that activity alone, beside workers that take no activities.
+"""
 TASK_HEADER: Final = "statusbuilder-task"
 """The header of an activity, local ones too, that holds its task id."""
 RETRIED: Final = "statusbuilder-retried"

@@ -32,9 +32,9 @@ from .._checks import sinks_disabled
 from .._model import TaskType
 from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound
-from ._handover import DeliverActivity, GoOnDelivering
+from ._handover import DeliverActivity, GoOnDelivering, delivering
 from ._inbound import StatusInbound
-from ._names import MEMO, RUNS
+from ._names import DELIVER, MEMO, RESERVED, RUNS
 from ._observe import observed
 from ._run import Run
 from ._settings import Filter, Settings
@@ -85,7 +85,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         if sinks_disabled():
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
-        self._configured: list[tuple[str | None, StatusInterceptor]] = []
+        self._configured: list[tuple[str, bool, StatusInterceptor]] = []
         self._sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
         self._settings = Settings(
             enabled=enabled,
@@ -119,38 +119,49 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     # At a worker
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add the plugin's interceptor, activity and workflow, and have the runner observed."""
-        if self._interceptor_of(config.get("interceptors")) is None:
-            interceptor = StatusInterceptor(self, config.get("client"), publishes=True)
+        """Add the plugin's interceptor, have the runner observed, and add to what the worker does one of its own.
+
+        A worker without workflows, or without activities, stays so: it must not take the tasks of others on its queue.
+        """
+        queue = config.get("task_queue") or ""
+        if not queue.startswith(RESERVED) and self._interceptor_of(config.get("interceptors")) is None:
+            takes_workflows = bool(config.get("workflows"))
+            takes_activities = bool(config.get("activities")) and not config.get("no_remote_activities")
+            delivery_queue = f"{DELIVER}/{queue}" if takes_workflows and not takes_activities else None
+            interceptor = StatusInterceptor(self, config.get("client"), True, delivery_queue)
             self._configure(config, interceptor)
-            self._configured.append((config.get("task_queue"), interceptor))
-            deliver = DeliverActivity(self._settings.sinks).deliver
-            config["activities"] = [*(config.get("activities") or ()), deliver]
+            self._configured.append((queue, takes_workflows, interceptor))
+            if takes_activities:
+                deliver = DeliverActivity(self._settings.sinks).deliver
+                config["activities"] = [*(config.get("activities") or ()), deliver]
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
         """Run the worker, look at heartbeats meanwhile, and let the sinks deliver what they have in the end."""
-        interceptor = self._claim(worker)
-        if interceptor is None or not self._settings.sinks:
+        interceptor, sinks = self._claim(worker), self._settings.sinks
+        async with contextlib.AsyncExitStack() as stack:
+            if interceptor is not None and interceptor.delivery_queue is not None:
+                own = delivering(worker.client, interceptor.delivery_queue, sinks)
+                await stack.enter_async_context(own)
+            if interceptor is not None and sinks:
+                interval = self._settings.progress_interval
+                watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
+                stack.push_async_callback(self._flush)
+                stack.callback(watching.cancel)
             await next(worker)
-            return
-        interval = self._settings.progress_interval
-        watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
-        try:
-            await next(worker)
-        finally:
-            watching.cancel()
-            # Older SDKs cancel what a plugin does after the worker, which only means that time is up.
-            with contextlib.suppress(asyncio.CancelledError):
-                open_sinks = [sink for sink in self._settings.sinks if not sink.closed]
-                await asyncio.gather(*(sink.aflush(sink._options.close_timeout) for sink in open_sinks))
+
+    async def _flush(self) -> None:
+        # Older SDKs cancel what a plugin does after the worker, which only means that time is up.
+        with contextlib.suppress(asyncio.CancelledError):
+            open_sinks = [sink for sink in self._settings.sinks if not sink.closed]
+            await asyncio.gather(*(sink.aflush(sink._options.close_timeout) for sink in open_sinks))
 
     # At a replayer
 
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Add what a replay needs; nothing is published by it."""
         if self._interceptor_of(config.get("interceptors")) is None:
-            self._configure(config, StatusInterceptor(self, None, publishes=False))
+            self._configure(config, StatusInterceptor(self, None, False, None))
         return config
 
     @contextlib.asynccontextmanager
@@ -172,15 +183,17 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     def _configure(self, config: WorkerConfig | ReplayerConfig, interceptor: StatusInterceptor) -> None:
         # The outermost one: what other interceptors make of a result or an error is what the workflow ends with.
         config["interceptors"] = [interceptor, *(config.get("interceptors") or ())]
-        config["workflows"] = [*(config.get("workflows") or ()), GoOnDelivering]
+        if config.get("workflows"):
+            config["workflows"] = [*config["workflows"], GoOnDelivering]
         config["workflow_runner"] = observed(config.get("workflow_runner") or SandboxedWorkflowRunner())
         unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
         config["unsandboxed_workflow_runner"] = observed(unsandboxed)
 
     def _claim(self, worker: Worker) -> StatusInterceptor | None:
         """Return what was configured for a worker, once: client and worker may both have the plugin."""
-        for place, (queue, interceptor) in enumerate(self._configured):
-            if queue == worker.task_queue and interceptor.client is worker.client:
+        asked = worker.task_queue, bool(worker.config().get("workflows"))
+        for place, (queue, takes_workflows, interceptor) in enumerate(self._configured):
+            if (queue, takes_workflows) == asked and interceptor.client is worker.client:
                 del self._configured[place]
                 return interceptor
         return None
@@ -197,9 +210,13 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
 class StatusInterceptor(temporalio.worker.Interceptor):
     """What one worker has of the plugin."""
 
-    def __init__(self, plugin: StatusPlugin, client: Client | None, publishes: bool) -> None:
+    def __init__(
+        self, plugin: StatusPlugin, client: Client | None, publishes: bool, delivery_queue: str | None
+    ) -> None:
         self.plugin = plugin
         self.client = client
+        self.delivery_queue = delivery_queue
+        """The task queue on which final statuses are delivered, where it is not the worker's own."""
         self._publishes = publishes
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
@@ -228,7 +245,7 @@ class StatusInterceptor(temporalio.worker.Interceptor):
         with self._lock:
             if run_id not in self._runs:
                 forget = partial(self._runs.pop, run_id, None)
-                self._runs[run_id] = Run(self.plugin._settings, self._publishes, forget)
+                self._runs[run_id] = Run(self.plugin._settings, self._publishes, forget, self.delivery_queue)
             return self._runs[run_id]
 
 

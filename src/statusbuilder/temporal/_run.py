@@ -49,8 +49,12 @@ LEFT = "left running on its own"
 class Run:
     """What the plugin knows of one run. Only activations touch it, but for `publisher` and `local_failures`."""
 
-    def __init__(self, settings: Settings, publishes: bool, forget: Callable[[], object]) -> None:
+    def __init__(
+        self, settings: Settings, publishes: bool, forget: Callable[[], object], delivery_queue: str | None = None
+    ) -> None:
         self.settings = settings
+        self.delivery_queue = delivery_queue
+        """The task queue of the delivery of its final status, where it is not the workflow's."""
         self.publishes = publishes
         self.forget = forget
         """Tells the worker that the run is gone from its cache."""
