@@ -8,7 +8,7 @@ from typing import Any, Sequence  # noqa: UP035 - older SDKs know no other one i
 
 from temporalio import activity, workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from statusbuilder import TaskStatus, TaskType
 from statusbuilder.temporal import current
@@ -97,6 +97,30 @@ class Cancellable:
     @workflow.run
     async def run(self) -> None:
         await call(forever, heartbeat_timeout=timedelta(seconds=1))
+
+
+@workflow.defn
+class CancellingItself:
+    """Fails, because it cancelled an activity of its own."""
+
+    @workflow.run
+    async def run(self) -> None:
+        handle = workflow.start_activity(forever, start_to_close_timeout=SOON, heartbeat_timeout=timedelta(seconds=1))
+        await workflow.sleep(0.1)
+        handle.cancel()
+        await handle
+
+
+@workflow.defn
+class FailingLate:
+    """Does something else when it is cancelled, and fails at that."""
+
+    @workflow.run
+    async def run(self) -> None:
+        try:
+            await call(forever, heartbeat_timeout=timedelta(seconds=1))
+        except ActivityError:
+            await workflow.execute_child_workflow(CancellingItself.run, id=f"{workflow.info().workflow_id}-child")
 
 
 @workflow.defn

@@ -85,6 +85,28 @@ def test_a_cancelled_workflow_is_cancelled_with_its_tasks(temporal: str) -> None
     run(body())
 
 
+def test_a_failure_after_a_cancellation_is_one(temporal: str) -> None:
+    """A workflow that is cancelled, and then fails at something else, is FAILED as Temporal has it."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.FailingLate, flows.CancellingItself], [flows.forever]) as at:
+            handle = await at.start(flows.FailingLate.run)
+            await at.shelf.until(lambda one: bool(one.tasks))
+            await handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            child = f"{handle.id}-child"
+            assert whole(at.shelf.last(handle.id)) == ended(
+                "FAILED",
+                task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True}),
+                task("CancellingItself-1", "FAILED", error="cancelled", metadata={"workflow_id": child}),
+                error="child workflow 'CancellingItself' failed: cancelled",
+            )
+            assert at.shelf.last(child).phase is ExecutionPhase.FAILED
+
+    run(body())
+
+
 def test_an_activity_that_times_out_says_so(temporal: str) -> None:
     """The task fails with the kind of the timeout, and the workflow that goes on completes."""
 

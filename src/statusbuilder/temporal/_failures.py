@@ -39,8 +39,3 @@ def describe_end(error: BaseException) -> str:
     if isinstance(error, exceptions.ChildWorkflowError):
         return f"child workflow {error.workflow_type!r} failed: {describe(error)}"
     return describe(error)
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether something ended because it was cancelled."""
-    return isinstance(cause_of(error), exceptions.CancelledError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
@@ -14,7 +13,6 @@ from .._agent import AgentStatusBuilder
 from .._agent_model import AgentSnapshot
 from .._builder import StatusBuilder
 from .._model import ExecutionPhase, Snapshot
-from ._failures import is_cancelled
 from ._work import present, read_snapshot
 
 _B = TypeVar("_B", bound=StatusBuilder)
@@ -68,7 +66,7 @@ def activity_ends(error: BaseException) -> ExecutionPhase | None:
     info = activity.info()
     if isinstance(error, _CompleteAsyncError):
         return None
-    if isinstance(error, asyncio.CancelledError) or is_cancelled(error):
+    if exceptions.is_cancelled_exception(error):
         details = activity.cancellation_details()
         if details is not None and (details.cancel_requested or details.not_found):
             return ExecutionPhase.CANCELLED

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
+from temporalio.exceptions import is_cancelled_exception
 
 from .._model import ExecutionPhase, TaskStatus, TaskType
 from ._builder import RunBuilder, carried_header, make_builder
-from ._failures import describe, describe_end, is_cancelled
+from ._failures import describe, describe_end
 from ._local import take_reports
 from ._publisher import Publisher
 from ._settings import Settings
@@ -153,7 +154,7 @@ class Run:
         self._close_task(task_id)
         if not self.builder.is_running(task_id):
             return
-        if isinstance(error, asyncio.CancelledError) or is_cancelled(error):
+        if is_cancelled_exception(error):
             self.builder.update_task_status(task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
         else:
             metadata = None if retries is None else {"retry_count": retries}
@@ -206,7 +207,7 @@ class Run:
         """Record how the workflow ended with an error; False when that is not the end of the execution."""
         if self.evicting or isinstance(error, workflow.ContinueAsNewError) or not workflow.in_workflow():
             return False  # not in a workflow: its coroutines are being thrown away, with their worker
-        cancelled = isinstance(error, asyncio.CancelledError) or is_cancelled(error)
+        cancelled = is_cancelled_exception(error)
         if cancelled and self.cancel_requested:
             phase, reason = ExecutionPhase.CANCELLED, None
         elif isinstance(error, asyncio.CancelledError) or workflow.is_failure_exception(error):
