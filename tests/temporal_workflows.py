@@ -41,6 +41,13 @@ async def third_time(text: str) -> str:
 
 
 @activity.defn
+async def poll(attempts: int) -> int:
+    if activity.info().attempt < attempts:
+        raise ValueError("not yet")
+    return attempts
+
+
+@activity.defn
 async def never() -> None:
     raise ValueError("never")
 
@@ -139,6 +146,16 @@ class Retrying:
     @workflow.run
     async def run(self) -> str:
         return str(await call(third_time, "again", retry_policy=QUICKLY))
+
+
+@workflow.defn
+class Polling:
+    @workflow.run
+    async def run(self, attempts: int, maximum: int) -> int:
+        often = RetryPolicy(
+            initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=maximum
+        )
+        return int(await call(poll, attempts, retry_policy=often))
 
 
 @workflow.defn

@@ -14,8 +14,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
 
+from ._attempts import is_told, marked
 from ._failures import describe
-from ._local import marked
 from ._names import ATTEMPT, TASK_HEADER
 from ._run import Run
 from ._work import Work, begin, without_ours
@@ -47,14 +47,15 @@ class StatusActivityInbound(ActivityInboundInterceptor):
         """Tell the workflow of an attempt that is not the first, and run it."""
         begin(self._work)
         self._work.task_id = task_id = _task_of(input.headers.get(TASK_HEADER))
-        if task_id is not None:
-            info = activity.info()
-            if info.is_local:
-                return await self._execute_local(input, info, task_id)
-            if info.attempt > 1 and self._client is not None:
-                # Before the attempt begins, so that the workflow knows of it when it gets the result.
-                await self._tell(self._client, info)
-        return await super().execute_activity(input)
+        info = activity.info()
+        if task_id is None or self._client is None:
+            return await super().execute_activity(input)
+        if info.is_local:
+            return await self._execute_local(input, info, task_id)
+        # Before the attempt begins, so that the workflow knows of it when it gets the result.
+        told = info.attempt == 1 or (is_told(info.attempt) and await self._tell(self._client, info))
+        result = await super().execute_activity(input)
+        return result if told else marked(result, {"task": task_id, "attempt": info.attempt})
 
     async def _execute_local(self, input: ExecuteActivityInput, info: activity.Info, task_id: str) -> Any:
         run = self._find_run(info.workflow_run_id)  # attempts are made where the workflow is
@@ -69,7 +70,7 @@ class StatusActivityInbound(ActivityInboundInterceptor):
             return result
         return marked(result, {"task": task_id, "attempt": info.attempt, "error": last})
 
-    async def _tell(self, client: Client, info: activity.Info) -> None:
+    async def _tell(self, client: Client, info: activity.Info) -> bool:
         try:
             async with asyncio.timeout(TELL_TIMEOUT):
                 handle = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
@@ -79,10 +80,12 @@ class StatusActivityInbound(ActivityInboundInterceptor):
                     "error": await _last_failure(client, info),
                 }
                 await handle.signal(ATTEMPT, report)
+                return True
         except Exception as error:
             log.info(
                 "The workflow was not told of attempt %d of activity %r: %r", info.attempt, info.activity_id, error
             )
+            return False
 
 
 def _task_of(header: Payload | None) -> str | None:

@@ -20,9 +20,9 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from ._attempts import retries_before
 from ._fit import fit
 from ._handover import hand_over
-from ._local import retries_before
 from ._names import ATTEMPT, CARRIED_HEADER, QUERY, RUNS, TASK_HEADER
 from ._run import Run
 
@@ -86,18 +86,14 @@ class StatusOutbound(WorkflowOutboundInterceptor):
         if task_id is None:
             return start(input)
         input.headers = {**input.headers, TASK_HEADER: _task_header(task_id)}
-        is_local = isinstance(input, StartLocalActivityInput)
-        if not is_local and input.heartbeat_timeout is not None:
+        if isinstance(input, StartActivityInput) and input.heartbeat_timeout is not None:
             run.beating.add(task_id)
         try:
             handle = start(input)
         except BaseException as error:
             run.fail_task(task_id, error)
             raise
-        if is_local:
-            run.follow(task_id, handle, partial(retries_before, input))
-        else:
-            run.follow(task_id, handle)
+        run.follow(task_id, handle, partial(retries_before, input))
         return handle
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:

@@ -18,7 +18,7 @@ Task queues that begin so are for that activity alone, beside workers that take 
 TASK_HEADER: Final = "statusbuilder-task"
 """The header of an activity, local ones too, that holds its task id."""
 RETRIED: Final = "statusbuilder-retried"
-"""The metadata of a local activity's result that says which attempt gave it."""
+"""The metadata of an activity's result that says which attempt gave it."""
 CARRIED_HEADER: Final = "statusbuilder-carried"
 """The header of a run that continues another one, with the snapshot of that."""
 RUNS: Final = "statusbuilder.runs"

@@ -66,7 +66,7 @@ class ObservedInstance:
         run.cancel_requested = run.cancel_requested or facts.cancelled
         if facts.reset_at is not None:
             run.renew_epoch(facts.reset_at)
-        run.note_local_attempts(act)
+        run.note_results(act)
         completion = self._instance.activate(act)
         try:
             if facts.evicted is not None:

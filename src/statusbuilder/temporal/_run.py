@@ -13,9 +13,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import is_cancelled_exception
 
 from .._model import ExecutionPhase, TaskStatus, TaskType
+from ._attempts import take_reports
 from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end
-from ._local import take_reports
 from ._publisher import Publisher
 from ._settings import Settings
 
@@ -75,7 +75,7 @@ class Run:
         self._reset_at: int | None = None
         self._numbers: dict[str, int] = {}
         self._retries: dict[str, dict[str, Any]] = {}
-        """What the results of local activities say of the attempts before, by task id."""
+        """What results that are just coming in say of the attempts before, by task id."""
         self._open: dict[str, bool] = {}
         """Tasks of activities and child workflows under way, and whether they outlive the run."""
 
@@ -173,8 +173,8 @@ class Run:
             self.builder.annotate(*noted)
 
     @harmless
-    def note_local_attempts(self, act: WorkflowActivation) -> None:
-        """Take note of which attempts gave the results of local activities that are just coming in."""
+    def note_results(self, act: WorkflowActivation) -> None:
+        """Take note of which attempts gave the results that are just coming in."""
         for report in take_reports(act):
             if (noted := self._read_attempt(report)) is not None:
                 self._retries[noted[0]] = noted[1]

@@ -1,7 +1,8 @@
-"""Attempts at local activities, which leave no event behind."""
+"""Attempts at activities, where no signal tells of them."""
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +11,16 @@ import temporal_workflows as flows
 from temporal_kit import run, stage, whole
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.client import WorkflowFailureError
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.converter import JSONPlainPayloadConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError, TimeoutError, TimeoutType
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import StartLocalActivityInput
 
-from statusbuilder import Snapshot
+from statusbuilder import Snapshot, TaskStatus
 from statusbuilder.temporal import StatusPlugin
-from statusbuilder.temporal._local import marked, retries_before, take_reports
+from statusbuilder.temporal._attempts import is_told, marked, retries_before, take_reports
 from statusbuilder.temporal._run import Run
 
 pytest_plugins = ["temporal_server"]
@@ -26,7 +28,7 @@ pytest_plugins = ["temporal_server"]
 REPORT = {"task": "third_time-1", "attempt": 3, "error": "ValueError: not yet"}
 
 
-def test_attempts_are_counted(temporal: str) -> None:
+def test_local_attempts_are_counted(temporal: str) -> None:
     """The result tells of the attempts before it, a failure of all that were to be made; no event is added for that."""
     activities = [flows.third_time, flows.never, flows.slow]
 
@@ -59,11 +61,36 @@ def test_attempts_are_counted(temporal: str) -> None:
     run(body())
 
 
+@pytest.mark.parametrize("maximum", [0, 12])
+def test_many_attempts_are_few_signals(temporal: str, maximum: int) -> None:
+    """An activity that is retried again and again signals ten attempts, and its end says how many there were."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Polling], [flows.poll]) as at:
+            handle = await at.start(flows.Polling.run, 13, maximum)
+            with contextlib.suppress(WorkflowFailureError):
+                await handle.result()
+            (polled,) = at.shelf.last(handle.id).tasks
+            events = (await handle.fetch_history()).events
+        assert polled.status is (TaskStatus.FAILED if maximum else TaskStatus.COMPLETED)
+        assert polled.metadata == {"retry_count": 11 if maximum else 12, "last_error": "ValueError: not yet"}
+        assert sum(event.HasField("workflow_execution_signaled_event_attributes") for event in events) == 9
+
+    run(body())
+
+
+def test_signals_become_fewer() -> None:
+    """Of a hundred thousand attempts not thirty are told by a signal, the first ones all."""
+    told = [attempt for attempt in range(1, 100_001) if is_told(attempt)]
+    assert told[:11] == [*range(2, 11), 16, 32]
+    assert told[-1] == 65_536
+    assert len(told) < 30
+
+
 def resolved(payload: Payload) -> WorkflowActivation:
-    """An activation that brings the result of a local activity."""
+    """An activation that brings the result of an activity."""
     act = WorkflowActivation(run_id="run")
     job = act.jobs.add().resolve_activity
-    job.is_local = True
     job.result.completed.result.CopyFrom(payload)
     return act
 
@@ -101,7 +128,7 @@ def test_a_result_that_cannot_be_marked_stays() -> None:
 def test_a_report_that_is_none_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be read is logged, and the workflow goes on."""
     known = Run(StatusPlugin(print)._settings, False, list)
-    known.note_local_attempts(resolved(Payload(metadata={"statusbuilder-retried": b"{"})))
+    known.note_results(resolved(Payload(metadata={"statusbuilder-retried": b"{"})))
     assert "could not be recorded" in caplog.text
 
 

@@ -1,0 +1,74 @@
+"""Attempts at activities, where no signal tells of them: the result itself says which one gave it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType
+from temporalio.worker import StartActivityInput, StartLocalActivityInput
+
+from ._failures import cause_of
+from ._names import RETRIED
+
+
+def is_told(attempt: int) -> bool:
+    """Whether a signal tells of an attempt: of the first ten, and then of ever fewer.
+
+    A signal is four events, and Temporal allows a workflow only so many of either. Some activities poll by failing, and
+    are retried thousands of times.
+    """
+    return 1 < attempt <= 10 or attempt.bit_count() == 1 < attempt
+
+
+def marked(result: Any, report: dict[str, Any]) -> Any:
+    """Return a result whose payload has a report in its metadata, so that the history has it too.
+
+    It is as it was where the converter is not one that lets finished payloads through.
+    """
+    try:
+        converter, payload = activity.payload_converter(), Payload()
+        payload.CopyFrom(converter.to_payloads([result])[0])
+        payload.metadata[RETRIED] = json.dumps(report).encode()
+        finished = RawValue(payload)
+        return finished if converter.to_payloads([finished]) == [payload] else result
+    except Exception:
+        return result  # what the worker makes of it is its own affair
+
+
+def take_reports(act: WorkflowActivation) -> list[dict[str, Any]]:
+    """Take the reports out of the results of activities, so that the workflow gets these as they were."""
+    reports = []
+    for job in act.jobs:
+        if job.HasField("resolve_activity"):
+            metadata = job.resolve_activity.result.completed.result.metadata
+            if RETRIED in metadata:
+                reports.append(json.loads(metadata[RETRIED]))
+                del metadata[RETRIED]
+    return reports
+
+
+def retries_before(input: StartActivityInput | StartLocalActivityInput, error: BaseException) -> int | None:
+    """Return how often an activity was retried before it failed; None where the failure does not show it.
+
+    A failure has no place for a report, but one that ended the last attempt of a known number says enough.
+    """
+    policy = input.retry_policy
+    if policy is None or policy.maximum_attempts < 2:
+        return None
+    if isinstance(input, StartLocalActivityInput):
+        ran_out = input.schedule_to_close_timeout is None and _is_retryable(error, policy)
+    else:
+        ran_out = isinstance(error, ActivityError) and error.retry_state is RetryState.MAXIMUM_ATTEMPTS_REACHED
+    return policy.maximum_attempts - 1 if ran_out else None
+
+
+def _is_retryable(error: BaseException, policy: RetryPolicy) -> bool:
+    cause = cause_of(error)
+    if isinstance(cause, ApplicationError):
+        return not cause.non_retryable and cause.type not in (policy.non_retryable_error_types or ())
+    return isinstance(cause, TimeoutError) and cause.type is TimeoutType.START_TO_CLOSE
