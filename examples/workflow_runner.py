@@ -146,7 +146,7 @@ async def demo(folder: Path) -> int:
         workers[victim].send_signal(signal.SIGKILL)
         print(f"Killed {victim}, which held the workflow.", flush=True)
         result = await handle.result()
-        await asyncio.to_thread(viewer.join, 10)
+        await asyncio.to_thread(viewer.join, 60)
         held = view.get(name)
     print("\nWhat the backend holds:", *task_table(held), sep="\n")
     retried = [task.task_name for task in held.tasks if "retry_count" in task.metadata]

@@ -18,10 +18,13 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from statusbuilder import Snapshot
-from statusbuilder.temporal import StatusPlugin
+from statusbuilder.temporal import StatusPlugin, _activity
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
+
+# Nothing that the plugin does in time fails where a machine is slow, but where a test is about that.
+_activity.TELL_TIMEOUT = PATIENCE
 
 
 def free_port() -> int:
@@ -124,7 +127,7 @@ class Stage:
             args=args,
             id=id or self.name(),
             task_queue=self.queue,
-            execution_timeout=options.pop("execution_timeout", timedelta(seconds=60)),
+            execution_timeout=options.pop("execution_timeout", timedelta(seconds=2 * PATIENCE)),
             **options,
         )
 
@@ -145,6 +148,7 @@ async def stage(
     shelf = Shelf()
     client = await Client.connect(target)
     queue = queue or f"q-{uuid.uuid4().hex[:12]}"
+    options.setdefault("close_timeout", PATIENCE)
     plugin = plugin or StatusPlugin(shelf if sink is None else sink, **options)
     with ThreadPoolExecutor(8) as threads:
         running = Worker(
@@ -154,7 +158,7 @@ async def stage(
             activities=activities,
             activity_executor=threads,
             plugins=[plugin],
-            **(worker or {}),
+            **{"max_heartbeat_throttle_interval": timedelta(seconds=0.2), **(worker or {})},
         )
         async with running:
             yield Stage(client, queue, shelf)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Sequence  # noqa: UP035 - older SDKs know no other one in dynamic handlers
 
 from temporalio import activity, workflow
@@ -103,7 +105,7 @@ class Raising:
 class Cancellable:
     @workflow.run
     async def run(self) -> None:
-        await call(forever, heartbeat_timeout=timedelta(seconds=1))
+        await call(forever, heartbeat_timeout=SOON)
 
 
 @workflow.defn
@@ -112,7 +114,7 @@ class CancellingItself:
 
     @workflow.run
     async def run(self) -> None:
-        handle = workflow.start_activity(forever, start_to_close_timeout=SOON, heartbeat_timeout=timedelta(seconds=1))
+        handle = workflow.start_activity(forever, start_to_close_timeout=SOON, heartbeat_timeout=SOON)
         await workflow.sleep(0.1)
         handle.cancel()
         await handle
@@ -125,7 +127,7 @@ class FailingLate:
     @workflow.run
     async def run(self) -> None:
         try:
-            await call(forever, heartbeat_timeout=timedelta(seconds=1))
+            await call(forever, heartbeat_timeout=SOON)
         except ActivityError:
             await workflow.execute_child_workflow(CancellingItself.run, id=f"{workflow.info().workflow_id}-child")
 
@@ -274,6 +276,9 @@ class Approval:
 @activity.defn
 async def work(number: int) -> int:
     await asyncio.sleep(0.02)
+    gate = os.environ.get("TEMPORAL_WORKER_GATE")
+    while gate and number >= 15 and not Path(gate).exists():
+        await asyncio.sleep(0.02)
     if number % 10 == 9:
         raise ApplicationError("every tenth fails", non_retryable=True)
     return number
@@ -344,6 +349,12 @@ class Waiting:
         self.signals += 1
 
 
+QUIET = 4.0
+"""Seconds that an activity says nothing, which is longer than its heartbeat timeout."""
+heard: list[str] = []
+"""What a test heard of the talkative activity, which then ends."""
+
+
 @activity.defn
 async def talkative() -> str:
     from statusbuilder.temporal import activity_progress
@@ -351,7 +362,8 @@ async def talkative() -> str:
     async with activity_progress(interval=0.1) as progress:
         progress.update("half way", fraction=0.5)
         activity.heartbeat("my own detail")
-        await asyncio.sleep(1.5)
+        while not heard:
+            await asyncio.sleep(0.02)
     return "done"
 
 
@@ -363,7 +375,7 @@ def quiet_in_thread() -> str:
 
     with activity_progress() as progress:
         progress.update("busy")
-        time.sleep(1.5)
+        time.sleep(QUIET)
     return "done"
 
 
@@ -371,4 +383,5 @@ def quiet_in_thread() -> str:
 class Long:
     @workflow.run
     async def run(self, kind: str) -> str:
-        return str(await call(kind, heartbeat_timeout=timedelta(seconds=1), retry_policy=ONCE, result_type=str))
+        options = {"retry_policy": ONCE, "result_type": str}
+        return str(await call(kind, heartbeat_timeout=timedelta(seconds=QUIET - 1), **options))

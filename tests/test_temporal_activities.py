@@ -31,6 +31,7 @@ def test_progress_of_an_activity_is_shown_in_its_task(temporal: str) -> None:
             handle = await at.start(flows.Long.run, "talkative")
             said = await at.shelf.until(lambda one: bool(one.tasks) and "fraction" in one.tasks[0].metadata)
             assert said.tasks[0].metadata == {"message": "half way", "fraction": 0.5}
+            flows.heard.append("half way")
             assert await handle.result() == "done"
             events = (await handle.fetch_history()).events
             assert not any(event.HasField("workflow_execution_signaled_event_attributes") for event in events)
@@ -185,7 +186,7 @@ class LongAgent:
                 agent,
                 directory,
                 start_to_close_timeout=timedelta(seconds=30),
-                heartbeat_timeout=timedelta(seconds=2),
+                heartbeat_timeout=timedelta(seconds=20),
                 retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
             )
         )

@@ -18,6 +18,7 @@ import attrs
 import pytest
 import temporal_workflows as flows
 from temporal_kit import PATIENCE, Shelf, run, shown, stage
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from statusbuilder import ExecutionPhase, Snapshot
@@ -30,13 +31,20 @@ pytest_plugins = ["temporal_server"]
 
 HERE = Path(__file__).parent
 SOON = timedelta(seconds=1)
+WORKFLOW_TASKS = [
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+]
 
 
 @contextlib.contextmanager
-def worker(temporal: str, queue: str, backend: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a worker process that waits for a line before it begins."""
+def worker(temporal: str, queue: str, backend: str, gate: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a worker process that waits for a line before it begins, and in later activities for the gate."""
     command = [sys.executable, str(HERE / "temporal_worker.py"), temporal, queue, backend]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=HERE, env={**os.environ, "TEMPORAL_WORKER_GATE": str(gate)}, **pipes)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -51,6 +59,17 @@ def begin(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+async def steps_of(handle: Any) -> list[int]:
+    """Return the kinds of events up to the delivery, without those of workflow tasks."""
+    kinds = []
+    for event in (await handle.fetch_history()).events:
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "statusbuilder.deliver":
+            break
+        if event.event_type not in WORKFLOW_TASKS:
+            kinds.append(int(event.event_type))
+    return kinds
 
 
 async def child_of(handle: Any) -> str:
@@ -72,18 +91,21 @@ async def held(backend: FaultyBackend, execution_id: str, done: int) -> Snapshot
             await asyncio.sleep(0.02)
 
 
-def test_a_killed_worker_loses_nothing(temporal: str) -> None:
+def test_a_killed_worker_loses_nothing(temporal: str, tmp_path: Path) -> None:
     """After kill -9 in the midst of 50 activities the next worker ends all of them, and nothing older is ever shown."""
     queue = name = f"fifty-{os.getpid()}-{time.monotonic_ns()}"
+    at, gate = temporal, tmp_path / "gate"
 
     async def body() -> None:
         client = await Client.connect(temporal)
         with FaultyBackend(aware=True) as backend:
-            with worker(temporal, queue, backend.target) as first, worker(temporal, queue, backend.target) as second:
+            to = backend.target
+            with worker(at, queue, to, gate) as first, worker(at, queue, to, gate) as second:
                 begin(first)
                 handle = await client.start_workflow(flows.Fifty.run, id=name, task_queue=queue, task_timeout=SOON)
                 before = await held(backend, name, 12)
                 os.kill(first.pid, signal.SIGKILL)
+                gate.touch()
                 begin(second)
                 assert await handle.result() == 45
             last = backend.snapshot(name)
@@ -105,11 +127,11 @@ def test_a_killed_worker_loses_nothing(temporal: str) -> None:
 
 
 def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the backend down for the workflow's whole length it takes about as long, and the status arrives later."""
+    """With the backend down for the workflow's whole length it does just the same, and the status arrives later."""
 
-    async def timed(target: str) -> tuple[float, str]:
+    async def timed(target: str) -> tuple[float, Any]:
         sink = GrpcSink(target, min_interval=0.0)
-        async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=5.0) as at:
+        async with stage(temporal, [flows.Steps], [flows.double], sink=sink) as at:
             warm = await at.start(flows.Steps.run, 1)
             await warm.result()
             started = time.monotonic()
@@ -121,22 +143,23 @@ def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.Cap
                 await held(backend, handle.id, 40)
                 assert await at.client.get_workflow_handle(await child_of(handle)).result() == "delivered"
             sink.close()
-        return took, handle.id
+        return took, handle
 
     async def body() -> None:
         nonlocal backend_is_down
-        up, _ = await timed(backend.target)
+        up, undisturbed = await timed(backend.target)
         backend.kill()
         backend_is_down = True
-        down, name = await timed(backend.target)
-        last = backend.snapshot(name)
+        down, disturbed = await timed(backend.target)
+        last = backend.snapshot(disturbed.id)
         assert last.phase is ExecutionPhase.COMPLETED
         assert len(last.tasks) == 40
         with capsys.disabled():
             print(
                 f"\nworkflow with the backend down: {down / up:.2f} times as long as with it ({down:.2f} s, {up:.2f} s)"
             )
-        assert down < 2 * up + 2.0
+        # A wait would be an event, as a timer or a longer delivery are; the time itself is the machine's.
+        assert await steps_of(disturbed) == await steps_of(undisturbed)
 
     backend_is_down = False
     with FaultyBackend(aware=True) as backend:
@@ -155,11 +178,15 @@ def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: s
     async def body() -> None:
         sink = Delivery(send, attempt_timeout=60.0)
         async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=0.5) as at:
-            started = time.monotonic()
             handle = await at.start(flows.Steps.run, 1)
             assert await handle.result() == {"total": 0}
-            assert time.monotonic() - started < 5.0
             assert not shelf.snapshots
+            events = (await handle.fetch_history()).events
+            scheduled = {
+                each.activity_type.name: each
+                for each in (event.activity_task_scheduled_event_attributes for event in events)
+            }
+            assert scheduled["statusbuilder.deliver"].schedule_to_close_timeout.ToTimedelta() == SOON / 2
             blocked.clear()
             assert (await shelf.until(lambda one: one.is_terminal)).phase is ExecutionPhase.COMPLETED
         sink.close()
@@ -178,7 +205,7 @@ def test_a_cancellation_after_the_end_is_too_late(temporal: str) -> None:
 
     async def body() -> None:
         with Delivery(send, attempt_timeout=60.0) as sink:
-            async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=10.0) as at:
+            async with stage(temporal, [flows.Steps], [flows.double], sink=sink) as at:
                 handle = await at.start(flows.Steps.run, 1)
                 async with asyncio.timeout(PATIENCE):
                     while (await handle.query("statusbuilder.status"))["phase"] != "COMPLETED":
@@ -261,7 +288,6 @@ def test_a_run_that_timed_out_is_ended_from_outside(temporal: str) -> None:
                     execution_timeout=timedelta(seconds=1),
                     memo={"statusbuilder.execution_id": "wex_by_memo"},
                 )
-                assert (await shelf.until(lambda one: bool(one.tasks))).execution_id == "wex_by_memo"
                 with pytest.raises(Exception, match="Workflow execution failed"):
                     await handle.result()
                 await close_status(at.client, handle.id, sink=sink)

@@ -51,7 +51,7 @@ def test_filters_and_types_are_by_name(temporal: str) -> None:
 
 
 def test_the_execution_id_is_chosen(temporal: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A function names the execution; where it fails the workflow id does, and the workflow goes on."""
+    """A function or a memo names the execution; where it fails the workflow id does, and the workflow goes on."""
 
     def fails(info: Any) -> str:
         raise LookupError("no such name")
@@ -61,6 +61,10 @@ def test_the_execution_id_is_chosen(temporal: str, caplog: pytest.LogCaptureFixt
             handle = await at.start(flows.Steps.run, 0)
             await handle.result()
             assert {one.execution_id for one in at.shelf.snapshots} == {f"wex of {handle.id}"}
+        async with stage(temporal, [flows.Steps]) as at:
+            handle = await at.start(flows.Steps.run, 0, memo={"statusbuilder.execution_id": "wex_by_memo"})
+            await handle.result()
+            assert {one.execution_id for one in at.shelf.snapshots} == {"wex_by_memo"}
         async with stage(temporal, [flows.Steps], execution_id=fails) as at:
             handle = await at.start(flows.Steps.run, 0)
             await handle.result()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import temporal_workflows as flows
-from temporal_kit import Shelf, run, shown
+from temporal_kit import PATIENCE, Shelf, run, shown
 from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
@@ -24,7 +24,7 @@ pytest_plugins = ["temporal_server"]
 @contextlib.asynccontextmanager
 async def apart(temporal: str, *, at_client: bool = False, **options: Any) -> AsyncIterator[tuple[Client, str]]:
     """Run a worker for workflows and one for activities on one queue."""
-    plugins = [StatusPlugin(**options)]
+    plugins = [StatusPlugin(**{"close_timeout": PATIENCE, **options})]
     client = await Client.connect(temporal, plugins=plugins if at_client else [])
     queue = f"q-{uuid.uuid4().hex}"
     given: dict[str, Any] = {} if at_client else {"plugins": plugins}
