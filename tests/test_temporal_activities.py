@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,18 @@ def test_an_end_is_one_only_where_no_attempt_follows() -> None:
     assert ends(ApplicationError("x", type="Picky"), retry_policy=picky) is ExecutionPhase.FAILED
     late = {"schedule_to_close_timeout": timedelta(seconds=1), "retry_policy": RetryPolicy()}
     assert ends(ValueError("x"), **late) is ExecutionPhase.FAILED  # the environment's activity began in 1970
+
+
+def test_an_attempt_that_would_come_too_late_does_not_follow() -> None:
+    """The wait before the next attempt grows with each, and an error may name it; a timeout that comes first ends."""
+    bound = {"scheduled_time": datetime.now(timezone.utc), "schedule_to_close_timeout": timedelta(hours=1)}
+    assert ends(ValueError("x"), attempt=3, **bound) is None
+    slow = {**bound, "retry_policy": RetryPolicy(backoff_coefficient=10.0, maximum_interval=timedelta(hours=3))}
+    assert ends(ValueError("x"), attempt=3, **slow) is None
+    assert ends(ValueError("x"), attempt=5, **slow) is ExecutionPhase.FAILED
+    assert ends(ValueError("x"), attempt=5_000, **slow) is ExecutionPhase.FAILED
+    assert ends(ValueError("x"), attempt=5_000, **bound) is None  # a hundred times the first wait at most
+    assert ends(ApplicationError("x", next_retry_delay=timedelta(hours=2)), **bound) is ExecutionPhase.FAILED
 
 
 def test_a_cancellation_is_one_unless_the_worker_stops() -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from temporalio import activity, exceptions
 from temporalio.activity import _CompleteAsyncError
+from temporalio.common import RetryPolicy
 
 from .._agent import AgentStatusBuilder
 from .._agent_model import AgentSnapshot
@@ -82,14 +83,21 @@ def _attempts_remain(info: activity.Info, error: BaseException) -> bool:
         if error.non_retryable:
             return False
         kind = error.type or kind
-    policy = info.retry_policy
-    wait = timedelta(seconds=1)
-    if policy is not None:
-        if kind in (policy.non_retryable_error_types or ()):
-            return False
-        if 0 < policy.maximum_attempts <= info.attempt:
-            return False
-        wait = policy.initial_interval
+    policy = info.retry_policy or RetryPolicy()
+    if kind in (policy.non_retryable_error_types or ()):
+        return False
+    if 0 < policy.maximum_attempts <= info.attempt:
+        return False
     if not info.schedule_to_close_timeout:
         return True
-    return datetime.now(timezone.utc) + wait < info.scheduled_time + info.schedule_to_close_timeout
+    next_start = datetime.now(timezone.utc) + _wait(policy, info.attempt, error)
+    return next_start < info.scheduled_time + info.schedule_to_close_timeout
+
+
+def _wait(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta:
+    """Return how long Temporal waits after an attempt."""
+    if isinstance(error, exceptions.ApplicationError) and error.next_retry_delay is not None:
+        return error.next_retry_delay
+    longest = policy.maximum_interval or 100 * policy.initial_interval
+    growth = policy.backoff_coefficient ** min(attempt - 1, 100)
+    return min(growth * policy.initial_interval.total_seconds(), longest.total_seconds()) * timedelta(seconds=1)
