@@ -133,6 +133,19 @@ class FailingLate:
 
 
 @workflow.defn
+class TriedAgain:
+    """Fails until it is tried for the time that is wanted."""
+
+    @workflow.run
+    async def run(self, wanted: int) -> str:
+        attempt = workflow.info().attempt
+        await call(double, attempt)
+        if attempt < wanted:
+            raise ApplicationError(f"attempt {attempt} failed")
+        return "at last"
+
+
+@workflow.defn
 class TimingOut:
     @workflow.run
     async def run(self) -> str:

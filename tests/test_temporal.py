@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import temporal_workflows as flows
 from temporal_kit import Stage, run, shown, stage, whole
 from temporalio.client import WorkflowFailureError
+from temporalio.common import RetryPolicy
 
 from statusbuilder import ExecutionPhase, Snapshot, TaskType
+from statusbuilder.delivery import Delivery
+from statusbuilder.temporal import close_status
 
 pytest_plugins = ["temporal_server"]
 
@@ -103,6 +107,33 @@ def test_a_failure_after_a_cancellation_is_one(temporal: str) -> None:
                 error="child workflow 'CancellingItself' failed: cancelled",
             )
             assert at.shelf.last(child).phase is ExecutionPhase.FAILED
+
+    run(body())
+
+
+@pytest.mark.parametrize(("wanted", "phase"), [(2, "COMPLETED"), (9, "FAILED")])
+def test_a_workflow_that_is_tried_again_is_one_execution(temporal: str, wanted: int, phase: str) -> None:
+    """A run that its retry policy has tried again is no end; the last one is, and has nothing of the others' errors."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.TriedAgain], [flows.double]) as at:
+            again = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=2)
+            handle = await at.start(flows.TriedAgain.run, wanted, retry_policy=again, execution_timeout=None)
+            with contextlib.suppress(WorkflowFailureError):
+                await handle.result()
+            seen = at.shelf.of(handle.id)
+            assert (
+                await close_status(at.client, handle.id, run_id=handle.first_execution_run_id, sink=Delivery(at.shelf))
+                is None
+            )
+        assert [one.is_terminal for one in seen] == [False] * (len(seen) - 1) + [True]
+        assert seen[-1].epoch > seen[0].epoch
+        assert whole(seen[-1]) == ended(
+            phase,
+            task("double-1", input={"value": 2}, output={"doubled": 4}),
+            output={"value": "at last"} if phase == "COMPLETED" else None,
+            error="attempt 2 failed" if phase == "FAILED" else None,
+        )
 
     run(body())
 

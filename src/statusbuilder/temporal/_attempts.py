@@ -8,12 +8,13 @@ from typing import Any
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutError, TimeoutType
-from temporalio.worker import StartActivityInput, StartLocalActivityInput
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ChildWorkflowError, RetryState, is_cancelled_exception
+from temporalio.worker import StartActivityInput, StartChildWorkflowInput, StartLocalActivityInput
 
 from ._failures import cause_of
 from ._names import RETRIED
+from ._retry import is_retryable
 
 
 def is_told(attempt: int) -> bool:
@@ -52,8 +53,10 @@ def take_reports(act: WorkflowActivation) -> list[dict[str, Any]]:
     return reports
 
 
-def retries_before(input: StartActivityInput | StartLocalActivityInput, error: BaseException) -> int | None:
-    """Return how often an activity was retried before it failed; None where the failure does not show it.
+def retries_before(
+    input: StartActivityInput | StartLocalActivityInput | StartChildWorkflowInput, error: BaseException
+) -> int | None:
+    """Return how often an activity or child workflow was retried before it failed; None where that does not show.
 
     A failure has no place for a report, but one that ended the last attempt of a known number says enough.
     """
@@ -61,14 +64,9 @@ def retries_before(input: StartActivityInput | StartLocalActivityInput, error: B
     if policy is None or policy.maximum_attempts < 2:
         return None
     if isinstance(input, StartLocalActivityInput):
-        ran_out = input.schedule_to_close_timeout is None and _is_retryable(error, policy)
+        certain = input.schedule_to_close_timeout is None
+        ran_out = certain and is_retryable(policy, cause_of(error)) and not is_cancelled_exception(error)
     else:
-        ran_out = isinstance(error, ActivityError) and error.retry_state is RetryState.MAXIMUM_ATTEMPTS_REACHED
+        failed = isinstance(error, (ActivityError, ChildWorkflowError))
+        ran_out = failed and getattr(error, "retry_state", None) is RetryState.MAXIMUM_ATTEMPTS_REACHED
     return policy.maximum_attempts - 1 if ran_out else None
-
-
-def _is_retryable(error: BaseException, policy: RetryPolicy) -> bool:
-    cause = cause_of(error)
-    if isinstance(cause, ApplicationError):
-        return not cause.non_retryable and cause.type not in (policy.non_retryable_error_types or ())
-    return isinstance(cause, TimeoutError) and cause.type is TimeoutType.START_TO_CLOSE

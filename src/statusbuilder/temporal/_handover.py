@@ -59,9 +59,9 @@ async def _deliver(run: Run) -> None:
 def _may_command(run: Run) -> bool:
     """Whether the history of this run has, or may get, the commands of a delivery.
 
-    A run that is not reported still repeats what its history holds from the time when it was.
+    A run that is not reported, or not the last one, still repeats what its history holds from the time when it was.
     """
-    if run.reported and run.settings.sinks:
+    if run.reported and run.settings.sinks and not run.goes_on:
         return workflow.patched(DELIVER)
     return workflow.unsafe.is_replaying() and workflow.patched(DELIVER)
 

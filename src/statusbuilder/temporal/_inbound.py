@@ -109,7 +109,7 @@ class StatusOutbound(WorkflowOutboundInterceptor):
                 run.fail_task(task_id, error)
             raise
         if task_id is not None:
-            run.follow(task_id, handle)
+            run.follow(task_id, handle, partial(retries_before, input))
         return handle
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:

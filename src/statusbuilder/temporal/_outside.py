@@ -71,6 +71,9 @@ async def close_status(
     if phase is None:
         return None
     handle = client.get_workflow_handle(workflow_id, run_id=description.run_id)
+    event = await _closing_event(handle)
+    if event is not None and _goes_on(event):
+        return None
     last = await _last_state(handle)
     if last is None:
         last = Snapshot(
@@ -80,7 +83,6 @@ async def close_status(
         )
     elif last.is_terminal:
         return await send_final(sink, last, timeout, patient=True)
-    event = await _closing_event(handle)
     return await send_final(sink, await _ended(client, last, phase, event), timeout, patient=True)
 
 
@@ -102,6 +104,12 @@ async def _closing_event(handle: WorkflowHandle[Any, Any]) -> HistoryEvent | Non
     async for event in handle.fetch_history_events(event_filter_type=kind):
         return event
     return None
+
+
+def _goes_on(event: HistoryEvent) -> bool:
+    """Whether a run was followed by another one, which its retry policy or schedule asks for."""
+    attributes = event.WhichOneof("attributes")
+    return bool(attributes and getattr(getattr(event, attributes), "new_execution_run_id", ""))
 
 
 async def _ended(client: Client, last: Snapshot, phase: ExecutionPhase, event: HistoryEvent | None) -> Snapshot:

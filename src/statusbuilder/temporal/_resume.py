@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from temporalio import activity, exceptions
@@ -14,6 +14,7 @@ from .._agent import AgentStatusBuilder
 from .._agent_model import AgentSnapshot
 from .._builder import StatusBuilder
 from .._model import ExecutionPhase, Snapshot
+from ._retry import wait_before_next
 from ._work import present, read_snapshot
 
 _B = TypeVar("_B", bound=StatusBuilder)
@@ -78,26 +79,7 @@ def activity_ends(error: BaseException) -> ExecutionPhase | None:
 
 
 def _attempts_remain(info: activity.Info, error: BaseException) -> bool:
-    kind = type(error).__name__
-    if isinstance(error, exceptions.ApplicationError):
-        if error.non_retryable:
-            return False
-        kind = error.type or kind
-    policy = info.retry_policy or RetryPolicy()
-    if kind in (policy.non_retryable_error_types or ()):
-        return False
-    if 0 < policy.maximum_attempts <= info.attempt:
-        return False
-    if not info.schedule_to_close_timeout:
-        return True
-    next_start = datetime.now(timezone.utc) + _wait(policy, info.attempt, error)
-    return next_start < info.scheduled_time + info.schedule_to_close_timeout
-
-
-def _wait(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta:
-    """Return how long Temporal waits after an attempt."""
-    if isinstance(error, exceptions.ApplicationError) and error.next_retry_delay is not None:
-        return error.next_retry_delay
-    longest = policy.maximum_interval or 100 * policy.initial_interval
-    growth = policy.backoff_coefficient ** min(attempt - 1, 100)
-    return min(growth * policy.initial_interval.total_seconds(), longest.total_seconds()) * timedelta(seconds=1)
+    wait = wait_before_next(info.retry_policy or RetryPolicy(), info.attempt, error)
+    if wait is None or not info.schedule_to_close_timeout:
+        return wait is not None
+    return datetime.now(timezone.utc) + wait < info.scheduled_time + info.schedule_to_close_timeout

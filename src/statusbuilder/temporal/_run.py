@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.exceptions import is_cancelled_exception
+from temporalio.exceptions import CancelledError, is_cancelled_exception
 
 from .._model import ExecutionPhase, TaskStatus, TaskType
 from ._attempts import take_reports
 from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end
 from ._publisher import Publisher
+from ._retry import wait_before_next
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Run:
         """Activities under way that heartbeat, by task id."""
         self.local_failures: dict[str, str] = {}
         """Why the last attempts at local activities failed, by task id; the one thing that activities set."""
+        self.goes_on = False
+        """Whether Temporal tries the failed workflow again, as a new run, so that nothing is to be delivered."""
         self.delivering: asyncio.Task[None] | None = None
         """The delivery of the final status, once it has begun."""
         self._builder: RunBuilder | None = None
@@ -125,7 +128,7 @@ class Run:
         self,
         task_id: str,
         handle: ActivityHandle[Any] | ChildWorkflowHandle[Any, Any],
-        retries: Callable[[BaseException], int | None] = lambda error: None,
+        retries: Callable[[BaseException], int | None],
     ) -> None:
         """End the task when the activity or child workflow ends; `retries` says what its failure shows of attempts."""
         handle.add_done_callback(partial(self._ended, task_id, retries))
@@ -210,6 +213,9 @@ class Run:
         cancelled = is_cancelled_exception(error)
         if cancelled and self.cancel_requested:
             phase, reason = ExecutionPhase.CANCELLED, None
+        elif self._is_retried(error):
+            self.goes_on = True
+            return True
         elif isinstance(error, asyncio.CancelledError) or workflow.is_failure_exception(error):
             phase, reason = ExecutionPhase.FAILED, "cancelled" if cancelled else describe_end(error)
         else:
@@ -217,6 +223,15 @@ class Run:
         self._leave_open(None)
         self.builder.finish(phase, error=reason)
         return True
+
+    def _is_retried(self, error: BaseException) -> bool:
+        info = self.info
+        # A run does not know how much of a timeout of all runs is left: then a failure may be the last one.
+        if info is None or info.retry_policy is None or info.execution_timeout is not None:
+            return False
+        if isinstance(error, CancelledError) or not workflow.is_failure_exception(error):
+            return False
+        return wait_before_next(info.retry_policy, info.attempt, error) is not None
 
     @harmless
     def hand_on(self) -> None:
