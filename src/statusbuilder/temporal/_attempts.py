@@ -67,6 +67,6 @@ def retries_before(
         certain = input.schedule_to_close_timeout is None
         ran_out = certain and is_retryable(policy, cause_of(error)) and not is_cancelled_exception(error)
     else:
-        failed = isinstance(error, (ActivityError, ChildWorkflowError))
-        ran_out = failed and getattr(error, "retry_state", None) is RetryState.MAXIMUM_ATTEMPTS_REACHED
+        state = error.retry_state if isinstance(error, (ActivityError, ChildWorkflowError)) else None
+        ran_out = state is RetryState.MAXIMUM_ATTEMPTS_REACHED
     return policy.maximum_attempts - 1 if ran_out else None

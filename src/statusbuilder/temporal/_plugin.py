@@ -183,8 +183,8 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
     def _configure(self, config: WorkerConfig | ReplayerConfig, interceptor: StatusInterceptor) -> None:
         # The outermost one: what other interceptors make of a result or an error is what the workflow ends with.
         config["interceptors"] = [interceptor, *(config.get("interceptors") or ())]
-        if config.get("workflows"):
-            config["workflows"] = [*config["workflows"], GoOnDelivering]
+        if workflows := config.get("workflows"):
+            config["workflows"] = [*workflows, GoOnDelivering]
         config["workflow_runner"] = observed(config.get("workflow_runner") or SandboxedWorkflowRunner())
         unsandboxed = config.get("unsandboxed_workflow_runner") or UnsandboxedWorkflowRunner()
         config["unsandboxed_workflow_runner"] = observed(unsandboxed)
