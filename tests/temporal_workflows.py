@@ -86,6 +86,21 @@ class Steps:
         return {"total": total}
 
 
+@activity.defn
+async def fill(size: int) -> str:
+    return "x" * size
+
+
+@workflow.defn
+class Filling:
+    """Has results of more than 256 KiB."""
+
+    @workflow.run
+    async def run(self) -> None:
+        for _ in range(3):
+            await call(fill, 100_000)
+
+
 @workflow.defn
 class Failing:
     @workflow.run

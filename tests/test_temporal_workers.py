@@ -17,8 +17,10 @@ from temporalio.worker import Replayer, Worker
 from statusbuilder import ExecutionPhase, Snapshot
 from statusbuilder.delivery import Delivery
 from statusbuilder.temporal import StatusPlugin
+from statusbuilder.temporal._handover import WAITS_FOR_PLUGINS
 
 pytest_plugins = ["temporal_server"]
+pytestmark = pytest.mark.skipif(not WAITS_FOR_PLUGINS, reason="this SDK lets no plugin run a worker of its own")
 
 
 @contextlib.asynccontextmanager
@@ -76,6 +78,33 @@ def test_the_delivery_goes_on_without_activities_on_the_queue(temporal: str) -> 
             replayer = Replayer(workflows=[flows.Steps], plugins=[StatusPlugin(Shelf())])
             result = await replayer.replay_workflow(history)
             assert result.replay_failure is None
+
+    run(body())
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_the_end_is_whole_where_the_workflow_is(temporal: str, is_apart: bool) -> None:
+    """A worker that has the workflow delivers all of the final status, of which the history holds what fits."""
+
+    async def body() -> None:
+        client, queue, shelf = await Client.connect(temporal), f"q-{uuid.uuid4().hex}", Shelf()
+        plugins, flow, does = [StatusPlugin(shelf, close_timeout=PATIENCE)], [flows.Filling], [flows.fill]
+        async with contextlib.AsyncExitStack() as stack:
+            if is_apart:
+                await stack.enter_async_context(Worker(client, task_queue=queue, activities=does, plugins=plugins))
+                does = []
+            own = Worker(client, task_queue=queue, workflows=flow, activities=does, plugins=plugins)
+            await stack.enter_async_context(own)
+            handle = await client.start_workflow("Filling", id=queue, task_queue=queue)
+            await handle.result()
+            last = shelf.last(queue)
+            asked = Snapshot.from_dict(await handle.query("statusbuilder.status"))
+        assert last.phase is ExecutionPhase.COMPLETED
+        assert [one.output for one in last.tasks] == [{"value": "x" * 100_000}] * 3
+        assert [one.output is None for one in asked.tasks] == [True, False, False]
+        events = (await handle.fetch_history()).events
+        given = [event.activity_task_scheduled_event_attributes.input.payloads for event in events]
+        assert max(len(payload.data) for payloads in given for payload in payloads) < 256 * 1024
 
     run(body())
 

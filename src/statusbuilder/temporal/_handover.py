@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerConfig
 
 from .._model import Outcome, Snapshot
 from ..delivery import Deliverer
@@ -28,6 +28,8 @@ PATIENCE = timedelta(days=7)
 """How long the workflow that goes on with a delivery tries."""
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 NOT_DELIVERED = "NotDelivered"
+WAITS_FOR_PLUGINS = "plugin_shutdown_timeout" in WorkerConfig.__annotations__
+"""Whether the SDK waits for what plugins do after a worker. Older ones cancel it: no worker of theirs can shut down."""
 
 
 async def hand_over(run: Run) -> None:
@@ -49,7 +51,8 @@ async def hand_over(run: Run) -> None:
 
 async def _deliver(run: Run) -> None:
     try:
-        await _command(run, slim(fit(run.builder.snapshot())))
+        run.final = run.builder.snapshot()
+        await _command(run, slim(fit(run.final)))
     except Exception as error:
         # Whatever it is, it is not the workflow's: that has ended.
         if not run.evicting and not workflow.unsafe.is_replaying():
@@ -123,8 +126,9 @@ class GoOnDelivering:
 class DeliverActivity:
     """The activity, on the worker's sinks."""
 
-    def __init__(self, sinks: Sequence[Deliverer]) -> None:
+    def __init__(self, sinks: Sequence[Deliverer], find_run: Callable[[str | None], Run | None]) -> None:
         self._sinks = sinks
+        self._find_run = find_run
 
     @activity.defn(name=DELIVER)
     async def deliver(self, status: dict[str, Any], patient: bool) -> str:
@@ -132,7 +136,7 @@ class DeliverActivity:
 
         Where the workflow still waits (not `patient`), a backend that is known to be away ends the attempt at once.
         """
-        snapshot = Snapshot.from_dict(status)
+        snapshot = self._whole(Snapshot.from_dict(status))
         limit = activity.info().start_to_close_timeout or ATTEMPT_TIMEOUT
         seconds = limit.total_seconds() * (0.9 if patient else 0.95)
         sent = [send_final(sink, snapshot, seconds, patient) for sink in self._sinks]
@@ -143,20 +147,25 @@ class DeliverActivity:
         said = [f"{receipt.outcome} ({receipt.reason})" if receipt.reason else receipt.outcome for receipt in receipts]
         return ", ".join(said) or "no sinks"
 
+    def _whole(self, fitted: Snapshot) -> Snapshot:
+        """Return what a snapshot was before it was fitted, where the workflow is on this worker."""
+        run = self._find_run(activity.info().workflow_run_id)
+        final = None if run is None else run.final
+        same = final is not None and (final.epoch, final.revision) == (fitted.epoch, fitted.revision)
+        return final if final is not None and same else fitted
+
 
 @contextlib.asynccontextmanager
-async def delivering(client: Client, queue: str, sinks: Sequence[Deliverer]) -> AsyncIterator[None]:
+async def delivering(client: Client, queue: str, deliver: DeliverActivity) -> AsyncIterator[None]:
     """Deliver final statuses on a task queue of their own, beside a worker that takes no activities."""
-    worker = Worker(client, task_queue=queue, activities=[DeliverActivity(sinks).deliver])
+    worker = Worker(client, task_queue=queue, activities=[deliver.deliver])
     running = asyncio.create_task(worker.run(), name=queue)
     running.add_done_callback(_say)
     try:
         yield
     finally:
-        stopping = asyncio.create_task(worker.shutdown())
-        # Older SDKs leave this to a loop that ends, whose cancellation of a worker is no complete shutdown.
-        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        if not running.done():
+            await worker.shutdown()
 
 
 def _say(running: asyncio.Task[None]) -> None:

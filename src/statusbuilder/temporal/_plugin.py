@@ -32,7 +32,7 @@ from .._checks import sinks_disabled
 from .._model import TaskType
 from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound
-from ._handover import DeliverActivity, GoOnDelivering, delivering
+from ._handover import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, delivering
 from ._inbound import StatusInbound
 from ._names import DELIVER, MEMO, RESERVED, RUNS
 from ._observe import observed
@@ -127,12 +127,13 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         if not queue.startswith(RESERVED) and self._interceptor_of(config.get("interceptors")) is None:
             takes_workflows = bool(config.get("workflows"))
             takes_activities = bool(config.get("activities")) and not config.get("no_remote_activities")
-            delivery_queue = f"{DELIVER}/{queue}" if takes_workflows and not takes_activities else None
+            is_apart = takes_workflows and not takes_activities and WAITS_FOR_PLUGINS
+            delivery_queue = f"{DELIVER}/{queue}" if is_apart else None
             interceptor = StatusInterceptor(self, config.get("client"), True, delivery_queue)
             self._configure(config, interceptor)
             self._configured.append((queue, takes_workflows, interceptor))
-            if takes_activities:
-                deliver = DeliverActivity(self._settings.sinks).deliver
+            if takes_activities or (takes_workflows and not is_apart):
+                deliver = DeliverActivity(self._settings.sinks, interceptor.find_run).deliver
                 config["activities"] = [*(config.get("activities") or ()), deliver]
         return config
 
@@ -141,8 +142,8 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         interceptor, sinks = self._claim(worker), self._settings.sinks
         async with contextlib.AsyncExitStack() as stack:
             if interceptor is not None and interceptor.delivery_queue is not None:
-                own = delivering(worker.client, interceptor.delivery_queue, sinks)
-                await stack.enter_async_context(own)
+                deliver = DeliverActivity(sinks, interceptor.find_run)
+                await stack.enter_async_context(delivering(worker.client, interceptor.delivery_queue, deliver))
             if interceptor is not None and sinks:
                 interval = self._settings.progress_interval
                 watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
@@ -228,7 +229,7 @@ class StatusInterceptor(temporalio.worker.Interceptor):
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Stand around an attempt at an activity."""
-        return StatusActivityInbound(next, self.client if self.plugin._settings.enabled else None, self._find)
+        return StatusActivityInbound(next, self.client if self.plugin._settings.enabled else None, self.find_run)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -237,7 +238,8 @@ class StatusInterceptor(temporalio.worker.Interceptor):
         input.unsafe_extern_functions[RUNS] = self._run
         return StatusInbound
 
-    def _find(self, run_id: str | None) -> Run | None:
+    def find_run(self, run_id: str | None) -> Run | None:
+        """Return a workflow run that this worker has."""
         with self._lock:
             return None if run_id is None else self._runs.get(run_id)
 

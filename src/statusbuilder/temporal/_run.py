@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import CancelledError, is_cancelled_exception
 
-from .._model import ExecutionPhase, TaskStatus, TaskType
+from .._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._attempts import take_reports
 from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end
@@ -49,7 +49,7 @@ LEFT = "left running on its own"
 
 
 class Run:
-    """What the plugin knows of one run. Only activations touch it, but for `publisher` and `local_failures`."""
+    """What the plugin knows of one run. Only activations change it, but for `publisher` and `local_failures`."""
 
     def __init__(
         self, settings: Settings, publishes: bool, forget: Callable[[], object], delivery_queue: str | None = None
@@ -70,6 +70,8 @@ class Run:
         """Activities under way that heartbeat, by task id."""
         self.local_failures: dict[str, str] = {}
         """Why the last attempts at local activities failed, by task id; the one thing that activities set."""
+        self.final: Snapshot | None = None
+        """The final status as it is, of which the history holds what fits."""
         self.goes_on = False
         """Whether Temporal tries the failed workflow again, as a new run, so that nothing is to be delivered."""
         self.delivering: asyncio.Task[None] | None = None
