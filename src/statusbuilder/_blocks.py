@@ -28,6 +28,12 @@ class Blocks(Generic[T]):
             self._items[index] = item
         self._stale.add(index // SIZE)
 
+    def append(self, item: T) -> int:
+        """Add an item at the end; returns its index."""
+        index = len(self._items)
+        self.put(index, item)
+        return index
+
     def freeze(self) -> tuple[tuple[T, ...], tuple[tuple[T, ...], ...]]:
         """Return all items, and the blocks; a block without a change is the same object as before."""
         for number in sorted(self._stale):

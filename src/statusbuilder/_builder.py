@@ -164,7 +164,7 @@ class StatusBuilder(Lifecycle):
                     if now < state.last:
                         now = state.last
                     state.last = now
-                    tasks[task_id] = record = TaskRecord(len(tasks), task_id, name, status, now, revision)
+                    tasks[task_id] = record = TaskRecord(task_id, name, status, now, revision)
                     state.changed.append(record)
                     if task_type is not _CUSTOM or input is not None or metadata is not None:
                         record.fill(None, task_type, given, more, state.max_bytes)

@@ -25,6 +25,10 @@ class TaskRecord:
     """
 
     # Defaults of the class instead of assignments in __init__: they halve the time that adding a task takes.
+    stale = True
+    """Whether the `Task` of it is of an earlier revision, or not made yet."""
+    index: int | None = None
+    """The place among the tasks of a snapshot; None until the first one."""
     task_type = TaskType.CUSTOM
     status = _PENDING
     input: JsonObject | None = None
@@ -36,13 +40,10 @@ class TaskRecord:
     started: int | None = None
     completed: int | None = None
 
-    def __init__(self, index: int, task_id: str, name: str, status: TaskStatus, now: int | None, revision: int) -> None:
-        self.index = index
+    def __init__(self, task_id: str, name: str, status: TaskStatus, now: int | None, revision: int) -> None:
         self.task_id = task_id
         self.task_name = name
         self.revision = revision
-        self.stale = True
-        """Whether the `Task` of it is of an earlier revision, or not made yet."""
         if status is not _PENDING:
             self.status = status
             self.started = now
@@ -50,9 +51,9 @@ class TaskRecord:
                 self.completed = now
 
     @classmethod
-    def thaw(cls, index: int, task: Task) -> TaskRecord:
+    def thaw(cls, task: Task) -> TaskRecord:
         """Make a record of a task that was taken over."""
-        record = cls(index, task.task_id, task.task_name, task.status, None, task.revision)
+        record = cls(task.task_id, task.task_name, task.status, None, task.revision)
         record.task_type = task.task_type
         record.input, record.output, record.error = task.input, task.output, task.error
         record.metadata = task.metadata

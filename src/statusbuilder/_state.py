@@ -80,9 +80,9 @@ class ExecutionState:
         self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
         self.last = max(self.started or 0, self.completed or 0)
-        for index, task in enumerate({task.task_id: task for task in snapshot.tasks}.values()):
-            record = self.tasks[task.task_id] = TaskRecord.thaw(index, task)
-            self._frozen.put(index, task)
+        for task in {task.task_id: task for task in snapshot.tasks}.values():
+            record = self.tasks[task.task_id] = TaskRecord.thaw(task)
+            record.index = self._frozen.append(task)
             self.last = max(self.last, record.started or 0, record.completed or 0)
         self.inherited.update(self.tasks)
         self.follows_updates = self.follows_updates or bool(self.inherited)
@@ -117,7 +117,7 @@ class ExecutionState:
         if now < self.last:
             now = self.last
         self.last = now
-        record = TaskRecord(len(self.tasks), task_id, name, status, now, revision)
+        record = TaskRecord(task_id, name, status, now, revision)
         self.tasks[task_id] = record
         self.changed.append(record)
         if task_type is not _CUSTOM or input is not None or metadata is not None:
@@ -373,7 +373,10 @@ class ExecutionState:
     def _with_tasks(self, kind: type[Snapshot], more: dict[str, Any]) -> Snapshot:
         for record in self.changed:
             record.stale = False
-            self._frozen.put(record.index, record.freeze())
+            if record.index is None:  # new ones come in the order in which they were added
+                record.index = self._frozen.append(record.freeze())
+            else:
+                self._frozen.put(record.index, record.freeze())
         self.changed.clear()
         tasks, blocks = self._frozen.freeze()
         snapshot = kind(
