@@ -11,10 +11,11 @@ import attrs
 
 from ._frozen import EMPTY, JsonObject
 from ._model import Snapshot
-from ._reading import read_enum, read_int, read_object, read_text
+from ._reading import read_enum, read_int, read_items, read_object, read_text
 from ._times import format_time, from_millis, parse_time
 
-_UNKNOWN_TIME = from_millis(0)
+UNKNOWN_TIME = from_millis(0)
+"""In the place of a time that was not told."""
 
 
 class MessageType(IntEnum):
@@ -73,7 +74,7 @@ class Message:
             message_id=read_text(data.get("message_id")) or "",
             type=read_enum(MessageType, data.get("type"), MessageType.SYSTEM),
             content=read_text(data.get("content")) or "",
-            timestamp=parse_time(data.get("timestamp")) or _UNKNOWN_TIME,
+            timestamp=parse_time(data.get("timestamp")) or UNKNOWN_TIME,
             tool_calls=tuple(call for call in calls if isinstance(call, str)) if isinstance(calls, list) else (),
             metadata=read_object(data.get("metadata")) or EMPTY,
             revision=read_int(data.get("revision")),
@@ -113,8 +114,8 @@ class Todo:
             todo_id=read_text(data.get("todo_id")) or "",
             content=read_text(data.get("content")) or "",
             status=read_enum(TodoStatus, data.get("status"), TodoStatus.PENDING),
-            created_at=created_at or updated_at or _UNKNOWN_TIME,
-            updated_at=updated_at or created_at or _UNKNOWN_TIME,
+            created_at=created_at or updated_at or UNKNOWN_TIME,
+            updated_at=updated_at or created_at or UNKNOWN_TIME,
         )
 
 
@@ -142,12 +143,6 @@ class AgentSnapshot(Snapshot):
     def _read(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         return {
             **super()._read(data),
-            "messages": _read_items(Message, data.get("messages")),
-            "todos": _read_items(Todo, data.get("todos")),
+            "messages": read_items(Message.from_dict, data.get("messages")),
+            "todos": read_items(Todo.from_dict, data.get("todos")),
         }
-
-
-def _read_items(kind: type[Message] | type[Todo], items: object) -> tuple[Any, ...]:
-    if not isinstance(items, (list, tuple)):
-        return ()
-    return tuple(kind.from_dict(item) for item in items if isinstance(item, Mapping))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import attrs
 
 from ._frozen import EMPTY, JsonObject
-from ._reading import make_metadata, make_object, read_enum, read_int, read_object, read_text
+from ._reading import make_metadata, make_object, read_enum, read_int, read_items, read_object, read_text
 from ._times import cut_time, format_time, parse_time
 from .errors import UnknownTaskError
 
@@ -282,7 +282,6 @@ class Snapshot(_Shared):
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         started_at = parse_time(data.get("started_at"))
-        tasks = data.get("tasks")
         return {
             "execution_id": read_text(data.get("execution_id")) or "",
             "epoch": read_int(data.get("epoch")),
@@ -292,9 +291,7 @@ class Snapshot(_Shared):
                 data.get("phase"),
                 ExecutionPhase.IN_PROGRESS if started_at else ExecutionPhase.PENDING,
             ),
-            "tasks": tuple(Task.from_dict(task) for task in tasks if isinstance(task, Mapping))
-            if isinstance(tasks, (list, tuple))
-            else (),
+            "tasks": read_items(Task.from_dict, data.get("tasks")),
             "output": read_object(data.get("output")),
             "error": read_text(data.get("error")),
             "started_at": started_at,

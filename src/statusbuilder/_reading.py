@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from math import inf, isfinite
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ._frozen import EMPTY, JsonArray, JsonObject
 
 _E = TypeVar("_E", bound=IntEnum)
+_T = TypeVar("_T")
 
 
 def read_enum(kind: type[_E], name: object, default: _E) -> _E:
@@ -40,6 +41,11 @@ def make_object(value: Mapping[str, Any] | None) -> JsonObject | None:
 def make_metadata(value: Mapping[str, Any] | None) -> JsonObject:
     """Return metadata as one payload that cannot be changed; without any it is empty."""
     return value if type(value) is JsonObject else make_object(value) or EMPTY
+
+
+def read_items(read: Callable[[Mapping[str, Any]], _T], items: object) -> tuple[_T, ...]:
+    """Return what `read` makes of each mapping in a list; anything else is left out."""
+    return tuple(read(item) for item in items if isinstance(item, Mapping)) if isinstance(items, (list, tuple)) else ()
 
 
 def read_json(value: Any) -> Any:

@@ -44,12 +44,8 @@ def cut_time(time: datetime | None) -> datetime | None:
 
 def format_time(time: datetime) -> str:
     """Return the time as on the wire and in JSON: `2026-01-16T09:30:00.123Z`; a naive time is taken as UTC."""
-    utc = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z" if utc.year > 999 else _early(utc)
-
-
-def _early(utc: datetime) -> str:
-    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    utc = time if time.tzinfo is None else time.astimezone(timezone.utc)
+    return f"{utc.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def parse_time(text: object) -> datetime | None:

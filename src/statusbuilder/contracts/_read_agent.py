@@ -6,15 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from .._agent_model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from .._agent_model import UNKNOWN_TIME, AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from .._frozen import EMPTY, JsonObject, freeze
 from .._model import Task, TaskStatus, TaskType
-from .._times import from_millis
 from ._agent import SKIPPED
 from ._codec import to_text
 from ._read import Read
-
-_UNKNOWN_TIME = from_millis(0)
 
 
 def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
@@ -99,7 +96,7 @@ def _message(place: int, message: Any) -> Message:
         message_id=f"message-{place}",
         type=read.enum("type", MessageType, MessageType.SYSTEM),
         content=read.text("content") or "",
-        timestamp=read.time("timestamp") or _UNKNOWN_TIME,
+        timestamp=read.time("timestamp") or UNKNOWN_TIME,
         tool_calls=tuple(call_id for call in read.items("tool_calls") if (call_id := Read(call).text("id"))),
         metadata=read.payload("metadata") or EMPTY,
     )
@@ -113,7 +110,7 @@ def _todos(read: Read) -> tuple[Todo, ...]:
 
 
 def _todo(key: str, read: Read) -> Todo:
-    created_at = read.time("created_at") or _UNKNOWN_TIME
+    created_at = read.time("created_at") or UNKNOWN_TIME
     return Todo(
         todo_id=read.text("id") or key,
         content=read.text("content") or "",

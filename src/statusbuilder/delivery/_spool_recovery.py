@@ -12,6 +12,7 @@ import attrs
 from .._model import ExecutionPhase, Outcome, Snapshot
 from .._times import from_millis
 from ._orphan import Orphan
+from ._retry import RETRYABLE
 from ._slot import DeliveryLink, Slot
 from ._spool_compare import Held, Standing, compare
 from ._spool_row import Key, Row, State
@@ -34,9 +35,6 @@ MOST_ORPHANS = 10_000
 ORPHAN_KEPT = 7 * 24 * 3600.0
 """Seconds after which the row of an orphan goes that nobody has seen to."""
 RUNNER_DIED = "the runner process died"
-_TRANSIENT = frozenset(
-    ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN")
-)
 
 
 class Recovery:
@@ -149,7 +147,7 @@ class Recovery:
         if now < self._ask_at:
             return  # several were asked for at the same time
         self._failures += 1
-        self._is_refused = answer.code not in _TRANSIENT
+        self._is_refused = answer.code not in RETRYABLE
         policy = worker.options.retry
         if self._is_refused:
             wait = policy.cap

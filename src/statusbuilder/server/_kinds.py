@@ -8,12 +8,12 @@ import attrs
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from ..contracts._codec import delimited, tag
 from ..contracts.wire import agent_pb2, workflow_pb2
 from ._errors import invalid
 
 API_VERSION = "agentic.stigmer.ai/v1"
-_STATUS_FIELD = 5
-_LENGTH_DELIMITED = 2
+_STATUS = tag(5)
 
 MessageClass: TypeAlias = Any
 
@@ -75,7 +75,7 @@ class Kind:
         head: bytes = self.resource(
             api_version=API_VERSION, kind=self.name, metadata={"name": execution_id, "id": execution_id}
         ).SerializeToString()
-        return b"".join((head, _prefix(_STATUS_FIELD, len(status)), status))
+        return head + delimited(_STATUS, status)
 
 
 def carried_fields(status: Message) -> int:
@@ -91,8 +91,8 @@ def carried_fields(status: Message) -> int:
 def encode_list(total_pages: int, kind: Kind, resources: list[bytes]) -> bytes:
     """Return the answer to a `list`."""
     head: bytes = kind.resource_list(total_pages=total_pages).SerializeToString()
-    number = kind.resource_list.DESCRIPTOR.fields_by_name["entries"].number
-    return head + b"".join(_prefix(number, len(resource)) + resource for resource in resources)
+    entry = tag(kind.resource_list.DESCRIPTOR.fields_by_name["entries"].number)
+    return head + b"".join(delimited(entry, resource) for resource in resources)
 
 
 def _put(message: Message, field: Any, value: Any) -> None:
@@ -104,15 +104,6 @@ def _put(message: Message, field: Any, value: Any) -> None:
         part.CopyFrom(value)
     else:
         setattr(message, field.name, value)
-
-
-def _prefix(field_number: int, length: int) -> bytes:
-    out = bytearray(((field_number << 3) | _LENGTH_DELIMITED,))
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    out.append(length)
-    return bytes(out)
 
 
 WORKFLOWS = Kind(

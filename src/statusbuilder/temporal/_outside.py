@@ -17,6 +17,7 @@ from temporalio.client import (
 
 from .._builder import StatusBuilder
 from .._model import ExecutionPhase, Receipt, Snapshot, TaskStatus
+from .._state import FORGOTTEN
 from .._times import to_millis
 from ..delivery import Deliverer
 from ._failures import describe_end
@@ -119,7 +120,7 @@ async def _ended(client: Client, last: Snapshot, phase: ExecutionPhase, event: H
         builder.with_error(await _reason(client, event))
         return builder.snapshot()
     for task in last.current_tasks if phase is ExecutionPhase.COMPLETED else ():
-        builder.update_task_status(task.task_id, TaskStatus.FAILED, "not finished when the execution completed")
+        builder.update_task_status(task.task_id, TaskStatus.FAILED, FORGOTTEN)
     builder.update_status(phase)
     return builder.snapshot()
 

@@ -48,11 +48,9 @@ class Call:
     @property
     def snapshot(self) -> Snapshot:
         """What the request says, read back from the wire; its epoch and revision are those of the metadata."""
-        kind = KINDS_BY_NAME[self.kind]
-        contract = AGENT_EXECUTION if kind is AGENTS else WORKFLOW_EXECUTION
-        read = contract.to_snapshot(kind.update_request.FromString(self.body).status, self.execution_id)
+        contract = AGENT_EXECUTION if self.kind == AGENTS.name else WORKFLOW_EXECUTION
         epoch, revision = self.version or (0, 0)
-        return attrs.evolve(read, epoch=epoch, revision=revision)
+        return attrs.evolve(contract.read_request(self.body), epoch=epoch, revision=revision)
 
 
 @attrs.frozen(eq=False)

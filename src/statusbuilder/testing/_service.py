@@ -13,10 +13,11 @@ from typing import Any
 import attrs
 import grpc
 
+from ..contracts._codec import delimited, tag
 from ..server._errors import Refusal
 from ..server._kinds import KINDS, Kind
 from ..server._server import report_loop_error
-from ..server._version import Version
+from ..server._version import EPOCH_KEY, REVISION_KEY, Version
 from ._fault import Fault
 from ._history import Call, History
 from ._plan import Plan
@@ -259,7 +260,7 @@ async def _answering(context: Any, answer: Awaitable[Any]) -> Any:
 
 def _version(metadata: dict[str, str]) -> tuple[int, int] | None:
     with contextlib.suppress(ValueError):
-        version = Version.read(metadata.get("statusbuilder-epoch"), metadata.get("statusbuilder-revision"))
+        version = Version.read(metadata.get(EPOCH_KEY), metadata.get(REVISION_KEY))
         return None if version is None else (version.epoch, version.revision)
     return None
 
@@ -271,9 +272,4 @@ def _timeout(context: Any) -> float | None:
 
 def _padding(size: int) -> bytes:
     """Return an unknown field that takes about so many bytes."""
-    field, length = bytearray(b"\xfa\x3f"), size  # number 1023, length-delimited
-    while length > 0x7F:
-        field.append(length & 0x7F | 0x80)
-        length >>= 7
-    field.append(length)
-    return bytes(field) + bytes(size)
+    return delimited(tag(1023), bytes(size))
