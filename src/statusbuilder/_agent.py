@@ -224,6 +224,6 @@ class AgentStatusBuilder(StatusBuilder):
 
     def _detach(self) -> tuple[Outlets | None, Snapshot]:
         """Show what was held back of the open message before nobody listens any more."""
-        if not self._closed:
+        if self._final is None:
             self._change(self._agent.release)
         return super()._detach()

@@ -55,9 +55,8 @@ class Lifecycle:
         self._outlets: Outlets | None = None
         self._first_revision = state.revision
         self._suspended = False
-        self._closed = False
         self._final: Snapshot | None = None
-        """The state at the first close(), which is the last that the sinks get."""
+        """The state at the first close(), which is the last that the sinks get; None until then."""
         self._dropped = 0
         _live.add(self)
 
@@ -161,11 +160,11 @@ class Lifecycle:
 
     def _detach(self) -> tuple[Outlets | None, Snapshot]:
         with self._lock:
-            first, snapshot = self._final is None, self._final or self._state.snapshot()
-            self._closed, self._final = True, snapshot
+            first = self._final is None
+            self._final = final = self._final or self._state.snapshot()
         if self._outlets is not None and first:
-            self._outlets.detach(snapshot)
-        return self._outlets, snapshot
+            self._outlets.detach(final)
+        return self._outlets, final
 
     # The block
 
@@ -271,18 +270,17 @@ class Lifecycle:
 
     def _put(self, change: int) -> None:
         """Keep the snapshot of a change for the sinks that want each; under the lock."""
-        if self._outlets is not None and self._outlets.takes_all and change and not self._closed:
+        if self._outlets is not None and self._outlets.takes_all and change and self._final is None:
             self._outlets.put(self._state.snapshot())
 
     def _publish(self, change: int) -> None:
         """Tell the sinks of a change; without the lock."""
         if self._outlets is None or change == NOTHING:
             return
-        if self._closed:
-            if self._final is None or self._state.revision > self._final.revision:
-                self._drop("changes after close() stay in memory")
-        else:
+        if self._final is None:
             self._outlets.publish(change == PHASE_CHANGED)
+        elif self._state.revision > self._final.revision:
+            self._drop("changes after close() stay in memory")
 
     def _refuse(self, error: Exception) -> None:
         """Raise what is wrong with a call, or ignore the call, as the builder was told."""
@@ -315,11 +313,10 @@ class Lifecycle:
 
     def __del__(self) -> None:
         outlets = getattr(self, "_outlets", None)
-        if outlets is None or self._closed or sys.is_finalizing():
+        if outlets is None or self._final is not None or sys.is_finalizing():
             return
-        self._closed = True
         # No lock: nobody else has this builder any more.
-        snapshot = self._state.snapshot()
+        self._final = snapshot = self._state.snapshot()
         outlets.detach(snapshot)
         if snapshot.revision > self._first_revision and outlets.has_deliveries:
             warnings.warn(
