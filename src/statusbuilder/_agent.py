@@ -93,7 +93,7 @@ class AgentStatusBuilder(StatusBuilder):
                 raise TypeError(f"append_text takes a str, not {brief(text)}; add_message takes anything.")
             now = time_ns() if self._clock is None else self._now()
             try:
-                self._lock.acquire()  # see Lifecycle._lock
+                self._lock.acquire()  # see Published._lock
                 if sub_agent_id is None:
                     change = self._agent.append(now, text, self._policy)
                 else:

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from ._checks import REFUSALS, check_enum, check_id, first_epoch
 from ._frozen import JsonObject
-from ._lifecycle import Lifecycle, is_cancellation
+from ._lifecycle import Lifecycle
 from ._members import brief
 from ._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._payload import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
 from ._record import TaskRecord
 from ._redact import DEFAULT_SECRET_KEYS, Redaction
-from ._state import CHANGED, NOTHING, ExecutionState
+from ._state import CHANGED, ExecutionState
 from ._task_block import TaskBlock
 from ._times import to_nanos, utc_now
 
@@ -99,10 +99,10 @@ class StatusBuilder(Lifecycle):
             _policy(max_payload_bytes, redact_keys, redact_values, redact_text),
             clock=read_clock,
             strict=strict,
-            ends=ends,
             close_timeout=close_timeout,
             epoch_given=epoch is not None,
         )
+        self._ends = ends
         self._restarted = restart
         self._names = _default_names if self._policy is _DEFAULT_POLICY else {}
         self._attach(sinks)
@@ -155,7 +155,7 @@ class StatusBuilder(Lifecycle):
             now = time_ns() if self._clock is None else self._now()
             state = self._state
             try:
-                self._lock.acquire()  # see Lifecycle._lock
+                self._lock.acquire()  # see Published._lock
                 tasks = state.tasks
                 if state.over or task_id in tasks:
                     change = state.add_any(now, task_id, name, status, task_type, given, more, self._restarted)
@@ -277,13 +277,13 @@ class StatusBuilder(Lifecycle):
         payload = None if output is None else policy.payload(output)
         if status is _FAILED:
             reason = message if error is None else error
-            return None if reason is None else policy.error(reason), payload, self._shown(None, metadata)
+            return None if reason is None else policy.error(reason), payload, self._with_message(None, metadata)
         if error is not None:
             raise ValueError(
                 f"error= is for FAILED; task {task_id!r} of execution {self.execution_id!r} was to become "
                 f"{status.name}. Use message=, or TaskStatus.FAILED."
             )
-        return None, payload, self._shown(message, metadata)
+        return None, payload, self._with_message(message, metadata)
 
     def update_status(self, phase: ExecutionPhase, *, output: object = None) -> None:
         """Move the execution to a phase.
@@ -338,83 +338,7 @@ class StatusBuilder(Lifecycle):
         """
         return TaskBlock(self, task_id, task_name, task_type, input, metadata)
 
-    # What a task block does
 
-    def _start_task(
-        self, task_id: str, task_name: str | None, task_type: TaskType | None, input: object, metadata: object
-    ) -> bool:
-        """Start a task; False when that was refused and ignored."""
-        try:
-            task_id = check_id("task_id", task_id, self.execution_id)
-            if task_type is not None:
-                check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
-            policy = self._policy
-            name = None if task_name is None else policy.text(task_name)
-            given = None if input is None else policy.payload(input)
-            more = None if metadata is None else policy.metadata(metadata)
-            self._change(lambda now: self._state.start(now, task_id, name, task_type, given, more))
-        except REFUSALS as error:
-            self._refuse(error)
-            return False
-        return True
-
-    def _update_running(self, task_id: str, message: str | None, metadata: object) -> None:
-        """Add to the metadata of a task, whatever its status is by now."""
-        state = self._state
-
-        def change(now: int) -> int:
-            record = state.tasks.get(task_id)
-            status = _IN_PROGRESS if record is None else record.status
-            return state.update(now, task_id, status, None, None, more)
-
-        try:
-            more = self._shown(message, metadata)
-            self._change(change)
-        except REFUSALS as error:
-            self._refuse(error)
-
-    def _shown(self, message: str | None, metadata: object) -> JsonObject | None:
-        """Return metadata with a message in it."""
-        more = None if metadata is None else self._policy.metadata(metadata)
-        return more if message is None else self._policy.message(message, more)
-
-    def _end_task(self, task_id: str, error: BaseException | None, output: object) -> None:
-        """End a task as its block was left; an execution that has ended stays as it is, and that is counted."""
-        payload = None if output is None else self._policy.payload(output)
-        failure = None if error is None else self._policy.error(error)
-        suspends = error is not None and (self._suspended or self._last_phase(error) is None)
-        now = self._now()
-        with self._lock:
-            record = None if self._state.phase.is_terminal else self._state.tasks.get(task_id)
-            change = NOTHING
-            if record is not None and suspends:
-                self._state.leave(task_id, failure or "")
-            elif record is not None:
-                change = self._end_record(now, record, error, failure, payload)
-            self._put(change)
-        if record is None:
-            self._drop(f"the end of task {task_id!r} came after the end of the execution")
-        self._publish(change)
-
-    def _end_record(
-        self,
-        now: int,
-        record: TaskRecord,
-        error: BaseException | None,
-        failure: str | None,
-        output: JsonObject | None,
-    ) -> int:
-        state, task_id = self._state, record.task_id
-        if record.status is not TaskStatus.IN_PROGRESS:  # the body has ended it
-            return state.update(now, task_id, record.status, None, output, None)
-        if error is None:
-            return state.update(now, task_id, TaskStatus.COMPLETED, None, output, None)
-        if is_cancellation(error):
-            return state.update(now, task_id, TaskStatus.FAILED, "cancelled", output, _CANCELLED)
-        return state.update(now, task_id, TaskStatus.FAILED, failure, output, None)
-
-
-_CANCELLED = JsonObject(cancelled=True)
 _DEFAULT_POLICY = PayloadPolicy()
 _default_names: dict[str, str] = {}
 
