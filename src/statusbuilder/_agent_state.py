@@ -121,25 +121,21 @@ class AgentState(ExecutionState):
     def start_tool_call(
         self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None, again: bool
     ) -> int:
-        """Start a tool call, and add the message that refers to it; only a call of the agent's own ends its message."""
-        metadata = None if parent_id is None else JsonObject(parent_id=parent_id)
-        change = self._start_call("start_tool_call", now, call_id, name, TaskType.TOOL_CALL, args, metadata, again)
-        if parent_id is None:
-            self._close()
-        self._refer(call_id, name, metadata)
+        """Start a tool call, and add the message that refers to it."""
+        change = self._start_call("start_tool_call", now, call_id, name, TaskType.TOOL_CALL, args, parent_id, again)
+        self._refer(call_id, name, parent_id)
         self._shown_calls.pop(call_id, None)
         return change
 
     def show_tool_call(self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None) -> int:
         """Add a tool call that waits, and the message that refers to it."""
-        metadata = None if parent_id is None else JsonObject(parent_id=parent_id)
+        metadata = _parent_metadata(parent_id)
         change = self.add_any(now, call_id, name, TaskStatus.PENDING, TaskType.TOOL_CALL, args, metadata, False)
-        if parent_id is None:
-            self._close()
-        self._shown_calls[call_id] = self._refer(call_id, name, metadata)
+        self._close_above(parent_id)
+        self._shown_calls[call_id] = self._refer(call_id, name, parent_id)
         return change
 
-    def _refer(self, call_id: str, name: str, metadata: JsonObject | None) -> MessageRecord:
+    def _refer(self, call_id: str, name: str, parent_id: str | None) -> MessageRecord:
         """Add the message that refers to a call, or renew it."""
         record = self._shown_calls.get(call_id)
         if record is None:
@@ -148,20 +144,16 @@ class AgentState(ExecutionState):
             self._touch_message(record)
         record.content = name
         record.tool_calls = (call_id,)
-        record.metadata = metadata or EMPTY
+        record.metadata = _parent_metadata(parent_id) or EMPTY
         return record
 
     def start_sub_agent(
         self, now: int, task_id: str, name: str, input: JsonObject | None, parent_id: str | None, again: bool
     ) -> int:
-        """Start a sub-agent; only one of the agent's own ends its message."""
-        metadata = None if parent_id is None else JsonObject(parent_id=parent_id)
-        change = self._start_call(
-            "start_sub_agent", now, task_id, name, TaskType.AGENT_INVOCATION, input, metadata, again
+        """Start a sub-agent."""
+        return self._start_call(
+            "start_sub_agent", now, task_id, name, TaskType.AGENT_INVOCATION, input, parent_id, again
         )
-        if parent_id is None:
-            self._close()
-        return change
 
     def _start_call(
         self,
@@ -171,15 +163,24 @@ class AgentState(ExecutionState):
         name: str,
         task_type: TaskType,
         input: JsonObject | None,
-        metadata: JsonObject | None,
+        parent_id: str | None,
         again: bool,
     ) -> int:
         if self.over:
             raise self.ended(call, task_id, TaskStatus.IN_PROGRESS)
+        metadata = _parent_metadata(parent_id)
         record = self.tasks.get(task_id)
         if record is not None and record.status is TaskStatus.PENDING:
-            return self.start(now, task_id, name, task_type, input, metadata)
-        return self.add_any(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
+            change = self.start(now, task_id, name, task_type, input, metadata)
+        else:
+            change = self.add_any(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
+        self._close_above(parent_id)
+        return change
+
+    def _close_above(self, parent_id: str | None) -> None:
+        """End the agent's message above a call of its own; one that a sub-agent makes leaves it open."""
+        if parent_id is None:
+            self._close()
 
     def update(
         self,
@@ -285,3 +286,7 @@ class AgentState(ExecutionState):
         snapshot = self._with_tasks(AgentSnapshot, {"messages": messages, "todos": self.todos})
         object.__setattr__(snapshot, "_message_blocks", blocks)
         return snapshot  # type: ignore[return-value]
+
+
+def _parent_metadata(parent_id: str | None) -> JsonObject | None:
+    return None if parent_id is None else JsonObject(parent_id=parent_id)
