@@ -19,7 +19,7 @@ class AgentState(ExecutionState):
 
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         super().__init__(execution_id, epoch, temporal_workflow_id)
-        self.follows_updates = True
+        self.no_shortcuts = True
         self.todos: tuple[Todo, ...] = ()
         self._todo_number = 0
         self._message_ids: set[str] = set()
@@ -130,7 +130,7 @@ class AgentState(ExecutionState):
     def show_tool_call(self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None) -> int:
         """Add a tool call that waits, and the message that refers to it."""
         metadata = _parent_metadata(parent_id)
-        change = self.add_any(now, call_id, name, TaskStatus.PENDING, TaskType.TOOL_CALL, args, metadata, False)
+        change = self.add_checked(now, call_id, name, TaskStatus.PENDING, TaskType.TOOL_CALL, args, metadata, False)
         self._close_above(parent_id)
         self._shown_calls[call_id] = self._refer(call_id, name, parent_id)
         return change
@@ -173,7 +173,7 @@ class AgentState(ExecutionState):
         if record is not None and record.status is TaskStatus.PENDING:
             change = self.start(now, task_id, name, task_type, input, metadata)
         else:
-            change = self.add_any(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
+            change = self.add_checked(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
         self._close_above(parent_id)
         return change
 

@@ -158,7 +158,7 @@ class StatusBuilder(Lifecycle):
                 self._lock.acquire()  # see Published._lock
                 tasks = state.tasks
                 if state.over or task_id in tasks:
-                    change = state.add_any(now, task_id, name, status, task_type, given, more, self._restarted)
+                    change = state.add_checked(now, task_id, name, status, task_type, given, more, self._restarted)
                 else:  # state.add(), written out: the call is a tenth of the whole
                     state.revision = revision = state.revision + 1
                     if now < state.last:
@@ -225,7 +225,7 @@ class StatusBuilder(Lifecycle):
                 record = state.tasks.get(task_id)
                 if (
                     given is not None
-                    or state.follows_updates
+                    or state.no_shortcuts
                     or record is None
                     or record.status is not _IN_PROGRESS
                     or status is _IN_PROGRESS

@@ -47,8 +47,11 @@ class ExecutionState:
         """The most that the metadata of a task may take, as JSON."""
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
-        self.follows_updates = False
-        """Whether a subclass, or inherited tasks, need more at an update, so that none may go past `update`."""
+        self.no_shortcuts = False
+        """Whether each update has to go through `update`, because a subclass or an inherited task needs more done.
+
+        Otherwise `StatusBuilder.update_task_status` ends a running task by itself.
+        """
         self.over = False
         """Whether the phase is terminal."""
         self.output: JsonObject | None = None
@@ -85,7 +88,7 @@ class ExecutionState:
             record.index = self._frozen.append(task)
             self.last = max(self.last, record.started or 0, record.completed or 0)
         self.inherited.update(self.tasks)
-        self.follows_updates = self.follows_updates or bool(self.inherited)
+        self.no_shortcuts = self.no_shortcuts or bool(self.inherited)
 
     def restart(self, now: int) -> None:
         """Make what was taken over the start of a new attempt."""
@@ -126,7 +129,7 @@ class ExecutionState:
             return CHANGED
         return self.follow(status, now)
 
-    def add_any(
+    def add_checked(
         self,
         now: int,
         task_id: str,
@@ -206,7 +209,7 @@ class ExecutionState:
             record.stale = True
             self.changed.append(record)
         if status is not current:
-            if self.follows_updates:
+            if self.no_shortcuts:
                 self._moved(task_id)
             if current is _IN_PROGRESS:
                 record.status = status
@@ -227,7 +230,7 @@ class ExecutionState:
         """Note that a task is running no more here; no change."""
         if self.tasks[task_id].status is _IN_PROGRESS:
             self.left[task_id] = error
-            self.follows_updates = True
+            self.no_shortcuts = True
 
     # The execution
 

@@ -18,7 +18,7 @@ from .._outlets import await_all, check_sink, is_coroutine_sink, wait
 from ._options import DeliveryOptions, DeliveryStats, Options
 from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport
-from ._slot import DeliveryLink
+from ._slot import UNATTACHED, DeliveryLink
 from ._transport import Transport
 from ._worker import Worker
 
@@ -55,7 +55,7 @@ class Deliverer:
         """Deliver a snapshot that comes from no builder; returns at once."""
         if sinks_disabled():
             return
-        link = DeliveryLink(self._worker, self, snapshot.execution_id, None, 0)
+        link = DeliveryLink(self._worker, self, snapshot.execution_id, None, UNATTACHED)
         self._worker.post(self._worker.offer, link, snapshot)
 
     # What owners call

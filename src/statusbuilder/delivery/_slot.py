@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ._spool_page import Page
     from ._worker import Worker
 
+UNATTACHED, RECOVERED = 0, -1
+"""Numbers of links that no builder has: for snapshots given to `Deliverer.send`, and for rows of the spool."""
+
 
 class DeliveryLink:
     """The end that a builder holds.
@@ -63,6 +66,7 @@ class DeliveryLink:
         self.source: Callable[[], Source | None] = _gone if source is None else weakref.ref(source)
         self.fixed_epoch = source is None or source.epoch_given
         self.number = number
+        """The link with the largest number is in charge of an execution; builders count from 1."""
         self.used = False
         """Whether there ever was a change."""
         self.queued = False
@@ -154,6 +158,11 @@ class DeliveryLink:
         return Outcome.PENDING, self.reason or "not answered yet"
 
     # For the worker
+
+    @property
+    def is_recovered(self) -> bool:
+        """Whether it delivers what a dead process left in the spool."""
+        return self.number == RECOVERED
 
     def take(self) -> Snapshot | None:
         """Return the newest snapshot; None when the builder is gone and its last one is still under way."""

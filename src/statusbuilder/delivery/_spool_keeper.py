@@ -326,4 +326,4 @@ def _is_in_doubt(slot: Slot, link: DeliveryLink) -> bool:
     If this process died, nobody else would put that right. Not for what was taken over from a dead process: then rows
     would go from one short process to the next for ever.
     """
-    return slot.link is link and slot.doubt_at is not None and link.number >= 0
+    return slot.link is link and slot.doubt_at is not None and not link.is_recovered

@@ -13,7 +13,7 @@ from .._model import ExecutionPhase, Outcome, Snapshot
 from .._times import from_millis
 from ._orphan import Orphan
 from ._retry import RETRYABLE
-from ._slot import DeliveryLink, Slot
+from ._slot import RECOVERED, DeliveryLink, Slot
 from ._spool_compare import Held, Standing, compare
 from ._spool_row import Key, Row, State
 from ._transport import Answer, Request
@@ -167,7 +167,7 @@ class Recovery:
 
     def _decide(self, row: Row, held: Held) -> None:
         slot = self._keeper.worker.slots.get(row.key.execution_id)
-        if slot is not None and slot.link.number >= 0:
+        if slot is not None and not slot.link.is_recovered:
             self._keeper.spool.drop(row.key, row.epoch, row.revision)  # a builder of this process goes on
             return
         try:
@@ -251,7 +251,7 @@ class Recovery:
     # Handing over
 
     def _link(self, row: Row) -> DeliveryLink:
-        return DeliveryLink(self._keeper.worker, self._keeper.sink(), row.key.execution_id, None, -1)
+        return DeliveryLink(self._keeper.worker, self._keeper.sink(), row.key.execution_id, None, RECOVERED)
 
     def _offer(self, row: Row, snapshot: Snapshot, request: Request | None, is_orphan: bool = False) -> None:
         keeper, worker = self._keeper, self._keeper.worker
