@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import IntEnum
 from typing import Any
 
@@ -11,11 +10,6 @@ from ._model import Snapshot
 
 REFUSALS = Exception
 """What a wrong call raises: an error of ours, TypeError, ValueError, or whatever a hostile argument raises."""
-
-
-def sinks_disabled() -> bool:
-    """Whether STATUSBUILDER_DISABLED turns all sinks off."""
-    return os.environ.get("STATUSBUILDER_DISABLED", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
-from ._checks import sinks_disabled
+from ._environment import sinks_disabled
 from ._model import Receipt, Snapshot
 from ._outlets import Outlets, await_all, check_builder_sink, wait
 from ._payload import PayloadPolicy

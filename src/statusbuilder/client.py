@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, Literal, Self, TypeAlias
@@ -10,13 +9,14 @@ from typing import Any, Literal, Self, TypeAlias
 import attrs
 import grpc
 
+from ._environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ._model import ExecutionPhase, Snapshot
 from .contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from .contracts.wire import agent_pb2, workflow_pb2
 from .errors import InsecureChannelError
 from .sinks._grpc_answer import held_version
 from .sinks._grpc_channel import Tls, credentials, open_channel
-from .sinks._grpc_key import check_key, insecure_key_allowed, read_flag
+from .sinks._grpc_key import check_key, insecure_key_allowed
 from .sinks._grpc_target import read_target
 
 ContractName: TypeAlias = Literal["workflow", "agent"]
@@ -88,11 +88,11 @@ class Client:
             ValueError: there is no endpoint, or a variable cannot be read; the text names it.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
-        target = given.pop("target", None) or _variable("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
+        target = given.pop("target", None) or read_variable(*ENDPOINT)
         if target is None:
             raise ValueError("STATUSBUILDER_ENDPOINT is not set; set it to the backend's host:port, or give target=….")
-        given.setdefault("api_key", _variable("STATUSBUILDER_API_KEY", "STIGMER_API_KEY"))
-        given.setdefault("tls", read_flag("STATUSBUILDER_TLS", "STIGMER_SERVICE_USE_TLS"))
+        given.setdefault("api_key", read_variable(*API_KEY))
+        given.setdefault("tls", read_flag(*TLS))
         return cls(target, **given)
 
     def get(self, execution_id: str, *, contract: ContractName = "workflow") -> Snapshot:
@@ -214,7 +214,3 @@ def _contract(name: str) -> Contract:
 def _code(error: grpc.RpcError) -> Any:
     code = getattr(error, "code", None)
     return code() if callable(code) else None
-
-
-def _variable(*names: str) -> str | None:
-    return next((text for name in names if (text := os.environ.get(name, "").strip())), None)

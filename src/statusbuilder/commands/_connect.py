@@ -6,17 +6,16 @@ import argparse
 import os
 import sys
 from contextlib import suppress
-from typing import Any
 
 import grpc
 
+from .._environment import ENDPOINT, read_variable
 from .._model import Snapshot
 from ..client import Client
 from ..sinks._grpc_reason import explain_reading
 from ..views import one_line
 
 DEFAULT_TARGET = "127.0.0.1:50051"
-_ENDPOINTS = ("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
 _AS_OPTIONS = (
     ("allow_insecure_key=True (STATUSBUILDER_ALLOW_INSECURE_KEY=1)", "STATUSBUILDER_ALLOW_INSECURE_KEY=1"),
     ("STATUSBUILDER_DISABLED=1 to run without one", "give --target"),
@@ -33,7 +32,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         metavar="HOST:PORT",
-        help=f"the backend (default: {_ENDPOINTS[0]}, else {DEFAULT_TARGET}, where `statusbuilder serve` listens)",
+        help=f"the backend (default: {ENDPOINT[0]}, else {DEFAULT_TARGET}, where `statusbuilder serve` listens)",
     )
     add_security(parser)
     parser.add_argument("--agent", action="store_true", help="agent executions instead of workflow executions")
@@ -63,12 +62,22 @@ def connect(options: argparse.Namespace) -> Client:
     """
     quiet_grpc()
     target = options.target
-    if target is None and not any(os.environ.get(name, "").strip() for name in _ENDPOINTS):
+    if target is None and read_variable(*ENDPOINT) is None:
         target = DEFAULT_TARGET
-    tls: Any = options.tls if options.ca is None else options.ca
-    if options.ca is not None and options.tls is False:
+    return Client.from_env(target=target, api_key=options.api_key, tls=chosen_tls(options))
+
+
+def chosen_tls(options: argparse.Namespace) -> bool | str | None:
+    """Return what `add_security`'s arguments say about TLS; None where they say nothing.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    if options.ca is None:
+        return options.tls  # type: ignore[no-any-return]
+    if options.tls is False:
         raise ValueError("--ca and --no-tls exclude each other.")
-    return Client.from_env(target=target, api_key=options.api_key, tls=tls)
+    return options.ca  # type: ignore[no-any-return]
 
 
 def quiet_grpc() -> None:

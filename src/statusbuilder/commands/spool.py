@@ -19,7 +19,8 @@ from ..delivery._spool_row import Listed, SpoolUnusableError, State
 from ..delivery._spool_store import Store
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
-from ._connect import add_security, quiet_grpc, seconds, with_options
+from ..views._table import table
+from ._connect import add_security, chosen_tls, quiet_grpc, seconds, with_options
 
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
@@ -79,10 +80,8 @@ def _list(options: argparse.Namespace, path: str) -> int:
         for listed in rows:
             print(json.dumps(_facts(listed)))
         return 0
-    cells = [_HEADINGS, *(_cells(listed) for listed in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
-    for row in cells:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(_HEADINGS, map(_cells, rows)):
+        print(line)
     return 0
 
 
@@ -164,10 +163,7 @@ def _flush(options: argparse.Namespace, path: str) -> int:
 
 def _sink(options: argparse.Namespace, **settings: Any) -> GrpcSink:
     quiet_grpc()
-    given: dict[str, Any] = {"target": options.target, "api_key": options.api_key}
-    if options.ca is not None and options.tls is False:
-        raise ValueError("--ca and --no-tls exclude each other.")
-    given["tls"] = options.tls if options.ca is None else options.ca
+    given = {"target": options.target, "api_key": options.api_key, "tls": chosen_tls(options)}
     arguments = {name: value for name, value in given.items() if value is not None}
     return GrpcSink.from_env(**arguments, **settings)
 

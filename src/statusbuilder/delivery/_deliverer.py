@@ -11,7 +11,7 @@ from itertools import count
 from time import monotonic
 from typing import Any, Self, Unpack
 
-from .._checks import sinks_disabled
+from .._environment import sinks_disabled
 from .._link import Source
 from .._model import Snapshot
 from .._outlets import await_all, check_sink, is_coroutine_sink, wait

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import grpc
 
+from .._environment import read_flag
 from .._redact import Redaction
 from ..errors import InsecureChannelError
 
@@ -119,20 +119,3 @@ def insecure_key_allowed(given: bool | None) -> bool:
         ValueError: the variable is neither a yes nor a no.
     """
     return bool(read_flag("STATUSBUILDER_ALLOW_INSECURE_KEY")) if given is None else given
-
-
-def read_flag(*names: str) -> bool | None:
-    """Return what the first of these environment variables that is set says; None when none is.
-
-    Raises:
-        ValueError: it is neither a yes nor a no.
-    """
-    for name in names:
-        text = os.environ.get(name, "").strip()
-        if text:
-            if text.lower() in ("1", "true", "yes", "on"):
-                return True
-            if text.lower() in ("0", "false", "no", "off"):
-                return False
-            raise ValueError(f"{name} is {text!r}; write true or false.")
-    return None

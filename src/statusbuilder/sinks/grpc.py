@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from typing_extensions import Unpack
 
+from .._environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..delivery import Deliverer, DeliveryOptions
 from ..errors import InsecureChannelError
 from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, open_channel
 from ._grpc_given import contract_of, line_of_channel, line_of_method
-from ._grpc_key import Key, insecure_key_allowed, read_flag
+from ._grpc_key import Key, insecure_key_allowed
 from ._grpc_line import Line
 from ._grpc_sync import OwnLine
 from ._grpc_target import Target, read_target
@@ -113,15 +113,15 @@ class GrpcSink(Deliverer):
         """
         arguments = dict(overrides)
         if arguments.get("channel") is None:
-            target = arguments.pop("target", None) or _variable("STATUSBUILDER_ENDPOINT", "STIGMER_BACKEND_ENDPOINT")
+            target = arguments.pop("target", None) or read_variable(*ENDPOINT)
             if target is None and not read_flag("STATUSBUILDER_DISABLED"):
                 raise ValueError(
                     "STATUSBUILDER_ENDPOINT is not set (nor STIGMER_BACKEND_ENDPOINT): set it to the backend's "
                     "host:port, or STATUSBUILDER_DISABLED=1 to run without one."
                 )
             arguments["target"] = target or "disabled.invalid:443"
-            arguments.setdefault("tls", read_flag("STATUSBUILDER_TLS", "STIGMER_SERVICE_USE_TLS"))
-        arguments.setdefault("api_key", _variable("STATUSBUILDER_API_KEY", "STIGMER_API_KEY"))
+            arguments.setdefault("tls", read_flag(*TLS))
+        arguments.setdefault("api_key", read_variable(*API_KEY))
         return cls(**arguments)
 
     @classmethod
@@ -213,7 +213,3 @@ def _is_loopback(target: str) -> bool:
         return read_target(target).is_loopback
     except ValueError:
         return False
-
-
-def _variable(*names: str) -> str | None:
-    return next((text for name in names if (text := os.environ.get(name, "").strip())), None)

@@ -28,7 +28,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from .._checks import sinks_disabled
+from .._environment import sinks_disabled
 from .._model import TaskType
 from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound

@@ -10,7 +10,7 @@ from ._text import clock_time, counts, detail, elapsed, latest_time, one_line
 
 def execution_table(snapshots: Iterable[Snapshot]) -> list[str]:
     """Return a line for each execution, below a line of headings."""
-    return _table(("EXECUTION", "PHASE", "TASKS", "STARTED", "TOOK", ""), map(_execution_row, snapshots))
+    return table(("EXECUTION", "PHASE", "TASKS", "STARTED", "TOOK", ""), map(_execution_row, snapshots))
 
 
 def task_table(snapshot: Snapshot) -> list[str]:
@@ -18,7 +18,7 @@ def task_table(snapshot: Snapshot) -> list[str]:
     took = elapsed(snapshot, latest_time(snapshot))
     error = [f"  {one_line(snapshot.error)}"] if snapshot.error is not None else []
     head = f"{one_line(snapshot.execution_id)}  {snapshot.phase.name}  {took}  {counts(snapshot)}"
-    tasks = _table(("  TASK", "STATUS", "TOOK", ""), (_task_row(task) for task in snapshot.tasks))
+    tasks = table(("  TASK", "STATUS", "TOOK", ""), (_task_row(task) for task in snapshot.tasks))
     return [head, *error, *(tasks if snapshot.tasks else [])]
 
 
@@ -39,7 +39,8 @@ def _task_row(task: Task) -> Sequence[str]:
     return f"  {one_line(task.task_name)}", task.status.name, took, detail(task)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows as lines with aligned columns, below a line of headings."""
     cells = [headings, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
