@@ -62,7 +62,7 @@ class AgentStatusBuilder(StatusBuilder):
         try:
             check_enum("type", type, MessageType)
             text = self._content(content)
-            more = None if metadata is None else self._policy.metadata(metadata)
+            more = None if metadata is None else self._policy.payload(metadata)
             now = self._now()
             with self._lock:
                 message_id = self._agent.add_message(now, type, text, more)

@@ -151,7 +151,7 @@ class StatusBuilder(Lifecycle):
             given = more = None
             if input is not None or metadata is not None:
                 given = None if input is None else self._policy.payload(input)
-                more = None if metadata is None else self._policy.metadata(metadata)
+                more = None if metadata is None else self._policy.payload(metadata)
             now = time_ns() if self._clock is None else self._now()
             state = self._state
             try:

@@ -114,7 +114,7 @@ class Lifecycle(Published):
             policy = self._policy
             name = None if task_name is None else policy.text(task_name)
             given = None if input is None else policy.payload(input)
-            more = None if metadata is None else policy.metadata(metadata)
+            more = None if metadata is None else policy.payload(metadata)
             self._change(lambda now: self._state.start(now, task_id, name, task_type, given, more))
         except REFUSALS as error:
             self._refuse(error)
@@ -138,7 +138,7 @@ class Lifecycle(Published):
 
     def _with_message(self, message: str | None, metadata: object) -> JsonObject | None:
         """Return metadata with a message in it."""
-        more = None if metadata is None else self._policy.metadata(metadata)
+        more = None if metadata is None else self._policy.payload(metadata)
         return more if message is None else self._policy.message(message, more)
 
     def _end_task(self, task_id: str, error: BaseException | None, output: object) -> None:

@@ -56,7 +56,7 @@ class PayloadPolicy:
     """The most that one payload or text may take, in bytes of compact UTF-8 JSON, or of UTF-8 for a text."""
 
     def payload(self, value: object) -> JsonObject:
-        """Return an input or output as a JSON object; what is no mapping is `{"value": x}`."""
+        """Return an input, output or metadata as a JSON object; what is no mapping is `{"value": x}`."""
         try:
             walk = Coercion(self.redaction, self.max_bytes)
             result = walk.root(value)
@@ -65,10 +65,6 @@ class PayloadPolicy:
             return self._measured(value, result, walk)
         except Exception:
             return _UNREADABLE
-
-    def metadata(self, value: object) -> JsonObject:
-        """Return metadata as a JSON object, as `payload` does."""
-        return self.payload(value)
 
     def message(self, text: object, metadata: JsonObject | None) -> JsonObject:
         """Return metadata with a message in it."""

@@ -6,7 +6,7 @@ The same values come as objects, and as dictionaries from a stream that went thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 _T = TypeVar("_T")
@@ -56,6 +56,11 @@ def get(thing: object, name: str) -> Any:
         return thing.get(name) if isa(thing, Mapping) else getattr(thing, name, None)
     except Exception:
         return None
+
+
+def _items(value: object) -> Iterable[Any]:
+    """Return a list or tuple; nothing of anything else."""
+    return value if isa(value, (list, tuple)) else ()
 
 
 def text_of(content: object, media: bool = False) -> str:
@@ -145,8 +150,7 @@ def last_message(value: object) -> object:
 
 def calls_of(message: object) -> list[Call]:
     """Return the tool calls of an AI message, as far as they have an id."""
-    calls = get(message, "tool_calls")
-    return [call for item in calls if (call := read_call(item))] if isa(calls, (list, tuple)) else []
+    return [call for item in _items(get(message, "tool_calls")) if (call := read_call(item))]
 
 
 def read_call(value: object) -> Call | None:
@@ -223,7 +227,7 @@ def interrupts_of_error(error: object) -> list[Interrupt]:
 
 def _interrupts(values: object) -> list[Interrupt]:
     found = []
-    for value in values if isa(values, (list, tuple)) else ():
+    for value in _items(values):
         interrupt_id = get(value, "id") or get(value, "interrupt_id")
         found.append(Interrupt(interrupt_id if isa(interrupt_id, str) else None, get(value, "value")))
     return found
@@ -232,11 +236,7 @@ def _interrupts(values: object) -> list[Interrupt]:
 def approval_name(value: object) -> str:
     """Return what people read of an interrupt."""
     requests = get(value, "action_requests")
-    names = (
-        [get(request, "name") or get(request, "action") for request in requests or ()]
-        if (isa(requests, (list, tuple)))
-        else []
-    )
+    names = [get(request, "name") or get(request, "action") for request in _items(requests)]
     named = [name for name in names if isa(name, str)]
     return f"Approve {', '.join(named)}" if named else "Approval"
 

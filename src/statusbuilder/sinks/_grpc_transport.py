@@ -189,8 +189,7 @@ class GrpcTransport:
     def _answer(self, request: Request, timeout: float, ending: Ending) -> Answer:
         if ending.code != "OK":
             return self._failure(request, timeout, ending)
-        if self._unreached:
-            self._unreached = ""
+        self._unreached = ""
         self._key.learn("", answered=True)
         contract, data = request.body
         echo = ending.response

@@ -90,11 +90,6 @@ class Run:
         self.reported = self.settings.reports_workflow(info.workflow_type)
 
     @property
-    def has_builder(self) -> bool:
-        """Whether anything was recorded yet."""
-        return self._builder is not None
-
-    @property
     def builder(self) -> RunBuilder:
         """The builder, made when it is first asked for, which has to be in the workflow."""
         if self._builder is None:
