@@ -43,22 +43,22 @@ class StatusBuilder(Lifecycle):
         initial: A snapshot to go on from, taken over as it is.
         restart: Whether this is a new attempt at the execution of `initial`: a terminal phase returns to PENDING,
             running tasks become FAILED, and inherited ids may be added again, as retries.
-        epoch: Which builder of the execution this is; must grow from builder to builder. By default the clock's
-            milliseconds, at least `initial.epoch + 1`.
-        clock: Returns the present time; a reading below the last one counts as the last one.
+        epoch: Which builder of the execution this is, from 0 to 2**63 - 1; must grow from builder to builder. By
+            default the clock's milliseconds since 1970, at least `initial.epoch + 1`.
+        clock: Returns the present time, a naive one in UTC; a reading below the last one counts as the last one.
         strict: False makes wrong calls do nothing, instead of raising: the first is logged, all are counted.
         ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`. It is asked for the
             blocks of tasks too, so that a task that goes on elsewhere is not shown as failed; where you catch the
             exception and go on, it fails with the end, or `task()` tries it again.
         close_timeout: Seconds that leaving the block and `close()` wait at most, for all sinks together.
         temporal_workflow_id: The workflow engine's id of the same run.
-        max_payload_bytes: Bytes that one payload keeps at most; a larger one is cut as it enters.
+        max_payload_bytes: Bytes that one payload keeps at most, 128 or more; a larger one is cut as it enters.
         redact_keys: Keys whose values are replaced; `()` turns that off.
         redact_values: Known secrets, replaced in all text.
         redact_text: Whether bearer tokens and URL credentials inside texts are replaced.
 
     Raises:
-        ValueError: The execution id is empty.
+        ValueError: An id is empty or no valid text, the epoch is out of range, or `max_payload_bytes` is too small.
         TypeError: A sink cannot be one, or an argument has the wrong type.
     """
 
@@ -307,7 +307,11 @@ class StatusBuilder(Lifecycle):
             self._refuse(error)
 
     def with_error(self, error: str | BaseException, *, task_id: str | None = None) -> Self:
-        """End the execution FAILED, with a text or an exception; with `task_id` that task fails with it.
+        """End the execution FAILED, and return the builder.
+
+        Args:
+            error: Why, a text or an exception.
+            task_id: A task that fails with it, for the same reason.
 
         Raises:
             UnknownTaskError: The execution has no such task.

@@ -192,6 +192,7 @@ class Snapshot(_Shared):
     """The version of the dictionary form."""
 
     execution_id: str
+    """The backend's id of the execution."""
     epoch: int = 0
     """Which builder of the execution this is from; a later builder has a larger one."""
     revision: int = 0
@@ -199,10 +200,13 @@ class Snapshot(_Shared):
     phase: ExecutionPhase = ExecutionPhase.PENDING
     tasks: tuple[Task, ...] = attrs.field(default=(), converter=_task_tuple)
     output: JsonObject | None = attrs.field(default=None, converter=make_object)
+    """What the execution gave, as JSON; None when not recorded."""
     error: str | None = None
     """Why the execution failed; None unless FAILED."""
     started_at: datetime | None = attrs.field(default=None, converter=cut_time)
+    """When it first left PENDING; aware, UTC, whole milliseconds."""
     completed_at: datetime | None = attrs.field(default=None, converter=cut_time)
+    """When it reached its terminal phase; aware, UTC, whole milliseconds."""
     temporal_workflow_id: str | None = None
     """The workflow engine's id of the same run, for correlation."""
 
@@ -312,6 +316,7 @@ class Receipt:
     reason: str = ""
     """Why it is not delivered, in words; empty when there is nothing to say."""
     execution_id: str = ""
+    """The execution that it is about."""
 
 
 @runtime_checkable

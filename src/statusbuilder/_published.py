@@ -86,7 +86,7 @@ class Published:
         """Wait until the sinks have the present revision.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Seconds to wait at most; 0 only asks.
 
         Returns:
             False when they do not have it in time, and at once when it was refused for good, or made after close().

@@ -180,11 +180,13 @@ class Delivery(Deliverer):
 
     Args:
         sink: A callable that takes a snapshot, an object with `send`, or a coroutine function.
-        threads: How many calls of a plain sink may be under way at the same time; a call that hangs keeps its thread.
+        threads: How many calls of a plain sink may be under way at the same time, 1 or more; a call that hangs keeps
+            its thread.
         options: The settings of the delivery, see `DeliveryOptions`.
 
     Raises:
-        TypeError: It is no sink.
+        TypeError: It is no sink, or there is no such setting.
+        ValueError: A setting is out of its range; the text names it.
     """
 
     def __init__(

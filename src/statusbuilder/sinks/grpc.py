@@ -53,12 +53,12 @@ class GrpcSink(Deliverer):
         allow_insecure_key: send the key over an unencrypted channel to another machine, too; None asks
             STATUSBUILDER_ALLOW_INSECURE_KEY. On a given channel gRPC is asked whether it is encrypted, as the key is
             first sent; an unencrypted one is a failed attempt.
-        max_bytes: bytes of a request at most; longer ones are shortened. By default just under 4 MiB, which is what
-            servers take by default.
+        max_bytes: bytes of a request at most, 1024 or more; longer ones are shortened. By default just under 4 MiB,
+            which is what servers take by default.
         options: the settings of the delivery, see `DeliveryOptions`.
 
     Raises:
-        ValueError: the target or the key cannot be one.
+        ValueError: the target or the key cannot be one, or a setting is out of its range; the text names it.
         InsecureChannelError: the key would travel unencrypted to another machine.
         TypeError: an argument is of another kind; says what to give instead.
         OSError: the root certificates cannot be read.
