@@ -77,17 +77,26 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?
 _NO_WORD = re.compile(r"[\W_]+")
 
 # Every quantifier over a class that may overlap with what follows is bounded or stands alone: the search is linear.
-_OPAQUE = r"[^\s\"'<>,;\\)\]}]+"
-_PROSE = r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
+OPAQUE = r"[^\s\"'<>,;\\)\]}]"
+"""A character of a token, as a regular expression."""
+LINE = r"[^\r\n\"'<>,;\\)\]}]"
+"""A character of a header's value without a scheme that is known, which may have spaces."""
 SCHEME = r"(?:basic|bearer|digest|token|negotiate|ntlm|apikey|key)"
 """How the value of an `Authorization` header may begin, as a regular expression."""
+BEARER = r"(?<![a-z])bearer[\s:=]{1,8}"
+AUTHORIZATION = r"authorization[\\\"']{0,4}\s{0,4}[:=]\s{0,4}[\\\"']{0,4}"
+"""What stands before a token, or before a header's value."""
+# "bearer" in a sentence about tokens, and in an answer's `WWW-Authenticate: Bearer realm=…`, is followed by no secret.
+_NO_PROSE = (
+    r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
+    r"(?![\w\-=~+/]|\.\w))"
+)
 
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?<![a-z])bearer[\s:=]{{1,8}}{_PROSE}(?![\w\-=~+/]|\.\w))({_OPAQUE})",
-        r"authorization[\\\"']{0,4}\s{0,4}[:=]\s{0,4}[\\\"']{0,4}"
-        rf"(?:{SCHEME}\s{{1,8}}({_OPAQUE})|([^\r\n\"'<>,;\\)\]}}]+))",
+        rf"{BEARER}{_NO_PROSE}({OPAQUE}+)",
+        rf"{AUTHORIZATION}(?:{SCHEME}\s{{1,8}}({OPAQUE}+)|({LINE}+))",
         r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@",
         r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@",
         r"(?:(?<=http)|(?<=https))://([^\s/?#\"'<>:,@]+)@",
@@ -239,7 +248,7 @@ class Redaction:
     def _patterns_in(self, text: str) -> Iterator[tuple[int, int]]:
         for pattern in _PATTERNS:
             for match in pattern.finditer(text):
-                if match[match.lastindex or 0] != REDACTED[:-1]:
+                if match[match.lastindex or 0] != REDACTED[:-1]:  # replaced before; a token ends before a bracket
                     yield match.span(match.lastindex or 0)
         for match in _QUERY.finditer(text):
             if self.is_secret_key(match[1]) or _words(match[1]).rpartition(" ")[2] in _QUERY_SECRETS:

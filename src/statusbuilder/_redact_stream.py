@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ._redact import REDACTED, SCHEME, Redaction, suspicious, valid_unicode
+from ._redact import AUTHORIZATION, BEARER, LINE, OPAQUE, REDACTED, SCHEME, Redaction, suspicious, valid_unicode
 
 # Long enough for what may stand between the start of a pattern and its secret (64 characters and the signs around).
 _CONTEXT = 96
@@ -13,9 +13,8 @@ _MOST_HELD = 4096
 
 # A pattern whose secret may still go on, or begin, at the end of the text.
 _OPEN = re.compile(
-    r"(?:(?<![a-z])bearer[\s:=]{1,8}[^\s\"'<>,;\\)\]}]*"
-    r"|authorization[\\\"']{0,4}\s{0,4}[:=]\s{0,4}[\\\"']{0,4}"
-    rf"(?:{SCHEME}\s{{1,8}}[^\s\"'<>,;\\)\]}}]*|[^\r\n\"'<>,;\\)\]}}]*)"
+    rf"(?:{BEARER}{OPAQUE}*"
+    rf"|{AUTHORIZATION}(?:{SCHEME}\s{{1,8}}{OPAQUE}*|{LINE}*)"
     r"|://[^\s\"'<>]*"
     r"|[?&][\w.\-~%]{1,64}=[^&\s\"'<>#]*)\Z",
     re.IGNORECASE,
