@@ -21,6 +21,8 @@ from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import workflow_pb2
 from statusbuilder.delivery import Answer, Request
+from statusbuilder.sinks._grpc_transport import GrpcTransport
+from statusbuilder.sinks.grpc import GrpcSink
 
 PATIENCE = 20.0
 """Seconds after which a test has failed, where it waits for something that must come."""
@@ -205,6 +207,13 @@ def snapshot(revision: int = 1, *, execution_id: str = "wex_1", padding: int = 0
         phase=ExecutionPhase.IN_PROGRESS,
         tasks=(Task("a", "A", status=TaskStatus.IN_PROGRESS, input={"value": "x" * padding} if padding else None),),
     )
+
+
+def transport_of(sink: GrpcSink) -> GrpcTransport:
+    """Return a sink's transport; the worker behind the sink stays unused."""
+    transport = sink._transport
+    assert isinstance(transport, GrpcTransport)
+    return transport
 
 
 def request_of(transport: Any, *arguments: Any, max_bytes: int | None = None, **options: Any) -> Request:

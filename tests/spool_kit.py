@@ -62,6 +62,12 @@ def write(store: Store, *rows: Row) -> list[bool]:
     return written
 
 
+def leave(path: Path | str, *rows: Row) -> None:
+    """Write rows as a process that is dead."""
+    with owned(path) as store:
+        assert all(write(store, *rows))
+
+
 def claim(store: Store, target: str = "here:1", most: int = 100, most_bytes: int = 2**30) -> list[Row]:
     """Take over what the dead left."""
     store.begin()

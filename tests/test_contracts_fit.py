@@ -98,6 +98,7 @@ def test_the_librarys_own_metadata_survives_a_cut() -> None:
     """Where metadata is cut, the retry count, the cancelled mark and the gist of the message stay."""
     metadata = JsonObject(retry_count=3, cancelled=True, message="m" * 900, more="x" * 9000)
     result = fitted(running([plain(n, metadata=metadata) for n in range(10)]), 5000)
+    assert len(result.tasks) == 10
     for task in result.tasks:
         assert (task.metadata["retry_count"], task.metadata["cancelled"]) == (3, True)
         assert task.metadata["truncated"] is True

@@ -9,24 +9,17 @@ from typing import Any
 import backend_stubs
 import grpc
 import pytest
-from grpc_kit import PATIENCE, Backend, attempt, begin, certificate, echo, request_of, snapshot
+from grpc_kit import PATIENCE, Backend, attempt, begin, certificate, echo, request_of, snapshot, transport_of
 
 from statusbuilder import ContractMismatchError, ExecutionPhase
 from statusbuilder._agent_model import AgentSnapshot
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 from statusbuilder.sinks._grpc_channel import channel_target
-from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
 
 Input = backend_stubs.message_class("WorkflowExecutionUpdateStatusInput")
 Resource = backend_stubs.message_class("WorkflowExecution")
-
-
-def transport_of(sink: GrpcSink) -> GrpcTransport:
-    transport = sink._transport
-    assert isinstance(transport, GrpcTransport)
-    return transport
 
 
 class Stub:

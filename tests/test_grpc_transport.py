@@ -11,20 +11,13 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from grpc_kit import PATIENCE, Backend, attempt, begin, echo, refuse, request_of, snapshot
+from grpc_kit import PATIENCE, Backend, attempt, begin, echo, refuse, request_of, snapshot, transport_of
 
 from statusbuilder.contracts.wire import rpc_pb2, workflow_pb2
 from statusbuilder.sinks._grpc_answer import interpret, retry_after
 from statusbuilder.sinks._grpc_line import Ending
 from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
-
-
-def transport_of(sink: GrpcSink) -> GrpcTransport:
-    """Return a sink's transport; the worker behind the sink stays unused."""
-    transport = sink._transport
-    assert isinstance(transport, GrpcTransport)
-    return transport
 
 
 @pytest.fixture

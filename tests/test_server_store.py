@@ -76,7 +76,7 @@ def test_full_disk_is_unavailable_and_loses_nothing_acknowledged(tmp_path: Path)
         _, errors = process.communicate(timeout=TIMEOUT)
     assert "Traceback" not in errors
     with Server(database) as server, Calls(server.target) as calls:
-        assert all(calls.get(execution_id) for execution_id in acknowledged)
+        assert all(len(calls.get(execution_id).status.error) == 100_000 for execution_id in acknowledged)
 
 
 def test_missing_tables_are_unavailable_not_a_crash(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import grpc
 import pytest
-from spool_kit import PATIENCE, key, owned, row, rows_of, until, write
+from spool_kit import PATIENCE, key, leave, row, rows_of, until
 from test_spool import locked
 
 from statusbuilder import (
@@ -119,12 +119,6 @@ def packed(snapshot: Snapshot, state: State = State.CLOSED, target: str = "here:
     where = key(snapshot.execution_id, target)._replace(kind=kind)
     made = row(snapshot.execution_id, snapshot.revision, epoch=snapshot.epoch, phase=snapshot.phase, state=state)
     return attrs.evolve(made, key=where, body=contract.encode(snapshot), written_at=time())
-
-
-def leave(path: Path, *rows: Any) -> None:
-    """Write rows as a process that is dead."""
-    with owned(path) as store:
-        assert all(write(store, *rows))
 
 
 # What is on disk when

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from spool_kit import Child, claim, key, owned, row, rows_of, write
+from spool_kit import Child, claim, key, leave, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase
 from statusbuilder.delivery._spool_owner import Owner, is_alive, remove_abandoned
@@ -23,12 +23,6 @@ OPEN = {"phase": ExecutionPhase.IN_PROGRESS, "state": State.OPEN}
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
-
-
-def left(path: Path, *rows: object) -> None:
-    """Write rows as a process that is gone."""
-    with owned(path) as store:
-        assert all(write(store, *rows))  # type: ignore[arg-type]
 
 
 # Owners
@@ -96,7 +90,7 @@ def test_abandoned_locks_are_removed(path: Path) -> None:
 def test_row_outlives_its_owner_and_is_claimed_once(path: Path) -> None:
     """The next owner gets the rows of a dead one just as they were written, and nobody gets them again."""
     written = row(body=b"\x00\xff", written_at=12.5)
-    left(path, written)
+    leave(path, written)
     with owned(path) as second, owned(path) as third:
         assert claim(second) == [written]
         assert claim(second) == []
@@ -112,7 +106,7 @@ def test_rows_of_the_living_are_theirs(path: Path) -> None:
 
 def test_claim_prefers_what_has_ended_and_then_the_oldest(path: Path) -> None:
     """Final states are taken over first; among equals the one that has waited longest."""
-    left(
+    leave(
         path,
         row("open", written_at=1, **OPEN),  # type: ignore[arg-type]
         row("late", written_at=3),
@@ -125,14 +119,14 @@ def test_claim_prefers_what_has_ended_and_then_the_oldest(path: Path) -> None:
 @pytest.mark.parametrize(("most", "most_bytes", "sizes"), [(2, 2**30, [2, 1]), (9, 20, [2, 1]), (9, 1, [1, 1, 1])])
 def test_claim_takes_no_more_than_fits(path: Path, most: int, most_bytes: int, sizes: list[int]) -> None:
     """A claim is limited in rows and in bytes, takes one row in any case, and the rest comes with the next."""
-    left(path, *(row(f"wex_{number}", body=b"x" * 10) for number in range(3)))
+    leave(path, *(row(f"wex_{number}", body=b"x" * 10) for number in range(3)))
     with owned(path) as store:
         assert [len(claim(store, most=most, most_bytes=most_bytes)) for _ in sizes] == sizes
 
 
 def test_claim_is_for_one_backend(path: Path) -> None:
     """Rows for another backend stay where they are, unless they are given another target."""
-    left(path, row("mine"), row("other", target="there:2"))
+    leave(path, row("mine"), row("other", target="there:2"))
     with owned(path) as store:
         assert [one.key.execution_id for one in claim(store)] == ["mine"]
         store.begin()
@@ -143,7 +137,7 @@ def test_claim_is_for_one_backend(path: Path) -> None:
 
 def test_retarget_leaves_the_living_alone(path: Path) -> None:
     """Rows of an owner that lives keep their target, and are not replaced by those of the dead."""
-    left(path, row("same", body=b"dead", target="there:2"))
+    leave(path, row("same", body=b"dead", target="there:2"))
     with owned(path) as living, owned(path) as store:
         write(living, row("same", body=b"alive"), row("own", target="there:2"))
         store.begin()
@@ -155,7 +149,7 @@ def test_retarget_leaves_the_living_alone(path: Path) -> None:
 
 def test_claims_at_the_same_time_share_the_rows(path: Path) -> None:
     """Of many that claim at once each row goes to exactly one."""
-    left(path, *(row(f"wex_{number}") for number in range(200)))
+    leave(path, *(row(f"wex_{number}") for number in range(200)))
     taken: list[str] = []
     together = threading.Barrier(4)
 
@@ -233,7 +227,7 @@ def test_rolled_back_changes_are_not_there(path: Path) -> None:
 
 def test_listing_says_who_lives_and_how_much_there_is(path: Path) -> None:
     """The list for people has sizes instead of requests, and takes nothing over."""
-    left(path, row("dead", body=b"12345"))
+    leave(path, row("dead", body=b"12345"))
     with owned(path) as living:
         write(living, row("alive", body=None, written_at=200))
         with contextlib.closing(Store(str(path), None)) as reader:
