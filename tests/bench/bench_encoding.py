@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from itertools import count
 from time import perf_counter
 
 from measuring import Row, at_least, at_most, in_turns, seconds
@@ -11,15 +12,64 @@ from measuring import Row, at_least, at_most, in_turns, seconds
 from statusbuilder import Snapshot, StatusBuilder, TaskStatus
 from statusbuilder.contracts import WORKFLOW_EXECUTION
 
+BUDGETED = 10_000
+"""The tasks of the executions that the budgets are about."""
+
 
 def rows() -> Iterator[Row]:
     """Measure."""
-    for tasks in (1_000, 10_000):
-        yield from after_one_change(tasks)
+    for tasks in (1_000, BUDGETED):
+        subject = Subject(tasks)
+        yield after_one_change(subject)
+        yield encoding_alone(subject)
+        yield Row(f"bytes per task at {tasks:,} tasks", f"{len(subject.body) / tasks:.0f} B", "")
+        yield Row(f"a first request of {tasks:,} tasks", seconds(subject.from_nothing()), "")
+
+
+class Subject:
+    """An execution of many tasks that changes by one, and its encoder, which has sent it before."""
+
+    def __init__(self, tasks: int) -> None:
+        self.tasks = tasks
+        self._builder = builder_of(tasks)
+        self._encoder = WORKFLOW_EXECUTION.encoder()
+        self._steps = count()
+        self.body = self._encoder.encode(self._builder.snapshot())
+
+    def _change(self) -> None:
+        self._builder.update_task_status("last", TaskStatus.IN_PROGRESS, metadata={"step": next(self._steps)})
+
+    def incremental(self) -> float:
+        """Change it, then make the snapshot and the request; returns the seconds of the latter."""
+        self._change()
+        started = perf_counter()
+        self._encoder.encode(self._builder.snapshot())
+        return perf_counter() - started
+
+    def from_nothing(self) -> float:
+        """Make the request of a snapshot that no encoder has seen; returns the seconds."""
+        whole = Snapshot.from_dict(self._builder.snapshot().to_dict())
+        started = perf_counter()
+        WORKFLOW_EXECUTION.encode(whole)
+        return perf_counter() - started
+
+    def encodings(self, number: int) -> float:
+        """Encode after each of some changes; returns the seconds of the encoding alone."""
+        snapshots: list[Snapshot] = []
+        for _ in range(number):
+            self._change()
+            snapshots.append(self._builder.snapshot())
+        gc.disable()
+        started = perf_counter()
+        for snapshot in snapshots:
+            self._encoder.encode(snapshot)
+        taken = perf_counter() - started
+        gc.enable()
+        return taken
 
 
 def builder_of(tasks: int) -> StatusBuilder:
-    """Return an execution with tasks that have inputs and outputs."""
+    """Return an execution whose tasks have ended, but for one more."""
     builder = StatusBuilder("wex_1")
     for number in range(tasks):
         task_id = builder.add_task(f"task-{number}", f"Task {number}", TaskStatus.IN_PROGRESS)
@@ -28,41 +78,19 @@ def builder_of(tasks: int) -> StatusBuilder:
     return builder
 
 
-def after_one_change(tasks: int) -> Iterator[Row]:
-    """Compare an incremental request with one from nothing, and its encoding with copying the bytes."""
-    builder = builder_of(tasks)
-    encoder = WORKFLOW_EXECUTION.encoder()
-    body = encoder.encode(builder.snapshot())
+def after_one_change(subject: Subject) -> Row:
+    """Compare an incremental request with one from nothing."""
+    pair = in_turns(subject.incremental, subject.from_nothing, 10)
+    what = f"snapshot and request of {subject.tasks:,} tasks after one change / from nothing"
+    if subject.tasks == BUDGETED:
+        return at_least(what, *pair.each(1), pair.slower_theirs, 50)
+    return Row(what, *pair.each(1), pair.slower_theirs)
+
+
+def encoding_alone(subject: Subject) -> Row:
+    """Compare the encoding with copying the request's bytes."""
+    body = subject.body
     pieces = [body[start : start + 25_000] for start in range(0, len(body), 25_000)]
-    step = iter(range(10_000_000))
-
-    def change() -> None:
-        builder.update_task_status("last", TaskStatus.IN_PROGRESS, metadata={"step": next(step)})
-
-    def incremental() -> float:
-        change()
-        started = perf_counter()
-        encoder.encode(builder.snapshot())
-        return perf_counter() - started
-
-    def from_nothing() -> float:
-        whole = Snapshot.from_dict(builder.snapshot().to_dict())
-        started = perf_counter()
-        WORKFLOW_EXECUTION.encode(whole)
-        return perf_counter() - started
-
-    def encoding() -> float:
-        snapshots: list[Snapshot] = []
-        for _ in range(20):
-            change()
-            snapshots.append(builder.snapshot())
-        gc.disable()
-        started = perf_counter()
-        for snapshot in snapshots:
-            encoder.encode(snapshot)
-        taken = perf_counter() - started
-        gc.enable()
-        return taken
 
     def copying() -> float:
         started = perf_counter()
@@ -70,19 +98,8 @@ def after_one_change(tasks: int) -> Iterator[Row]:
             b"".join(pieces)
         return perf_counter() - started
 
-    budgeted = tasks == 10_000
-    pair = in_turns(incremental, from_nothing, 10)
-    ours, theirs = pair.each(1)
-    what = f"snapshot and request of {tasks:,} tasks after one change / from nothing"
-    if budgeted:
-        yield at_least(what, ours, theirs, pair.slower_theirs, 50)
-    else:
-        yield Row(what, ours, theirs, pair.slower_theirs)
-    pair = in_turns(encoding, copying, 30)
+    pair = in_turns(lambda: subject.encodings(20), copying, 30)
     what = f"its encoding alone ({len(body) / 1e6:.2f} MB) / b''.join of the bytes"
-    if budgeted:
-        yield at_most(what, *pair.each(20), pair.slower_ours, 3)
-    else:
-        yield Row(what, *pair.each(20), pair.slower_ours)
-    yield Row(f"bytes per task at {tasks:,} tasks", f"{len(body) / tasks:.0f} B", "")
-    yield Row(f"a first request of {tasks:,} tasks", seconds(from_nothing()), "")
+    if subject.tasks == BUDGETED:
+        return at_most(what, *pair.each(20), pair.slower_ours, 3)
+    return Row(what, *pair.each(20), pair.slower_ours)
