@@ -44,7 +44,7 @@ class Message:
     """Unique within the execution."""
     type: MessageType
     content: str
-    """Its text; that of the open message may lack an end that looks like the beginning of a secret."""
+    """Its text. While the message is open, an ending that looks like the beginning of a secret is left out."""
     timestamp: datetime
     """When it began; aware, UTC, whole milliseconds."""
     tool_calls: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class AgentSnapshot(Snapshot):
     messages: tuple[Message, ...] = ()
     """In the order in which they began."""
     todos: tuple[Todo, ...] = ()
-    """The agent's plan, in its order; when all todos were removed, those, CANCELLED."""
+    """The agent's plan, in its order. When the list was emptied, the todos that were in it, as CANCELLED."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the snapshot as JSON-able values: `"version": 1`, enum names, ISO 8601 times."""

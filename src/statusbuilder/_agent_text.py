@@ -9,7 +9,7 @@ from ._redact_stream import StreamRedactor
 from ._times import from_nanos
 
 MOST_TEXT = 1024 * 1024
-"""What one message keeps: the beginning and the end of a longer one; characters where it grows, else bytes."""
+"""What one message keeps, of a longer one its beginning and end: characters of streamed text, bytes of a whole one."""
 
 _MOST_PENDING = 64 * 1024
 

@@ -47,9 +47,10 @@ class StatusBuilder(Lifecycle):
             default the clock's milliseconds since 1970, at least `initial.epoch + 1`.
         clock: Returns the present time, a naive one in UTC; a reading below the last one counts as the last one.
         strict: False makes wrong calls do nothing, instead of raising: the first is logged, all are counted.
-        ends: Asked for the phase when an exception leaves the block; None suspends, see `suspend`. It is asked for the
-            blocks of tasks too, so that a task that goes on elsewhere is not shown as failed; where you catch the
-            exception and go on, it fails with the end, or `task()` tries it again.
+        ends: Called with an exception that leaves the block; returns the phase that the execution ends in, or None to
+            suspend it, see `suspend`. It is called for the blocks of tasks too, so that a task that goes on elsewhere
+            is not shown as failed. If you catch the exception and go on, that task fails when the execution ends,
+            unless `task()` starts it again.
         close_timeout: Seconds that leaving the block and `close()` wait at most, for all sinks together.
         temporal_workflow_id: The workflow engine's id of the same run.
         max_payload_bytes: Bytes that one payload keeps at most, 128 or more; a larger one is cut as it enters.

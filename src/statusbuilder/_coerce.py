@@ -33,8 +33,9 @@ def to_text(value: object) -> str:
 class Coercion:
     """One walk through a value, which ends where the budget does.
 
-    `left` is the budget, in characters of JSON text, less the fewest that what was met can take: a walk that leaves it
-    at 0 or more met everything. `beyond` counts what is known to lie after the end of the walk.
+    `left` is what is left of the budget, in characters of JSON text. Each value that is met takes from it the fewest
+    that it can have, so a walk that ends with 0 or more has met everything. `beyond` is how many characters, at least,
+    the members have that the walk did not get to.
 
     A walk backwards takes the last members of each container, and the end of each text, for the tail of what is cut.
     """

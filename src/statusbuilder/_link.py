@@ -35,9 +35,9 @@ class Link(Protocol):
         """Say that the state changed; `urgent` when the phase did."""
 
     def flush(self, snapshot: Snapshot, deadline: float) -> Future[bool]:
-        """Ask for the fate of a snapshot: True once it, or something newer, is delivered; False once that is over.
+        """Return a future: True once the snapshot, or a newer one, is delivered, False once it never will be.
 
-        False as well as soon as it is known not to be over by `deadline`, in `time.monotonic` seconds.
+        It is also False as soon as it is known that nothing will be decided by `deadline`, in `time.monotonic` seconds.
         """
         ...
 

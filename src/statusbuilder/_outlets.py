@@ -112,8 +112,8 @@ class Outlets:
         self._drain_rest()
 
     def _drain_rest(self) -> None:
-        # Whoever comes while somebody else drains leaves its snapshot to them; the loop sees to one that came between
-        # the last look at the queue and the release.
+        # A call that finds another thread draining leaves its snapshot in the queue. The loop is for one that came
+        # after that thread's last look at the queue, and before it released the lock.
         while self._queue and self._drain(0.0):
             pass
 

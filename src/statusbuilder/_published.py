@@ -89,7 +89,8 @@ class Published:
             timeout: Seconds to wait at most; 0 only asks.
 
         Returns:
-            False when they do not have it in time, and at once when it was refused for good, or made after close().
+            False when they do not have it in time; at once when a sink refused it for good, or when it is a change
+            that was made after close().
         """
         snapshot = self.snapshot()
         return self._flush(snapshot, timeout) if self._is_sent(snapshot) else False

@@ -156,10 +156,11 @@ def _secrets(given: Iterable[str | None]) -> tuple[str, ...]:
 class Redaction:
     """What is secret.
 
-    A key is secret when an entry of `keys` appears in it as whole consecutive words, where words are parted by anything
-    that is no letter or digit, by camelCase and by digits, whatever the case: `api_key` is found in `X-Api-Key`,
-    `apiKey`, `APIKEY2` and `old_api_key`. Phrases of `harmless_keys` are taken out of the key first, so that
-    `next_page_token`, `eos_token` or `token_type` keep their values; one that `keys` lists itself is not.
+    A key is secret when an entry of `keys` appears in it as whole consecutive words. A word ends at anything that is no
+    letter or digit, between letters and digits, and before a capital of camelCase; case does not matter. So `api_key`
+    is found in `X-Api-Key`, `apiKey`, `APIKEY2` and `old_api_key`. Phrases of `harmless_keys` are taken out of the
+    key first, so that `next_page_token`, `eos_token` or `token_type` keep their values, unless `keys` lists the phrase
+    itself.
 
     In texts, `Bearer …`, `Authorization: …`, the user and password of `scheme://user:password@host`, and the values of
     secret keys in a URL's query (`?api_key=…`, `&sig=…`) are replaced.

@@ -63,9 +63,9 @@ class ExecutionState:
         self.inherited: set[str] = set()
         """Ids that came with the initial snapshot and were not moved since."""
         self.left: dict[str, str] = {}
-        """Running tasks whose block an exception left that suspends the execution, and its text.
+        """Running tasks whose block was left by an exception that suspends the execution, with the exception's text.
 
-        They go on elsewhere; but where the exception is caught, and the execution goes on here, they have failed.
+        They go on elsewhere. If the exception is caught and the execution goes on here, they have failed.
         """
         self.changed: list[TaskRecord] = []
         self._frozen: Blocks[Task] = Blocks()

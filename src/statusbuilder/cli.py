@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None takes the process's.
 
     Returns:
-        The exit status: 0 when all went well, 1 when it could not be written, 2 when the call was wrong or the command
-        could not begin; what a command adds, its `--help` says.
+        The exit status: 0 when all went well, 1 when the output could not be written, 2 when the call was wrong or the
+        command could not begin. Where a command gives 1 another meaning, its `--help` says so.
     """
     options = make_parser().parse_args(arguments)
     try:

@@ -118,7 +118,7 @@ class Worker(Mailbox):
             self.forget_if_done(slot)
 
     def flush(self, link: DeliveryLink, revision: int, deadline: float, future: Future[bool]) -> None:
-        """Answer the future once the fate of a revision is known, or known not to be so by the deadline."""
+        """Answer the future once a revision was delivered or given up, or cannot be by the deadline."""
         if link.delivered >= revision:
             future.set_result(True)
             return
