@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -49,8 +49,6 @@ class Services:
 
     def handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
         """Return what a `grpc.aio.Server` takes; requests and answers are bytes."""
-        unary: Any = grpc.unary_unary_rpc_method_handler
-        stream: Any = grpc.unary_stream_rpc_method_handler
         query = {"get": unary(self._get), "list": unary(self._list), "subscribe": stream(self._subscribe)}
         return (
             grpc.method_handlers_generic_handler(kind.command_service, {"updateStatus": unary(self._update)}),
@@ -58,37 +56,19 @@ class Services:
         )
 
     async def _update(self, data: bytes, context: Any) -> bytes:
-        try:
-            metadata = self._admit(context)
-            return _answer(context, await self._backend.update(data, _version(metadata)))
-        except Refusal as refusal:
-            await _abort(context, refusal)
-            raise
+        metadata = self._admit(context)
+        return _answer(context, await self._backend.update(data, _version(metadata)))
 
     async def _get(self, data: bytes, context: Any) -> bytes:
-        try:
-            self._admit(context)
-            return _answer(context, self._backend.get(data))
-        except Refusal as refusal:
-            await _abort(context, refusal)
-            raise
+        self._admit(context)
+        return _answer(context, self._backend.get(data))
 
     async def _list(self, data: bytes, context: Any) -> bytes:
-        try:
-            self._admit(context)
-            return self._backend.list(data)
-        except Refusal as refusal:
-            await _abort(context, refusal)
-            raise
+        self._admit(context)
+        return self._backend.list(data)
 
     async def _subscribe(self, data: bytes, context: Any) -> None:
-        try:
-            self._admit(context)
-            await self._watch(data, context)
-        except Refusal as refusal:
-            await _abort(context, refusal)
-
-    async def _watch(self, data: bytes, context: Any) -> None:
+        self._admit(context)
         key = self._backend.key(data)
         with self._feed.watch(key) as watcher:
             self._backend.show(watcher, key)
@@ -119,6 +99,28 @@ def _answer(context: Any, answer: Answer) -> bytes:
     return answer.body
 
 
-async def _abort(context: Any, refusal: Refusal) -> None:
-    trailers = () if refusal.held is None else refusal.held.metadata
-    await context.abort(refusal.code, refusal.text, trailers)
+Behaviour: TypeAlias = Callable[[bytes, Any], Awaitable[Any]]
+"""Of a method: takes a request and gRPC's context, and may raise a Refusal."""
+
+
+def unary(behaviour: Behaviour) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Return the handler of a method with one answer."""
+    return grpc.unary_unary_rpc_method_handler(_answering(behaviour))
+
+
+def stream(behaviour: Behaviour) -> grpc.RpcMethodHandler[bytes, bytes]:
+    """Return the handler of a method that writes its answers."""
+    return grpc.unary_stream_rpc_method_handler(_answering(behaviour))
+
+
+def _answering(behaviour: Behaviour) -> Behaviour:
+    """Turn a refusal into the status that it asks for."""
+
+    async def handle(data: bytes, context: Any) -> Any:
+        try:
+            return await behaviour(data, context)
+        except Refusal as refusal:
+            trailers = () if refusal.held is None else refusal.held.metadata
+            await context.abort(refusal.code, refusal.text, trailers)
+
+    return handle

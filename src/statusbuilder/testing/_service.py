@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..contracts._codec import delimited, tag
 from ..server._errors import Refusal
 from ..server._kinds import KINDS, Kind
 from ..server._server import report_loop_error
+from ..server._services import stream, unary
 from ..server._version import EPOCH_KEY, REVISION_KEY, Version
 from ._fault import Fault
 from ._history import Call, History
@@ -125,23 +127,10 @@ class Service:
             await asyncio.wait(rest, timeout=1.0)
 
     def _handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
-        unary: Any = grpc.unary_unary_rpc_method_handler
-        stream: Any = grpc.unary_stream_rpc_method_handler
-
-        async def update(data: bytes, context: Any) -> bytes:
-            answer: bytes = await _answering(context, self._update(kind, data, context))
-            return answer
-
-        async def get(data: bytes, context: Any) -> bytes:
-            answer: bytes = await _answering(context, self._get(kind, data, context))
-            return answer
-
-        async def subscribe(data: bytes, context: Any) -> None:
-            await _answering(context, self._subscribe(kind, data, context))
-
-        query = {"get": unary(get), "subscribe": stream(subscribe)}
+        command = {"updateStatus": unary(partial(self._update, kind))}
+        query = {"get": unary(partial(self._get, kind)), "subscribe": stream(partial(self._subscribe, kind))}
         return (
-            grpc.method_handlers_generic_handler(kind.command_service, {"updateStatus": unary(update)}),
+            grpc.method_handlers_generic_handler(kind.command_service, command),
             grpc.method_handlers_generic_handler(kind.query_service, query),
         )
 
@@ -248,14 +237,6 @@ class Service:
             await asyncio.Event().wait()
         if fault.code != "OK":
             await context.abort(fault.status, fault.details, fault.trailers)
-
-
-async def _answering(context: Any, answer: Awaitable[Any]) -> Any:
-    try:
-        return await answer
-    except Refusal as refusal:
-        trailers = () if refusal.held is None else refusal.held.metadata
-        await context.abort(refusal.code, refusal.text, trailers)
 
 
 def _version(metadata: dict[str, str]) -> tuple[int, int] | None:
