@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sysconfig
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,22 @@ class Shelf:
     def last(self, execution_id: str) -> Snapshot:
         """Return the newest snapshot of one execution."""
         return self.of(execution_id)[-1]
+
+
+class ClosedShelf(Shelf):
+    """A shelf whose `send` hangs until it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = threading.Event()
+
+    def send(self, snapshot: Snapshot) -> None:
+        assert self._opened.wait(PATIENCE)
+        super().send(snapshot)
+
+    def open(self) -> None:
+        """Let all that waits go on."""
+        self._opened.set()
 
 
 class Stage:

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import pytest
 import temporal_workflows as flows
-from temporal_kit import PATIENCE, Shelf, run, shown, stage
+from temporal_kit import PATIENCE, ClosedShelf, Shelf, run, shown, stage
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
@@ -168,15 +168,10 @@ def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.Cap
 
 def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: str) -> None:
     """The workflow closes after close_timeout, and an abandoned child workflow delivers the end when the sink can."""
-    shelf, blocked = Shelf(), [True]
-
-    async def send(snapshot: Snapshot) -> None:
-        while blocked:
-            await asyncio.sleep(0.02)
-        shelf.send(snapshot)
+    shelf = ClosedShelf()
 
     async def body() -> None:
-        sink = Delivery(send, attempt_timeout=60.0)
+        sink = Delivery(shelf)
         async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=0.5) as at:
             handle = await at.start(flows.Steps.run, 1)
             assert await handle.result() == {"total": 0}
@@ -187,7 +182,7 @@ def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: s
                 for each in (event.activity_task_scheduled_event_attributes for event in events)
             }
             assert scheduled["statusbuilder.deliver"].schedule_to_close_timeout.ToTimedelta() == SOON / 2
-            blocked.clear()
+            shelf.open()
             assert (await shelf.until(lambda one: one.is_terminal)).phase is ExecutionPhase.COMPLETED
         sink.close()
 
@@ -196,22 +191,17 @@ def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: s
 
 def test_a_cancellation_after_the_end_is_too_late(temporal: str) -> None:
     """What comes while the end is delivered changes neither the result nor the status that says so."""
-    blocked, shelf = [True], Shelf()
-
-    async def send(snapshot: Snapshot) -> None:
-        while blocked:
-            await asyncio.sleep(0.02)
-        shelf.send(snapshot)
+    shelf = ClosedShelf()
 
     async def body() -> None:
-        with Delivery(send, attempt_timeout=60.0) as sink:
+        with Delivery(shelf) as sink:
             async with stage(temporal, [flows.Steps], [flows.double], sink=sink) as at:
                 handle = await at.start(flows.Steps.run, 1)
                 async with asyncio.timeout(PATIENCE):
                     while (await handle.query("statusbuilder.status"))["phase"] != "COMPLETED":
                         await asyncio.sleep(0.05)
                 await handle.cancel()
-                blocked.clear()
+                shelf.open()
                 assert await handle.result() == {"total": 0}
                 assert shelf.last(handle.id).phase is ExecutionPhase.COMPLETED
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import temporal_workflows as flows
-from temporal_kit import PATIENCE, Shelf, run, shown
+from temporal_kit import PATIENCE, ClosedShelf, Shelf, run, shown
 from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
@@ -58,20 +57,15 @@ def test_workers_keep_to_their_work(temporal: str, at_client: bool) -> None:
 
 def test_the_delivery_goes_on_without_activities_on_the_queue(temporal: str) -> None:
     """A backend that is away is reached later by a worker of workflows too, and other workers replay what it did."""
-    blocked, shelf = [True], Shelf()
-
-    async def send(snapshot: Snapshot) -> None:
-        while blocked:
-            await asyncio.sleep(0.02)
-        shelf.send(snapshot)
+    shelf = ClosedShelf()
 
     async def body() -> None:
-        with Delivery(send, attempt_timeout=60.0) as sink:
+        with Delivery(shelf) as sink:
             async with apart(temporal, sink=sink, close_timeout=0.5) as (client, queue):
                 handle = await client.start_workflow("Steps", 1, id=queue, task_queue=queue)
                 assert await handle.result() == {"total": 0}
                 assert not shelf.snapshots
-                blocked.clear()
+                shelf.open()
                 last = await shelf.until(lambda one: one.is_terminal)
             assert shown(last) == [("double-1", "COMPLETED")]
             history = await handle.fetch_history()
