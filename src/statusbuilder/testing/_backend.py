@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from .._model import Snapshot
-from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
-from ..server._kinds import AGENTS
 from ._fault import EVERYDAY, Fault
-from ._history import Applied, Call, History
+from ._history import CONTRACTS, Applied, Call, History
 from ._plan import Plan
 from ._proxy import Proxy
 from ._service import Service
@@ -178,8 +176,7 @@ class FaultyBackend:
         kind = self._states.find(execution_id)
         if kind is None:
             raise LookupError(f"The backend has no execution {execution_id!r}.")
-        contract = AGENT_EXECUTION if kind == AGENTS.name else WORKFLOW_EXECUTION
-        return contract.to_snapshot(self._states.resource(kind, execution_id), execution_id)
+        return CONTRACTS[kind].to_snapshot(self._states.resource(kind, execution_id), execution_id)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait until something is so; it is looked at after everything that happens in the backend.

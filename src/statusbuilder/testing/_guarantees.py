@@ -12,7 +12,7 @@ from .._model import Snapshot
 from ..contracts import contract_for
 from ._backend import FaultyBackend
 from ._differences import show
-from ._history import Applied, Call, History
+from ._history import CONTRACTS, Applied, Call, History
 
 _MOST = 20
 
@@ -165,7 +165,7 @@ def _check_applied(applied: list[Applied]) -> Iterable[Violation]:
 def _check_final(applied: dict[tuple[str, str], list[Applied]], final: Iterable[Snapshot]) -> Iterable[Violation]:
     for snapshot in final:
         contract = contract_for(snapshot)
-        kind = "AgentExecution" if contract.name == "agent" else "WorkflowExecution"
+        kind = next(kind for kind, its_contract in CONTRACTS.items() if its_contract is contract)
         changes = applied.get((kind, snapshot.execution_id))
         if not changes:
             yield Violation("lost", snapshot.execution_id, f"nothing arrived, not even {snapshot.phase.name}")

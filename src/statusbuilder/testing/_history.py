@@ -13,9 +13,11 @@ import attrs
 
 from .._model import Snapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
-from ..server._kinds import AGENTS, KINDS
+from ..server._kinds import AGENTS, KINDS, WORKFLOWS
 
 KINDS_BY_NAME = {kind.name: kind for kind in KINDS}
+CONTRACTS = {WORKFLOWS.name: WORKFLOW_EXECUTION, AGENTS.name: AGENT_EXECUTION}
+"""The contract that each kind of execution is sent by."""
 
 
 @attrs.define(eq=False)
@@ -48,9 +50,8 @@ class Call:
     @property
     def snapshot(self) -> Snapshot:
         """What the request says, read back from the wire; its epoch and revision are those of the metadata."""
-        contract = AGENT_EXECUTION if self.kind == AGENTS.name else WORKFLOW_EXECUTION
         epoch, revision = self.version or (0, 0)
-        return attrs.evolve(contract.read_request(self.body), epoch=epoch, revision=revision)
+        return attrs.evolve(CONTRACTS[self.kind].read_request(self.body), epoch=epoch, revision=revision)
 
 
 @attrs.frozen(eq=False)
