@@ -31,7 +31,7 @@ class InlineSink:
         self.revision = revision
         """The last one that it was called with; at first the one that nobody needs to be told of."""
         self._error = ""
-        self._send: Callable[[Snapshot], object] = sink.send if hasattr(sink, "send") else sink
+        self._send: Callable[[Snapshot], object] = getattr(sink, "send", sink)
 
     def send(self, snapshot: Snapshot) -> None:
         """Call the sink; what it raises is logged once in a row, and counted."""

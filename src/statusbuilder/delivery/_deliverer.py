@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 from time import monotonic
@@ -211,16 +211,14 @@ GRACE = 0.5
 _live: weakref.WeakSet[Deliverer] = weakref.WeakSet()
 
 
-def _close_all(deliverers: Iterable[Deliverer]) -> None:
+def _at_exit() -> None:
     started = monotonic()
-    closing = [(deliverer, deliverer._begin_close(None, True)) for deliverer in deliverers]
+    busy = [deliverer for deliverer in list(_live) if deliverer._worker.has_work]
+    # All begin before any is waited for, so that they share the time.
+    closing = [(deliverer, deliverer._begin_close(None, True)) for deliverer in busy]
     for deliverer, future in closing:
         deliverer._worker.finish()
         wait([future], started + deliverer._options.close_timeout + GRACE)
-
-
-def _at_exit() -> None:
-    _close_all([deliverer for deliverer in list(_live) if deliverer._worker.has_work])
 
 
 def _after_fork() -> None:

@@ -66,7 +66,7 @@ class SinkTransport:
 
     def __init__(self, sink: Any) -> None:
         self._sink = sink
-        self._send: Callable[[Snapshot], Any] = sink.send if hasattr(sink, "send") else sink
+        self._send: Callable[[Snapshot], Any] = getattr(sink, "send", sink)
         self._loop = OwnLoop()
 
     def memo(self) -> None:

@@ -172,7 +172,7 @@ def _check_close(sink: Any) -> None:
 
 
 def _send(sink: Any, snapshot: Snapshot) -> None:
-    _finish(sink.send(snapshot) if hasattr(sink, "send") else sink(snapshot))
+    _finish(getattr(sink, "send", sink)(snapshot))
 
 
 def _finish(result: Any) -> Any:
