@@ -140,6 +140,17 @@ def test_a_tool_call_is_a_task_and_the_message_that_refers_to_it() -> None:
     assert ended.messages == begun.messages
 
 
+def test_ids_are_plain_text() -> None:
+    """A text of a type of its own, as frameworks use for ids, enters as the text that it is."""
+
+    class Id(str):
+        pass
+
+    status = AgentStatusBuilder("aex_1")
+    made = [status.start_sub_agent(Id("agent"), "researcher"), status.start_tool_call(Id("call"), "search")]
+    assert [type(task_id) for task_id in (*made, *(task.task_id for task in status.snapshot().tasks))] == [str] * 4
+
+
 def test_identical_calls_are_separate_and_end_in_any_order() -> None:
     """Two calls of one tool with the same arguments are two tasks, each with its own result."""
     status = make()

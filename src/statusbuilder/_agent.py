@@ -141,9 +141,9 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The id is empty or no valid text.
         """
         try:
-            check_id("tool_call_id", tool_call_id)
+            tool_call_id = check_id("tool_call_id", tool_call_id, self.execution_id)
             if parent_id is not None:
-                check_id("parent_id", parent_id)
+                parent_id = check_id("parent_id", parent_id, self.execution_id)
             text = self._policy.text(name)
             given = None if args is None else self._policy.payload(args)
             again = self._restarted
@@ -170,9 +170,9 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The id is empty or no valid text.
         """
         try:
-            check_id("id", id)
+            id = check_id("id", id, self.execution_id)
             if parent_id is not None:
-                check_id("parent_id", parent_id)
+                parent_id = check_id("parent_id", parent_id, self.execution_id)
             text = self._policy.text(name)
             given = None if input is None else self._policy.payload(input)
             again = self._restarted
@@ -205,7 +205,7 @@ class AgentStatusBuilder(StatusBuilder):
 
     def _show_tool_call(self, tool_call_id: str, name: str, args: object, parent_id: str | None) -> None:
         """Add a tool call that waits, and its message; `start_tool_call` starts it."""
-        check_id("tool_call_id", tool_call_id)
+        tool_call_id = check_id("tool_call_id", tool_call_id, self.execution_id)
         text = self._policy.text(name)
         given = None if args is None else self._policy.payload(args)
         self._change(lambda now: self._agent.show_tool_call(now, tool_call_id, text, given, parent_id))
