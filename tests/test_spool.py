@@ -275,3 +275,33 @@ print("closed")
         assert child.line() == "closed"
     expected = {"parent", "end", *(f"child_{number}" for number in range(10)), *(f"busy_{n}" for n in range(10))}
     assert rows_of(path).keys() == expected
+
+
+@pytest.mark.parametrize("is_paused", [True, False], ids=["closed for the fork", "not closed in time"])
+def test_forks_of_a_child_wait_for_no_lock_of_its_parent(tmp_path: Path, is_paused: bool) -> None:
+    """What a child has inherited keeps no later fork of it waiting, and is not closed by one."""
+    code = """
+import os, signal, sys
+from queue import SimpleQueue
+from spool_kit import row
+from statusbuilder.delivery import _spool
+from statusbuilder.delivery._spool import Spool
+signal.alarm(20)
+spool, answers = Spool(sys.argv[1], lambda: None), SimpleQueue()
+spool.put(row("parent"), answers.put)
+assert answers.get(timeout=20)
+if sys.argv[3] == "False":
+    spool._lock.acquire()
+    _spool.FORK_PATIENCE = 0
+if not (child := os.fork()):
+    signal.alarm(20)
+    _spool.FORK_PATIENCE = 3600
+    assert (spool._store is None) and (len(_spool._inherited) == (sys.argv[3] == "False"))
+    if not (grandchild := os.fork()):
+        os._exit(7)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    path, here = tmp_path / "spool.db", Path(__file__).parent
+    with Child("import sys; sys.path.insert(0, sys.argv[2])\n" + code, path, here, is_paused) as child:
+        assert child.line() == "7"

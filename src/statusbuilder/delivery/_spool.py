@@ -259,7 +259,9 @@ class Spool:
         self._owner.leave()
         if self._store is not None:
             _inherited.append(self._store)  # closing it would harm the parent
+            self._store = None
             _unusable.add(self.path)
+        self._lock, self._is_paused = threading.Lock(), False  # or forks of the child would wait for it
 
 
 def _run(job: Job, store: Store) -> Any:
