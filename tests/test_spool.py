@@ -170,6 +170,17 @@ def test_removed_file_is_made_anew(spool: Spool, path: Path, replaced: threading
     assert replaced.is_set()
 
 
+def test_owner_of_a_removed_spool_lives(spool: Spool, path: Path) -> None:
+    """When the file goes with all that is beside it, what is written anew belongs to a process that lives."""
+    assert put(spool, "before")
+    for file in path.parent.iterdir():
+        file.unlink()
+    put_until_written(spool, "after")
+    with owned(path) as store:
+        assert [(listed.row.key.execution_id, listed.owner_alive) for listed in store.listed()] == [("after", True)]
+        assert claim(store) == []
+
+
 @pytest.mark.parametrize("kind", ["below a file", "a directory", "of another program"])
 def test_file_that_cannot_be_one_harms_nothing(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A path that leads nowhere is logged once; nothing raises, and nothing is said to be written."""

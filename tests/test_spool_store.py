@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spool_kit import Child, claim, key, leave, owned, row, rows_of, write
@@ -37,6 +40,51 @@ def test_owner_lives_from_acquire_to_release(tmp_path: Path) -> None:
     owner.release()
     assert not is_alive(path, owner.token)
     assert os.listdir(tmp_path) == []
+
+
+def test_owner_lives_on_when_its_file_was_removed(tmp_path: Path) -> None:
+    """Who removes a spool with all that is beside it takes no living owner's life: it makes its file again."""
+    path = str(tmp_path / "spool.db")
+    owner = Owner(path)
+    owner.acquire()
+    token = owner.token
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert not is_alive(path, token)
+    owner.acquire()
+    assert is_alive(path, token)
+    owner.release()
+    assert not is_alive(path, token)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no flock")
+def test_file_system_without_locks_costs_neither_files_nor_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be locked, as on some network file systems, each try leaves everything as it was."""
+    opened, closed = [], []
+    real_open, real_close = os.open, os.close
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def counted_open(*arguments: Any) -> int:
+        opened.append(real_open(*arguments))
+        return opened[-1]
+
+    def counted_close(fd: int) -> None:
+        closed.append(fd)
+        real_close(fd)
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    monkeypatch.setattr(os, "open", counted_open)
+    monkeypatch.setattr(os, "close", counted_close)
+    with pytest.raises(OSError, match="No locks"):
+        Owner(str(tmp_path / "spool.db")).acquire()
+    monkeypatch.undo()
+    assert opened
+    assert opened == closed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_owner_is_dead(tmp_path: Path) -> None:

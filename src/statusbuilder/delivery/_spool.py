@@ -198,8 +198,8 @@ class Spool:
             if self._is_inherited or self.path in _unusable:
                 raise SpoolUnusableError("it was in use when this process was forked; use it in a process of its own")
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-            if not self._owner.token:
-                self._owner.acquire()
+        self._owner.acquire()
+        if self._store is None:
             self._store = Store(self.path, self._owner)
         return self._store
 

@@ -49,23 +49,35 @@ class Owner:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Become an owner with a token of its own.
+        """Become an owner with a token of its own; who is one keeps it, also where somebody has removed its file.
 
         Raises:
             OSError: the file cannot be made or locked.
         """
-        for _ in range(_TRIES):
-            token = secrets.token_hex(8)
-            file = _file(self._path, token)
-            fd = os.open(file, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-            # Whoever cleans up may have taken the file for an abandoned one before it was locked.
-            if _lock(fd, wait=False) and _is_at(fd, file):
-                self._fd, self.token = fd, token
+        if self._fd is not None:
+            if _is_at(self._fd, _file(self._path, self.token)):
                 return
-            os.close(fd)
-            with suppress(OSError):
-                os.unlink(file)
+            self.leave()  # without the file the others would take this owner for dead
+        for _ in range(_TRIES):
+            if self._take(self.token or secrets.token_hex(8)):
+                return
         raise OSError(f"no file beside {self._path!r} can be locked")
+
+    def _take(self, token: str) -> bool:
+        file = _file(self._path, token)
+        fd = os.open(file, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        is_taken = False
+        try:
+            # Whoever cleans up may have taken the file for an abandoned one before it was locked.
+            is_taken = _lock(fd, wait=False) and _is_at(fd, file)
+        finally:
+            if is_taken:
+                self._fd, self.token = fd, token
+            else:
+                os.close(fd)
+                with suppress(OSError):
+                    os.unlink(file)
+        return is_taken
 
     def release(self) -> None:
         """Leave the rows to whoever comes."""
