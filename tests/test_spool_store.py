@@ -183,6 +183,20 @@ def test_claim_is_for_one_backend(path: Path) -> None:
         assert [one.key for one in claim(store)] == [key("other")]
 
 
+def test_rows_of_another_backend_hide_none(path: Path) -> None:
+    """However many dead owners have left rows for another backend, those for this one are found."""
+    with owned(path) as store:
+        store.begin()
+        for number in range(5000):
+            store._owner = f"dead{number}"
+            store.put(row(f"there_{number}", target="there:1"))
+        store._owner = "dead"
+        store.put(row("here"))
+        store.commit()
+    with owned(path) as next_one:
+        assert [found.key.execution_id for found in claim(next_one)] == ["here"]
+
+
 def test_retarget_leaves_the_living_alone(path: Path) -> None:
     """Rows of an owner that lives keep their target, and are not replaced by those of the dead."""
     leave(path, row("same", body=b"dead", target="there:2"))

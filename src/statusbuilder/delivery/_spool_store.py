@@ -141,7 +141,7 @@ class Store:
             most: rows at most.
             most_bytes: of all their requests together; one row is taken in any case.
         """
-        dead = self._dead()
+        dead = self._dead(target)
         if not dead:
             return []
         marks = ", ".join("?" * len(dead))
@@ -170,11 +170,13 @@ class Store:
             ).rowcount
         return count
 
-    def _dead(self) -> list[str]:
-        return [owner for owner in self._owners() if owner != self._owner and not is_alive(self.path, owner)][:500]
+    def _dead(self, target: str | None = None) -> list[str]:
+        owners = self._owners(target)
+        return [owner for owner in owners if owner != self._owner and not is_alive(self.path, owner)][:500]
 
-    def _owners(self) -> set[str]:
-        return {owner for (owner,) in self._connection.execute("SELECT DISTINCT owner FROM executions")}
+    def _owners(self, target: str | None = None) -> set[str]:
+        query = "SELECT DISTINCT owner FROM executions WHERE target = coalesce(?, target)"
+        return {owner for (owner,) in self._connection.execute(query, (target,))}
 
     def _read(self, where: str, *values: object) -> list[Row]:
         found = self._connection.execute(f"SELECT {_COLUMNS} FROM executions WHERE {where}", values)
