@@ -337,10 +337,32 @@ def test_file_of_another_program_is_refused_untouched(path: Path, statements: tu
     with contextlib.closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
+    path.chmod(0o664)
     before = path.read_bytes()
     with pytest.raises(SpoolUnusableError, match=text), owned(path):
         pass
     assert path.read_bytes() == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+
+def test_directory_is_refused_and_stays_as_it_is(path: Path) -> None:
+    """A path that leads to a directory is refused, and the directory keeps its mode, so that it can still be used."""
+    path.mkdir()
+    path.chmod(0o755)
+    with pytest.raises(SpoolUnusableError, match="directory"), owned(path):
+        pass
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_spool_in_use_that_others_may_read_is_closed_to_them(path: Path) -> None:
+    """A spool whose mode was widened afterwards gets the right one again, and so do the files beside it."""
+    with owned(path) as first:
+        write(first, row())
+        files = [path, *path.parent.glob("spool.db-*")]
+        for file in files:
+            file.chmod(0o644)
+        with owned(path):
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
 def test_damaged_file_is_set_aside_only_by_who_saw_it(path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import suppress
 from time import strftime
 
@@ -64,6 +65,8 @@ class Store:
 
     def _open(self) -> None:
         self.file = os.stat(self.path)
+        if not stat.S_ISREG(self.file.st_mode):
+            raise SpoolUnusableError("it is a directory or a device; name a file")
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
@@ -199,6 +202,7 @@ class Store:
         self._check()  # first, so that nothing is written to the file of another program
         if not self._owner:
             return
+        _restrict(self.path)
         if not self._has_tables():
             self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -235,12 +239,17 @@ def _row(
 
 def _create(path: str) -> None:
     """Make the file with its mode from the beginning; SQLite gives the files beside it the same."""
-    try:
+    # One that is there is not opened: closing it would release the locks that this process may have through SQLite.
+    with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-    except FileExistsError:
-        # Not opened: closing it would release the locks that this process may have on it through SQLite.
-        if os.name == "posix" and os.stat(path).st_mode & 0o077:
-            os.chmod(path, 0o600)
+
+
+def _restrict(path: str) -> None:
+    """Close a spool that was made with a wider mode, and what is beside it, to other users."""
+    for file in (path, f"{path}-wal", f"{path}-shm"):
+        with suppress(FileNotFoundError):
+            if os.name == "posix" and os.stat(file).st_mode & 0o077:
+                os.chmod(file, 0o600)
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
