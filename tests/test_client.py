@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -14,6 +16,7 @@ from view_values import agent, orders
 from statusbuilder import ExecutionPhase, InsecureChannelError, StatusBuilder, TaskStatus
 from statusbuilder._agent_model import AgentSnapshot
 from statusbuilder.client import Client
+from statusbuilder.contracts import WORKFLOW_EXECUTION
 from statusbuilder.server import Server
 from statusbuilder.sinks.grpc import GrpcSink
 
@@ -136,6 +139,29 @@ def test_patience_ends() -> None:
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+def test_patience_counts_what_attempts_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage lasts from the first failure on: also the time in which attempts to subscribe wait for an answer."""
+    times = [0.0]
+
+    def unavailable(_: bytes, context: Any) -> Iterator[bytes]:
+        times.append(times[-1] + 100.0)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "try again")
+        yield b""
+
+    monkeypatch.setattr("statusbuilder.client.monotonic", lambda: times[-1])
+    server = grpc.server(ThreadPoolExecutor(1))
+    handlers = {"subscribe": grpc.unary_stream_rpc_method_handler(unavailable)}
+    service = WORKFLOW_EXECUTION.subscribe_path.split("/")[1]
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    lost: list[object] = []
+    with Client(f"127.0.0.1:{port}") as client, pytest.raises(grpc.RpcError):
+        list(client.subscribe("wex_1", patience=150, on_lost=lost.append))
+    server.stop(None).wait()
+    assert len(lost) == 2
+
+
 def test_close_ends_a_subscription(server: Server) -> None:
     """A reader that waits for news ends quietly when its client is closed."""
     client = Client(server.target)
@@ -149,6 +175,17 @@ def test_close_ends_a_subscription(server: Server) -> None:
         client.close()
         reader.join(10)
         assert not reader.is_alive()
+
+
+def test_close_just_before_a_call_ends_the_subscription(server: Server) -> None:
+    """A client that is closed by another thread as it is about to call ends quietly, too."""
+
+    class Closing(Client):
+        def _stream(self, *arguments: Any) -> Iterator[bytes]:
+            self.close()
+            return super()._stream(*arguments)
+
+    assert list(Closing(server.target).subscribe("wex_1")) == []
 
 
 def test_the_key_is_shown_and_a_wrong_one_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from threading import Event
+from time import monotonic
 from typing import Any, Literal, Self, TypeAlias
 
 import attrs
@@ -153,13 +154,13 @@ class Client:
         Raises:
             grpc.RpcError: the backend refused, or an outage outlasted the patience.
         """
-        chosen, last, waited = _contract(contract), None, 0.0
-        pause = _FIRST_WAIT
+        chosen, last, pause = _contract(contract), None, _FIRST_WAIT
+        lost_at: float | None = None
         while not self._closed.is_set():
             error: grpc.RpcError | None = None
             try:
                 for body in self._stream(chosen, contract, execution_id):
-                    waited, pause = 0.0, _FIRST_WAIT
+                    lost_at, pause = None, _FIRST_WAIT
                     snapshot = chosen.to_snapshot(body, execution_id)
                     if snapshot != last:
                         last = snapshot
@@ -169,13 +170,19 @@ class Client:
             except grpc.RpcError as caught:
                 if self._closed.is_set():
                     return
-                if _code(caught) not in _PASSING or (patience is not None and waited >= patience):
+                now = monotonic()
+                lost_at = now if lost_at is None else lost_at
+                if _code(caught) not in _PASSING or (patience is not None and now - lost_at >= patience):
                     raise
                 error = caught
+            except ValueError:  # a call on a channel that was closed this moment
+                if self._closed.is_set():
+                    return
+                raise
             if on_lost is not None:
                 on_lost(error)
             self._closed.wait(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_WAIT)
+            pause = min(pause * 2, _LONGEST_WAIT)
 
     def _stream(self, chosen: Contract, contract: ContractName, execution_id: str) -> Iterator[bytes]:
         request: Any
