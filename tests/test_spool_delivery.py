@@ -332,6 +332,64 @@ def test_nothing_newer_is_overwritten(path: Path, spooling: Open, either: Faulty
     assert either.snapshot("wex_1").phase is COMPLETED
 
 
+def go_on(backend: FaultyBackend, execution_id: str = "wex_1") -> None:
+    """Do the execution again, as another process does, and end it COMPLETED."""
+    with GrpcSink(backend.target) as other, StatusBuilder(execution_id, sinks=[other]) as status:
+        status.add_task("again", status=TaskStatus.COMPLETED)
+
+
+def test_row_is_not_sent_again_over_what_came_since(path: Path, spooling: Open, backend: FaultyBackend) -> None:
+    """What the dead may have sent is not put right with their row where another process has gone on meanwhile."""
+    sent = StatusBuilder("wex_1")
+    sent.update_status(FAILED)
+    leave(path, packed(sent.snapshot(), target=backend.target))
+    told: list[Outcome] = []
+
+    def on_receipt(receipt: Receipt) -> None:
+        told.append(receipt.outcome)
+        go_on(backend)  # before the time has come to send the row once more
+
+    with spooling(backend, on_receipt=on_receipt) as sink:
+        backend.wait_until(lambda: bool(told) and backend.snapshot("wex_1").phase is COMPLETED)
+        assert sink.close(PATIENCE)
+    assert told == [Outcome.DELIVERED]
+    assert backend.snapshot("wex_1").phase is COMPLETED
+    assert rows_of(path) == {}
+
+
+def test_row_whose_send_failed_is_compared_again(path: Path, spooling: Open, backend: FaultyBackend) -> None:
+    """Before each further attempt to deliver a row the backend is asked again, because attempts may fail for long."""
+    sent = StatusBuilder("wex_1")
+    sent.update_status(FAILED)
+    leave(path, packed(sent.snapshot(), target=backend.target))
+    backend.script(Fault(name="late no", held=True, applies="never", code="UNAVAILABLE"))
+    receipts: Queue[Receipt] = Queue()
+    with spooling(backend, on_receipt=receipts.put):
+        backend.wait_for_calls(1)
+        go_on(backend)
+        calls = len(backend.calls)
+        backend.release()
+        receipt = receipts.get(timeout=PATIENCE)
+        assert (receipt.outcome, receipt.reason) == (Outcome.SUPERSEDED, "the backend holds something newer")
+        until(lambda: rows_of(path) == {})
+    assert len(backend.calls) == calls
+    assert backend.snapshot("wex_1").phase is COMPLETED
+
+
+def test_row_is_delivered_by_a_later_attempt(path: Path, spooling: Open, either: FaultyBackend) -> None:
+    """A row that the backend has not taken at first is delivered, as long as nobody has gone on."""
+    sent = StatusBuilder("wex_1")
+    sent.update_status(FAILED)
+    leave(path, packed(sent.snapshot(), target=either.target))
+    either.script(Fault.error("UNAVAILABLE"), Fault.cut(applied=False), Fault.silence(applied=False))
+    receipts: Queue[Receipt] = Queue()
+    with spooling(either, on_receipt=receipts.put, attempt_timeout=0.3) as sink:
+        assert receipts.get(timeout=PATIENCE).outcome in (Outcome.DELIVERED, Outcome.CONFIRMED)
+        assert sink.close(PATIENCE)
+    assert either.snapshot("wex_1").phase is FAILED
+    assert rows_of(path) == {}
+
+
 def test_refused_row_gives_way(path: Path, spooling: Open) -> None:
     """A row that becomes stale after the backend was asked is superseded when it is refused."""
     with FaultyBackend(aware=True) as backend:

@@ -233,6 +233,7 @@ class Slot:
     __slots__ = (
         "asked",
         "attempt",
+        "compared",
         "differing",
         "doubt_at",
         "execution_id",
@@ -270,6 +271,8 @@ class Slot:
         """Answered errors in a row."""
         self.tried = False
         """Whether the last attempt failed, so that the next one is a retry."""
+        self.compared = False
+        """Whether a row of the spool was compared with what the backend holds, so that it may be sent again."""
         self.is_terminal = False
         """Whether the snapshot that was last taken is terminal."""
         self.hurries = False

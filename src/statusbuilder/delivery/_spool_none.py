@@ -27,6 +27,9 @@ class NoKeeper:
 
     def wanted(self, slot: Slot) -> None: ...
 
+    def compares(self, slot: Slot) -> bool:
+        return False
+
     def hold(self, attempt: Attempt, go: Callable[[], object]) -> None:
         go()
 

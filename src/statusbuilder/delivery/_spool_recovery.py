@@ -14,7 +14,7 @@ from .._times import from_millis
 from ._orphan import Orphan
 from ._retry import RETRYABLE
 from ._slot import RECOVERED, DeliveryLink, Slot
-from ._spool_compare import Held, Standing, compare
+from ._spool_compare import Held, Standing, compare, is_newer
 from ._spool_row import Key, Row, State
 from ._transport import Answer, Request
 
@@ -34,6 +34,7 @@ ENOUGH_BYTES = 64 * 1024 * 1024
 MOST_ORPHANS = 10_000
 ORPHAN_KEPT = 7 * 24 * 3600.0
 """Seconds after which the row of an orphan goes that nobody has seen to."""
+NEWER = "the backend holds something newer"
 RUNNER_DIED = "the runner process died"
 
 
@@ -48,7 +49,10 @@ class Recovery:
     def __init__(self, keeper: Keeper, fails: bool) -> None:
         self._keeper = keeper
         self._fails = fails
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[Row | Slot] = deque()
+        """What the backend is to be asked about: rows that were claimed, and slots whose row is to be sent again."""
+        self._again: set[Slot] = set()
+        """The slots among them, and those that are being asked for."""
         self._asking = 0
         self._offered: set[Slot] = set()
         self._is_claiming = False
@@ -120,28 +124,49 @@ class Recovery:
 
     # Asking
 
-    def _ask(self, row: Row) -> None:
+    def compares(self, slot: Slot) -> bool:
+        """Whether a row has to be compared again before it is sent again, because somebody may have gone on since.
+
+        It is scheduled after that, unless it gave way.
+        """
+        if slot.compared or (slot.wanted and not slot.tried):
+            slot.compared = False
+            return False
+        if slot not in self._again:
+            self._again.add(slot)
+            self._waiting.append(slot)
+        return True
+
+    def _ask(self, item: Row | Slot) -> None:
+        row = item.link.page if isinstance(item, Slot) else item
+        if row is None or (isinstance(item, Slot) and item.link.number >= 0):
+            self._again.discard(item)  # a builder of this process goes on
+            return
         self._asking += 1
-        worker, key = self._keeper.worker, row.key
+        worker = self._keeper.worker
         self._keeper.transport.fetch(
-            key.execution_id,
-            key.kind,
+            row.key.execution_id,
+            row.key.kind,
             worker.options.attempt_timeout,
-            lambda answer, held: worker.reply(self._answered, row, answer, held),
+            lambda answer, held: worker.reply(self._answered, item, answer, held),
         )
 
-    def _answered(self, row: Row, answer: Answer, snapshot: Snapshot | None) -> None:
+    def _answered(self, item: Row | Slot, answer: Answer, snapshot: Snapshot | None) -> None:
         self._asking -= 1
         if answer.code in ("OK", "NOT_FOUND"):
             self._failures = 0
             self._is_refused = False
             self._ask_at = 0.0
+            held = Held(snapshot, answer.held)
+            if isinstance(item, Slot):
+                self._look_again(item, held)
+                return
             try:
-                self._decide(row, Held(snapshot, answer.held))
+                self._decide(item, held)
             except Exception:
-                log.exception("The spool's row of execution %r cannot be delivered", row.key.execution_id)
+                log.exception("The spool's row of execution %r cannot be delivered", item.key.execution_id)
             return
-        self._waiting.append(row)
+        self._waiting.append(item)
         now, worker = monotonic(), self._keeper.worker
         worker.counters.last_error = f"{answer.code}: {answer.reason}"
         if now < self._ask_at:
@@ -164,6 +189,21 @@ class Recovery:
             )
 
     # Deciding
+
+    def _look_again(self, slot: Slot, held: Held) -> None:
+        self._again.discard(slot)
+        worker, link, sent = self._keeper.worker, slot.link, slot.link.newest()
+        if not link.is_recovered or sent is None or worker.slots.get(slot.execution_id) is not slot:
+            return  # a builder of this process goes on
+        # A backend that knows revisions refuses by itself what is older.
+        if held.version is None and held.snapshot is not None and is_newer(held.snapshot, sent):
+            worker.withdrawn(link)
+            link.reason = NEWER
+            if link.delivered < sent.revision:
+                worker.tell(link, sent.revision)
+            return
+        slot.compared = True
+        worker.schedule(slot, monotonic())
 
     def _decide(self, row: Row, held: Held) -> None:
         slot = self._keeper.worker.slots.get(row.key.execution_id)
@@ -195,7 +235,7 @@ class Recovery:
     def _give_way(self, row: Row, held: Held) -> None:
         self._keeper.spool.drop(row.key, row.epoch, row.revision)
         link = self._link(row)
-        link.outcome, link.reason = Outcome.SUPERSEDED, "the backend holds something newer"
+        link.outcome, link.reason = Outcome.SUPERSEDED, NEWER
         if row.body is not None:
             self._keeper.worker.tell(link, row.revision)
 

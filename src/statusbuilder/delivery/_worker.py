@@ -206,6 +206,8 @@ class Worker(Mailbox):
         return TERMINAL if slot.is_terminal else PHASE if slot.hurries else OTHER
 
     def _send(self, slot: Slot, now: float, probe: bool) -> None:
+        if self.keeper.compares(slot):
+            return
         urgent, snapshot = slot.link.urgent, slot.link.take()
         # None: the builder is gone, and its last snapshot is in the inbox. Delivered: the signal came late.
         known = snapshot is not None and snapshot.revision <= slot.link.delivered and not slot.link.anew
@@ -223,8 +225,7 @@ class Worker(Mailbox):
             return
         if slot.sent and snapshot.revision > slot.sent:
             self.counters.superseded += snapshot.revision - slot.sent - 1
-        if slot.tried:
-            self.counters.retried += 1
+        self.counters.retried += slot.tried
         slot.sent, slot.hurries = snapshot.revision, slot.hurries or urgent
         slot.wanted = slot.link.anew = False
         slot.is_terminal = snapshot.is_terminal
