@@ -117,6 +117,25 @@ def test_forked_child_that_leaves_does_not_release_the_parents_lock(tmp_path: Pa
         assert not is_alive(path, token)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
+def test_child_forked_in_the_middle_keeps_nobody_out(tmp_path: Path) -> None:
+    """What is done alone ends with its block, also where a child was forked inside that has the file open as well."""
+    code = """
+import os, signal, sys
+from statusbuilder.delivery._spool_owner import alone
+signal.alarm(20)
+with alone(sys.argv[1]):
+    if not (child := os.fork()):
+        signal.alarm(20)
+        signal.pause()
+with alone(sys.argv[1]):
+    os.kill(child, signal.SIGKILL)
+    print("not kept out")
+"""
+    with Child(code, tmp_path / "spool.db") as child:
+        assert child.line() == "not kept out"
+
+
 def test_abandoned_locks_are_removed(path: Path) -> None:
     """What a killed process left beside the file goes with its last row; the locks of the living stay."""
     abandoned = path.with_name("spool.db.00000000deadbeef.lock")

@@ -23,6 +23,9 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _unlock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -33,6 +36,10 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _unlock(fd: int) -> None:
+        # Closing is not enough where a process was forked meanwhile: the child has the same file open, and so the lock.
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 class Owner:
@@ -102,7 +109,10 @@ def is_alive(path: str, token: str) -> bool:
     except OSError:
         return True
     try:
-        return not _lock(fd, wait=False)
+        if not _lock(fd, wait=False):
+            return True
+        _unlock(fd)
+        return False
     except OSError:
         return True
     finally:
@@ -133,6 +143,8 @@ def alone(path: str) -> Iterator[None]:
         _lock(fd, wait=True)
         yield
     finally:
+        with suppress(OSError):
+            _unlock(fd)
         os.close(fd)
 
 
