@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -353,6 +355,34 @@ def test_running_server_cannot_be_started_twice() -> None:
         with pytest.raises(RuntimeError, match="running already"):
             server.start()
         calls.update("one")
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="cannot interrupt its main thread")
+def test_interrupted_start_ends_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """Ctrl-C while the server is starting ends the start with KeyboardInterrupt, and the server with it."""
+    interrupted, known = threading.Event(), threading.enumerate()
+
+    class Database:
+        """A path that takes as long to be read as the interrupt needs."""
+
+        def __fspath__(self) -> str:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert interrupted.wait(TIMEOUT)
+            return str(tmp_path / "executions.db")
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        server = Server(Database())  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "not running" in repr(server)
+    assert "statusbuilder-server" not in [thread.name for thread in threading.enumerate() if thread not in known]
 
 
 def test_server_says_where_it_is() -> None:

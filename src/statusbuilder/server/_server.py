@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 import threading
+from concurrent import futures
 from concurrent.futures import Future
 from importlib.util import find_spec
 from os import PathLike
@@ -99,14 +100,18 @@ class Server:
         if self._thread is not None:
             raise RuntimeError(f"{self!r} is running already.")
         started: Future[None] = Future()
-        self._thread = threading.Thread(
+        self._thread = thread = threading.Thread(
             target=lambda: asyncio.run(self._run(started)), name="statusbuilder-server", daemon=True
         )
-        self._thread.start()
         try:
+            thread.start()
             started.result()
         except BaseException:
-            self._join()
+            if thread.ident is None:
+                self._thread = None
+            else:
+                futures.wait([started])  # it goes on where only the wait was interrupted
+                self.stop(0.0)
             raise
 
     def stop(self, grace: float = 5.0) -> None:
@@ -134,8 +139,9 @@ class Server:
         return f"<Server {self.address} {state}>"
 
     def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
         self._thread = self._loop = self._stopping = None
 
     async def _run(self, started: Future[None]) -> None:
