@@ -136,7 +136,7 @@ class Keeper:
 
     def compares(self, slot: Slot) -> bool:
         """Whether what a slot has is compared with what the backend holds before it may be sent."""
-        return slot.link.number < 0 and self.recovery.compares(slot)
+        return slot.link.is_recovered and self.recovery.compares(slot)
 
     def hold(self, attempt: Attempt, go: Callable[[], object]) -> None:
         """Make an attempt once what it sends is on disk, if it is terminal; at once in any other case."""

@@ -139,7 +139,7 @@ class Recovery:
 
     def _ask(self, item: Row | Slot) -> None:
         row = item.link.page if isinstance(item, Slot) else item
-        if row is None or (isinstance(item, Slot) and item.link.number >= 0):
+        if row is None or (isinstance(item, Slot) and not item.link.is_recovered):
             self._again.discard(item)  # a builder of this process goes on
             return
         self._asking += 1
