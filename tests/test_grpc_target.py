@@ -1,5 +1,6 @@
 """What a GrpcSink says to its arguments and to the environment, before anything is sent."""
 
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,14 @@ def test_a_receipt_says_why_nothing_arrived() -> None:
     assert receipt.outcome is Outcome.PENDING
     assert "nothing listens" in receipt.reason
     sink.close(timeout=0.0)
+
+
+def test_the_arguments_that_matter_are_in_the_signature() -> None:
+    """What users look for first is shown by `help()` and by editors, with its default."""
+    parameters = inspect.signature(GrpcSink).parameters
+    defaults = {"api_key": None, "tls": None, "contract": "auto", "channel": None, "spool": None, "orphans": "report"}
+    for name, default in defaults.items():
+        assert (parameters[name].kind, parameters[name].default) == (inspect.Parameter.KEYWORD_ONLY, default)
+    of_stub = inspect.signature(GrpcSink.from_stub).parameters
+    assert list(of_stub)[:2] == ["method", "request_type"]
+    assert (of_stub["spool"].default, of_stub["orphans"].default) == (None, "report")

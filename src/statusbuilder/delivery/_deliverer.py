@@ -8,8 +8,11 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
+from os import PathLike
 from time import monotonic
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
+
+import attrs
 
 from .._environment import sinks_disabled
 from .._link import Source
@@ -30,19 +33,26 @@ class Deliverer:
     owner closes it. At the exit of the interpreter it closes itself.
     """
 
-    def __init__(self, transport: Transport, **options: Unpack[DeliveryOptions]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report",
+        **options: Unpack[DeliveryOptions],
+    ) -> None:
         unknown = sorted(options.keys() - DeliveryOptions.__annotations__.keys())
         if unknown:
-            known = ", ".join(DeliveryOptions.__annotations__)
+            known = ", ".join(field.name for field in attrs.fields(Options))
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; its settings are {known}.")
         self._transport = transport
-        self._options = Options(**options)
-        if self._options.spool is not None and not hasattr(transport, "unpack"):
+        self._options = Options(spool=spool, orphans=orphans, **options)
+        if spool is not None and not hasattr(transport, "unpack"):
             raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
         self._worker = self._new_worker()
         self._numbers = count(1)
         _live.add(self)
-        if self._options.spool is not None:
+        if spool is not None:
             self._worker.post(self._worker.keeper.begin)
 
     # What builders call

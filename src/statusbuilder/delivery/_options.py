@@ -26,8 +26,6 @@ class DeliveryOptions(TypedDict, total=False):
     retry: RetryPolicy
     at_exit: ExecutionPhase | None
     on_receipt: Callable[[Receipt], object] | None
-    spool: str | PathLike[str] | None
-    orphans: Literal["report", "fail"]
 
 
 @attrs.frozen(kw_only=True)
@@ -59,8 +57,8 @@ class Options:
     """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
     processes may share it. A file that cannot be used is logged, and harms nothing."""
     orphans: Literal["report", "fail"] = attrs.field(default="report", validator=one_of("report", "fail"))
-    """What is done about executions in the spool whose process died before they had ended: they are only reported, or
-    ended FAILED, "the runner process died"."""
+    """What is done about executions in the spool whose process died before they had ended: they are only logged and
+    listed, or logged and ended FAILED, "the runner process died"."""
 
     @property
     def settle_after(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from typing_extensions import Unpack
@@ -50,6 +51,10 @@ class GrpcSink(Deliverer):
             or renewed here, its own options hold (recovery after an outage may take longer, and a large echo may need
             `grpc.max_receive_message_length`), and one of grpc.aio is used on its event loop, so that `aclose()` has to
             be awaited before the loop ends.
+        spool: a file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process;
+            several processes may share it. A file that cannot be used is logged, and harms nothing.
+        orphans: what is done about executions in the spool whose process died before they had ended: "report" only
+            logs and lists them, "fail" logs them and ends them FAILED, "the runner process died".
         allow_insecure_key: send the key over an unencrypted channel to another machine, too; None asks
             STATUSBUILDER_ALLOW_INSECURE_KEY. On a given channel gRPC is asked whether it is encrypted, as the key is
             first sent; an unencrypted one is a failed attempt.
@@ -72,6 +77,8 @@ class GrpcSink(Deliverer):
         tls: Tls = None,
         contract: Literal["auto", "workflow", "agent"] | Contract = "auto",
         channel: grpc.Channel | grpc.aio.Channel | None = None,
+        spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
         **options: Unpack[DeliveryOptions],
@@ -89,7 +96,7 @@ class GrpcSink(Deliverer):
             transport = _over_own(read_target(target), api_key, tls, allowed, wanted, _limit(max_bytes), stall)
         self.target = transport.label
         """Where it delivers to, for people."""
-        super().__init__(transport, **options)
+        super().__init__(transport, spool=spool, orphans=orphans, **options)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Self:
@@ -131,6 +138,8 @@ class GrpcSink(Deliverer):
         request_type: Any,
         *,
         api_key: ApiKey = None,
+        spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
         **options: Unpack[DeliveryOptions],
@@ -142,6 +151,8 @@ class GrpcSink(Deliverer):
             request_type: the generated class of its requests, such as `WorkflowExecutionUpdateStatusInput`. Its fields
                 are compared with the contracts and say which one it is.
             api_key: as for the class; leave it out where the stub's channel adds one.
+            spool: as for the class.
+            orphans: as for the class.
             allow_insecure_key: as for the class.
             max_bytes: as for the class.
             options: the settings of the delivery, see `DeliveryOptions`.
@@ -156,7 +167,7 @@ class GrpcSink(Deliverer):
         transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), request_type.FromString)
         sink = cls.__new__(cls)
         sink.target = transport.label
-        Deliverer.__init__(sink, transport, **options)
+        Deliverer.__init__(sink, transport, spool=spool, orphans=orphans, **options)
         return sink
 
     def __repr__(self) -> str:
