@@ -597,8 +597,10 @@ def test_last_state_of_an_orphan_is_delivered(path: Path, spooling: Open, either
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_orphans_fail_when_asked(path: Path, spooling: Open, either: FaultyBackend, sent: bool) -> None:
-    """With orphans="fail" they end FAILED, on top of the last state, whether that is on disk or at the backend."""
+def test_orphans_fail_when_asked(
+    path: Path, spooling: Open, either: FaultyBackend, sent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With orphans="fail" they are logged and end FAILED, on top of the last state, on disk or at the backend."""
     orphan(either, path, sent=sent)
     with spooling(either, orphans="fail") as sink:
         either.wait_until(lambda: bool(either.applied) and either.snapshot("wex_1").phase is FAILED)
@@ -607,6 +609,7 @@ def test_orphans_fail_when_asked(path: Path, spooling: Open, either: FaultyBacke
         assert [(task.task_id, task.status) for task in shown.tasks] == [("t", TaskStatus.FAILED)]
         until(lambda: rows_of(path) == {})
         assert sink.orphans() == ()
+        until(lambda: "The process of 1 executions died before they had ended: wex_1" in caplog.messages)
 
 
 def test_orphaned_agent_fails_with_its_messages(path: Path, spooling: Open, backend: FaultyBackend) -> None:

@@ -43,7 +43,7 @@ class Recovery:
 
     Args:
         keeper: whose spool it is.
-        fails: whether an orphan is ended FAILED; otherwise it is only reported.
+        fails: whether an orphan is ended FAILED; otherwise it is only logged and listed.
     """
 
     def __init__(self, keeper: Keeper, fails: bool) -> None:
@@ -243,6 +243,7 @@ class Recovery:
         self, row: Row, request: Request | None, sent: Snapshot | None, held: Held, standing: Standing
     ) -> None:
         last = sent if standing is Standing.OLDER else held.snapshot
+        self._fresh.append(row.key.execution_id)
         if self._fails:
             self._fail(row, last, held)
             return
@@ -263,7 +264,6 @@ class Recovery:
         self.orphans[row.key] = orphan
         if len(self.orphans) > MOST_ORPHANS:
             del self.orphans[next(iter(self.orphans))]
-        self._fresh.append(row.key.execution_id)
 
     def _report(self) -> None:
         if self._fresh:
