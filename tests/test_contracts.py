@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from statusbuilder._frozen import JsonObject
 from statusbuilder._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from statusbuilder.contracts import WORKFLOW_EXECUTION, State, _workflow, contract_for
+from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, State, _workflow, contract_for
 from statusbuilder.contracts._contract import Encoder
 from statusbuilder.contracts._lane import Lane, Track
+from statusbuilder.contracts.wire import agent_pb2 as agent_pb
 from statusbuilder.contracts.wire import workflow_pb2 as pb
 
 
@@ -221,6 +222,16 @@ def test_the_execution_id_comes_from_where_it_is() -> None:
     assert WORKFLOW_EXECUTION.to_snapshot(request).execution_id == "wex_01"
     assert WORKFLOW_EXECUTION.to_snapshot(request, "other").execution_id == "other"
     assert WORKFLOW_EXECUTION.to_snapshot(pb.WorkflowExecution()).execution_id == ""
+
+
+@pytest.mark.parametrize("contract", [WORKFLOW_EXECUTION, AGENT_EXECUTION], ids=["workflow", "agent"])
+def test_what_is_no_status_is_no_empty_execution(contract: Contract) -> None:
+    """None, a dict, or the other contract's status is a wrong call, from which no history without tasks is made."""
+    name = contract.name.capitalize()
+    other = agent_pb.AgentExecution() if name == "Workflow" else pb.WorkflowExecution()
+    for wrong in (None, 5, {}, {"status": {"phase": 2}}, SimpleNamespace(status=None), other, other.status):
+        with pytest.raises(TypeError, match=f"takes a {name}ExecutionStatus or the {name}Execution around it"):
+            contract.to_snapshot(wrong)
 
 
 @pytest.mark.parametrize("call", ["to_snapshot", "state"])

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from google.protobuf.message import DecodeError
 
+from .._members import brief
 from .._model import Snapshot
 from ..errors import ContractMismatchError
 from ._codec import text, varint
@@ -38,6 +39,8 @@ class Format:
     read: Callable[[Any, str], Snapshot]
     statuses: Callable[[Any], tuple[tuple[str, int], ...]]
     snapshot_type: type[Snapshot]
+    list_name: str
+    """The field by which this backend's status is known from the other's."""
 
 
 class Encoder:
@@ -117,13 +120,16 @@ class Contract:
             execution_id: None given, that of the resource.
 
         Raises:
+            TypeError: it is nothing of this contract, such as the other contract's status.
             ValueError: the bytes are no resource of this contract.
         """
         message = self._parsed(status, self._format.resource_type) if isinstance(status, bytes) else status
-        if not hasattr(message, "status"):
-            return self._format.read(message, execution_id)
+        held = getattr(message, "status", message)
+        if not hasattr(held, self._format.list_name):
+            name = self._format.resource_type.DESCRIPTOR.name
+            raise TypeError(f"to_snapshot() takes a {name}Status or the {name} around it, not {brief(status)}.")
         named = Read(message).text("execution_id") or Read(getattr(message, "metadata", None)).text("id") or ""
-        return self._format.read(message.status, execution_id or named)
+        return self._format.read(held, execution_id or named)
 
     def read_request(self, data: bytes) -> Snapshot:
         """Return the snapshot that a serialized request was made of, as far as the wire carries it.

@@ -33,6 +33,7 @@ WORKFLOW_EXECUTION: Final = _contract(
         read=_workflow.read_snapshot,
         statuses=_workflow.task_statuses,
         snapshot_type=Snapshot,
+        list_name="tasks",
     ),
 )
 """`WorkflowExecutionCommandController.updateStatus` and its query service."""
@@ -47,6 +48,7 @@ AGENT_EXECUTION: Final = _contract(
         read=_read_agent.read_snapshot,
         statuses=_agent.call_statuses,
         snapshot_type=AgentSnapshot,
+        list_name="tool_calls",
     ),
 )
 """`AgentExecutionCommandController.updateStatus` and its query service."""
