@@ -157,7 +157,8 @@ def _ends_of(metadata: JsonObject) -> tuple[str, str, int]:
 
 def _cut(head: str, tail: str, size: int, max_bytes: int) -> dict[str, Any]:
     cut: dict[str, Any] = {"truncated": True, "bytes": size, "head": "", "tail": ""}
-    room = max(0, max_bytes - len(to_text(cut)))
+    # Whoever writes it with a space after each colon and comma, as `json.dumps` does, gets no more than the limit, too.
+    room = max(0, max_bytes - len(to_text(cut)) - 7)
     cut["head"] = _fitting(head, room - room // 2, 1)
     cut["tail"] = _fitting(tail, room // 2, -1)
     return cut
