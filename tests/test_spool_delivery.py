@@ -140,6 +140,23 @@ def test_final_state_is_on_disk_before_it_is_sent(path: Path, spooling: Open, ba
         until(lambda: rows_of(path) == {})
 
 
+def test_what_the_backend_has_seen_is_known_to_the_next_process(
+    tmp_path: Path, spooling: Open, backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a backend first hears of an execution, the file has its row, whatever becomes of the process then."""
+    monkeypatch.setattr(_spool_keeper, "HOLD", PATIENCE)
+    for number in range(10):
+        name, file = f"wex_{number}", tmp_path / f"{number}.db"
+        with spooling(backend, spool=file) as sink:
+            backend.script(Fault.hold())
+            status = started(name, sink)
+            backend.wait_until(lambda: bool(backend.held))
+            assert rows_of(file)[name].state is State.OPEN
+            backend.release()
+            assert status.flush(PATIENCE)
+            status.close(PATIENCE)
+
+
 def test_open_execution_has_a_row_without_a_request(path: Path, spooling: Open, backend: FaultyBackend) -> None:
     """As long as a builder is there the file knows of it; what was acknowledged is not in it."""
     with spooling(backend) as sink:

@@ -132,14 +132,26 @@ class Keeper:
     def _mark(self, page: Page, epoch: int, revision: int, phase: int) -> None:
         page.marked = epoch
         page.asked = None
-        self.spool.put(Row(page.key, epoch, revision, phase, State.OPEN, time()))
+        page.is_marking = True
+        row = Row(page.key, epoch, revision, phase, State.OPEN, time())
+        self.spool.put(row, lambda is_written: self.worker.reply(self._marked, page))
+
+    def _marked(self, page: Page) -> None:
+        self._is_behind = False
+        page.is_marking = False
+        if page.writing is None:
+            self._release(page)
 
     def compares(self, slot: Slot) -> bool:
         """Whether what a slot has is compared with what the backend holds before it may be sent."""
         return slot.link.is_recovered and self.recovery.compares(slot)
 
     def hold(self, attempt: Attempt, go: Callable[[], object]) -> None:
-        """Make an attempt once what it sends is on disk, if it is terminal; at once in any other case."""
+        """Make an attempt once what it sends is on disk, if it is terminal.
+
+        In any other case once the disk says that the execution is open: what a backend has seen, the next process
+        knows of.
+        """
         link, request = attempt.link, attempt.request
         page = link.page
         if page is None:
@@ -149,15 +161,16 @@ class Keeper:
         if not request.is_terminal:
             if link.final is None and page.marked not in (None, request.epoch):  # the epoch was taken over
                 self._mark(page, request.epoch, request.revision, ExecutionPhase.IN_PROGRESS)
-            go()
-            return
-        if page.asked != version:
-            snapshot = link.newest()
-            self._put(link, page, request, ExecutionPhase.FAILED if snapshot is None else snapshot.phase)
-        if page.writing != version or self._is_behind:
-            go()
+            is_waiting = page.is_marking
         else:
+            if page.asked != version:
+                snapshot = link.newest()
+                self._put(link, page, request, ExecutionPhase.FAILED if snapshot is None else snapshot.phase)
+            is_waiting = page.writing == version
+        if is_waiting and not self._is_behind:
             self._held[page] = _Held(attempt, go, monotonic() + HOLD)
+        else:
+            go()
 
     def _put(self, link: DeliveryLink, page: Page, request: Request, phase: int) -> None:
         version = page.asked = page.writing = (request.epoch, request.revision)
@@ -183,9 +196,12 @@ class Keeper:
             page.asked = None
         if page.writing == version:
             page.writing = None
-            held = self._held.pop(page, None)
-            if held is not None:
-                self._launch(held)
+            self._release(page)
+
+    def _release(self, page: Page) -> None:
+        held = self._held.pop(page, None)
+        if held is not None:
+            self._launch(held)
 
     def _launch(self, held: _Held) -> None:
         held.attempt.started = monotonic()

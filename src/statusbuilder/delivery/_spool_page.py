@@ -11,12 +11,14 @@ Version = tuple[int, int]
 class Page:
     """What a spool has of one link's execution; only the worker touches it, but for `on_disk`."""
 
-    __slots__ = ("asked", "is_gone", "is_orphan", "key", "marked", "on_disk", "since", "timer", "writing")
+    __slots__ = ("asked", "is_gone", "is_marking", "is_orphan", "key", "marked", "on_disk", "since", "timer", "writing")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.marked: int | None = None
         """The epoch under which a row says that the execution is open; None when there is none."""
+        self.is_marking = False
+        """Whether that row is about to be written."""
         self.asked: Version | None = None
         """The newest version whose request was given to the spool, and may be there."""
         self.on_disk: Version | None = None
