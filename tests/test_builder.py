@@ -95,6 +95,15 @@ def test_a_bad_epoch_is_refused(epoch: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "error"), [(None, TypeError), ("5", TypeError), (-1, ValueError), (float("nan"), ValueError)]
+)
+def test_a_close_timeout_that_nobody_can_wait_for_is_refused(seconds: Any, error: type[Exception]) -> None:
+    """It is refused where it is given, not when the block is left and nothing may be raised any more."""
+    with pytest.raises(error, match="close_timeout must be a number of seconds"):
+        make(close_timeout=seconds)
+
+
+@pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
         ("", ValueError, "must not be empty"),

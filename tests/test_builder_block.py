@@ -345,7 +345,8 @@ def test_leaving_never_raises_of_its_own(run: Runner, caplog: pytest.LogCaptureF
 
 def test_a_close_that_fails_does_not_hurt(run: Runner, caplog: pytest.LogCaptureFixture) -> None:
     """When the builder cannot be closed, a warning says so, and the execution has ended all the same."""
-    status = make(sinks=[lambda snapshot: None], close_timeout="5 seconds")
+    status = make(sinks=[lambda snapshot: None])
+    status.close_timeout = "5 seconds"  # type: ignore[assignment]
     run(status, nothing)
     assert status.snapshot().phase is P.COMPLETED
     assert "Closing the builder of execution 'wex_01' failed" in caplog.text

@@ -302,6 +302,7 @@ def test_what_is_no_sink_is_refused_at_once(wrong: Any) -> None:
         ({"min_interval": float("nan")}, ValueError, "min_interval is nan; give a number, at least 0."),
         ({"max_rate": 0}, ValueError, "max_rate is 0; give a number above 0."),
         ({"retry": 3}, TypeError, "retry is 3; give a RetryPolicy(…)."),
+        ({"on_receipt": 3}, TypeError, "on_receipt is 3; give a function that takes a Receipt."),
         ({"spool": 3}, TypeError, "spool is 3; give the path of a file."),
         ({"interval": 1.0}, TypeError, "Delivery has no argument 'interval'; its settings are min_interval, "),
     ],

@@ -21,6 +21,17 @@ def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
     return now if initial is None else max(now, initial.epoch + 1)
 
 
+def check_seconds(name: str, value: Any) -> float:
+    """Return a number of seconds, at least 0."""
+    try:
+        fits = value >= 0
+    except TypeError:
+        raise TypeError(f"{name} must be a number of seconds, not {brief(value)}.") from None
+    if not fits:
+        raise ValueError(f"{name} must be a number of seconds, at least 0, not {brief(value)}.")
+    return value  # type: ignore[no-any-return]
+
+
 def check_id(name: str, value: object, execution_id: str | None = None) -> str:
     """Return an id as plain text."""
     where = "" if execution_id is None else f" (execution {execution_id!r})"

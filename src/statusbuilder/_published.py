@@ -35,7 +35,7 @@ class Published:
         close_timeout: float,
         epoch_given: bool,
     ) -> None:
-        self.close_timeout = close_timeout
+        self.close_timeout = check_seconds("close_timeout", close_timeout)
         """Seconds that leaving the block and `close()` wait at most."""
         self._state = state
         self._policy = policy

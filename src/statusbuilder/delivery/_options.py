@@ -11,7 +11,7 @@ from attrs.validators import optional
 
 from .._model import ExecutionPhase, Receipt
 from ._retry import RetryPolicy
-from ._wanted import kind, number, one_of
+from ._wanted import function, kind, number, one_of
 
 
 class DeliveryOptions(TypedDict, total=False):
@@ -49,7 +49,9 @@ class Options:
     """How long to wait between attempts."""
     at_exit: ExecutionPhase | None = attrs.field(default=None, validator=one_of(None, ExecutionPhase.FAILED))
     """FAILED ends executions that are still open when the interpreter exits; None leaves them as they are."""
-    on_receipt: Callable[[Receipt], object] | None = None
+    on_receipt: Callable[[Receipt], object] | None = attrs.field(
+        default=None, validator=optional(function("a function that takes a Receipt"))
+    )
     """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
     spool: str | PathLike[str] | None = attrs.field(
         default=None, validator=optional(kind(str, PathLike, example="the path of a file"))

@@ -37,6 +37,16 @@ def kind(*kinds: type, example: str) -> Check:
     return check
 
 
+def function(example: str) -> Check:
+    """Want something that can be called."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not callable(value):
+            raise TypeError(f"{attribute.name} is {value!r}; give {example}.")
+
+    return check
+
+
 def one_of(*allowed: object) -> Check:
     """Want one of these values."""
 
