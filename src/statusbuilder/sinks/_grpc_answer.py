@@ -82,6 +82,9 @@ def _of_connection(code: str, details: str) -> Meaning:
 
 def _of_size(code: str, details: str, size: int) -> Meaning:
     """Tell the request that is too large for the server from the answer that is too large for somebody."""
+    if "SERVER: Received" in details:
+        # Whatever size it names: what counts it may stand behind something that compresses, or adds to requests.
+        return Meaning(code, answered=True, too_large=True)
     numbers = [int(number) for number in _SIZE.findall(details)]
     answer = details.find("CLIENT: Received") >= 0 or (_SENDING.search(details) and "CLIENT: Sent" not in details)
     if (answer or "Received message larger" in details) and numbers and size not in numbers:
