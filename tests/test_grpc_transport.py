@@ -226,6 +226,20 @@ def test_whose_message_is_too_large_is_told_by_the_words(details: str, too_large
     assert (meaning.too_large, meaning.code == "OK") == (too_large, applied)
 
 
+@pytest.mark.parametrize("text", ["SERVER: Received message larger", "Received message larger"])
+def test_on_a_channel_of_its_own_only_a_request_can_be_received_too_large(
+    backend: Backend, transport: GrpcTransport, text: str
+) -> None:
+    """The sink's own channels take answers of any size, so that these words are the server's, whatever they name."""
+
+    def refuse(body: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{text} than max (5000000 vs. 4194304)")
+
+    backend.handler = refuse
+    answer = attempt(transport)
+    assert (answer.code, answer.too_large) == ("RESOURCE_EXHAUSTED", True)
+
+
 # Doubt
 
 

@@ -50,18 +50,19 @@ class Meaning:
     too_large: bool = False
 
 
-def interpret(ending: Ending, size: int) -> Meaning:
+def interpret(ending: Ending, size: int, *, takes_any_answer: bool = False) -> Meaning:
     """Say what the ending of a call means.
 
     Args:
         ending: not OK.
         size: of the request, in bytes.
+        takes_any_answer: whether the channel has no limit for what it receives.
     """
     code, details = ending.code, ending.details
     if ending.unsent:
         return Meaning(code, answered=False)
     if _TOO_LARGE.search(details) and "metadata" not in details:
-        return _of_size(code, details, size)
+        return _of_size(code, details, size, takes_any_answer)
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED") and not any(ending.trailers):
         return _of_connection(code, details)
     return Meaning(code, answered=True)
@@ -80,14 +81,15 @@ def _of_connection(code: str, details: str) -> Meaning:
     return Meaning(code, answered=not cut, in_doubt=cut)
 
 
-def _of_size(code: str, details: str, size: int) -> Meaning:
+def _of_size(code: str, details: str, size: int, takes_any_answer: bool) -> Meaning:
     """Tell the request that is too large for the server from the answer that is too large for somebody."""
-    if "SERVER: Received" in details:
+    received = "Received message larger" in details
+    if "SERVER: Received" in details or (received and takes_any_answer):
         # Whatever size it names: what counts it may stand behind something that compresses, or adds to requests.
         return Meaning(code, answered=True, too_large=True)
     numbers = [int(number) for number in _SIZE.findall(details)]
     answer = details.find("CLIENT: Received") >= 0 or (_SENDING.search(details) and "CLIENT: Sent" not in details)
-    if (answer or "Received message larger" in details) and numbers and size not in numbers:
+    if (answer or received) and numbers and size not in numbers:
         # The handler has run, so the request is applied; only its echo was refused, here or there.
         return Meaning("OK", answered=True)
     if answer and not numbers:

@@ -58,6 +58,7 @@ class GrpcTransport:
         self._contract = contract
         self.label = label
         self._encrypted = encrypted
+        self._is_own_channel = encrypted is not None  # of a given one only gRPC can say it
         self._parse = parse
         self._unreached = ""
         """Why the last attempt to connect failed; empty when the backend has answered since."""
@@ -197,7 +198,7 @@ class GrpcTransport:
         return Answer(held=held_version(ending.trailers) if ending.trailers else None, shows=shows)
 
     def _failure(self, request: Request, timeout: float, ending: Ending) -> Answer:
-        meaning = interpret(ending, request.size)
+        meaning = interpret(ending, request.size, takes_any_answer=self._is_own_channel)
         refused_key = self._key.learn(ending.details, meaning.answered)
         trailers = list(ending.trailers)
         if meaning.code == "OK":
