@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any
 
+from ._checks import check_seconds
 from ._environment import sinks_disabled
 from ._model import Receipt, Snapshot
 from ._outlets import Outlets, await_all, check_builder_sink, wait
