@@ -62,17 +62,32 @@ class Pair:
         )
 
 
-def in_turns(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Pair:
-    """Run both sides in turns; each returns its own seconds, and the first round does not count."""
+def in_turns(ours: Callable[[], float], theirs: Callable[[], float], rounds: int, *, collect: bool = True) -> Pair:
+    """Run both sides in turns; each returns its own seconds, and the first round does not count.
+
+    Args:
+        ours: One side.
+        theirs: The other.
+        rounds: How many rounds count.
+        collect: Collect garbage before each turn. A collection looks at everything that is kept, and so leaves the
+            caches cold; where that would decide, there is none between the first turn and the last, as in `timeit`.
+    """
     pair = Pair([], [])
-    for number in range(rounds + 1):
-        measured = []
-        for side in (ours, theirs):
-            gc.collect()
-            measured.append(side())
-        if number:
-            pair.ours.append(measured[0])
-            pair.theirs.append(measured[1])
+    gc.collect()
+    if not collect:
+        gc.disable()
+    try:
+        for number in range(rounds + 1):
+            measured = []
+            for side in (ours, theirs):
+                if collect:
+                    gc.collect()
+                measured.append(side())
+            if number:
+                pair.ours.append(measured[0])
+                pair.theirs.append(measured[1])
+    finally:
+        gc.enable()
     return pair
 
 
