@@ -19,10 +19,11 @@ import griffe
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "statusbuilder"
-# What users of these parts rely on is not Python: the command line's arguments, and the wire, which buf watches.
-APART = re.compile(r"statusbuilder\.(cli|commands|contracts\.wire)(\.|$)")
+# Rooms, whose names users have from `statusbuilder`, and parts of which they rely on something else than Python: the
+# command line's arguments, and the wire, which buf watches.
+APART = re.compile(r"statusbuilder\.(agent|cli|commands|contracts\.codec|contracts\.wire|core|payload)(\.|$)")
 # What a public call returns, so that nobody needs to import it.
-HANDLES = ("_task_block.TaskBlock",)
+HANDLES = {"TaskBlock": "core._task_block.TaskBlock"}
 PROTOCOLS = {"__init__", "__call__", "__enter__", "__aenter__", "__iter__"}
 ATTRS = {"attrs.define", "attrs.frozen", "attrs.mutable"}
 
@@ -46,8 +47,8 @@ class Reader:
         for path, target in found:
             home = self._homes[target.path]
             api.update(self._object(path, target) if home == path else {path: f" is {home}"})
-        for path in HANDLES:
-            api.update(self._object(f"{PACKAGE}.{path}", self._package[path]))
+        for name, path in HANDLES.items():
+            api.update(self._object(f"{PACKAGE}.{name}", self._package[path]))
         return dict(sorted(api.items()))
 
     def _exports(self, module: griffe.Module) -> Iterator[tuple[str, griffe.Object]]:

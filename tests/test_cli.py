@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
 from statusbuilder import cli
 from statusbuilder.cli import COMMANDS, Command, main, make_parser
@@ -104,7 +105,7 @@ def test_a_full_disk_is_one_line() -> None:
     code += "; sys.exit(cli.main(['t', 'list', 'here']))"
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-c", code]
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=KITS)
     assert (ended.returncode, ended.stderr) == (1, "statusbuilder: No space left on device\n")
 
 

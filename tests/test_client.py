@@ -14,7 +14,7 @@ import pytest
 from view_values import agent, orders
 
 from statusbuilder import ExecutionPhase, InsecureChannelError, StatusBuilder, TaskStatus
-from statusbuilder._agent_model import AgentSnapshot
+from statusbuilder.agent.model import AgentSnapshot
 from statusbuilder.client import Client
 from statusbuilder.contracts import WORKFLOW_EXECUTION
 from statusbuilder.server import Server

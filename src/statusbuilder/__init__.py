@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ._builder import StatusBuilder
-from ._model import (
+from .core.builder import StatusBuilder
+from .core.model.values import (
     ExecutionPhase,
     Outcome,
     Progress,
@@ -14,7 +14,6 @@ from ._model import (
     TaskStatus,
     TaskType,
 )
-from ._redact import DEFAULT_SECRET_KEYS
 from .errors import (
     ContractMismatchError,
     DuplicateTaskError,
@@ -24,6 +23,7 @@ from .errors import (
     StatusBuilderError,
     UnknownTaskError,
 )
+from .payload.redact import DEFAULT_SECRET_KEYS
 
 __all__ = [
     "DEFAULT_SECRET_KEYS",
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from ._agent import AgentSnapshot, AgentStatusBuilder, Message, MessageType, Todo, TodoStatus
+    from .agent.builder import AgentSnapshot, AgentStatusBuilder, Message, MessageType, Todo, TodoStatus
     from .delivery import Delivery
 else:
     # Deliveries and agents would double the time of the import; type checkers see the real imports above, and no other
@@ -63,7 +63,7 @@ else:
         if name == "Delivery":
             from . import delivery as module
         elif name in __all__:
-            from . import _agent as module
+            from .agent import builder as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self, TypeAlias
 import attrs
 import grpc
 
-from ._environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
-from ._model import ExecutionPhase, Snapshot
 from .contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from .contracts.wire import agent_pb2, workflow_pb2
+from .core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
+from .core.model.values import ExecutionPhase, Snapshot
 from .errors import InsecureChannelError
 from .sinks._grpc_answer import held_version
 from .sinks._grpc_channel import Tls, credentials, open_channel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from measuring import Row
 
-sys.path.append(str(Path(__file__).parent.parent))
+sys.path.append(str(Path(__file__).parent.parent / "kits"))
 
 ACTIVITIES = 100
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 NEEDED = {"py.typed", "__main__.py", "testing/plugin.py", *(
     f"contracts/wire/{name}{end}" for name in ("agent", "rpc", "workflow") for end in (".proto", "_pb2.py", "_pb2.pyi")
 )}  # fmt: skip
-SOURCES = {".ci/run", "CHANGELOG.md", "LICENSE", "README.md", "docs/conf.py", "noxfile.py", "tests/test_packaging.py"}
+SOURCES = {".ci/run", "CHANGELOG.md", "LICENSE", "README.md", "docs/conf.py", "noxfile.py", "tests/README.md"}
 UNWANTED = re.compile(r"(^|/)(__pycache__|\.\w+_cache|\.nox|\.venv|_build|\.hypothesis)/|\.py[co]$|\.DS_Store$")
 
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import grpc
 
-from .._environment import ENDPOINT, read_variable
-from .._model import Snapshot
 from ..client import Client
+from ..core.environment import ENDPOINT, read_variable
+from ..core.model.values import Snapshot
 from ..sinks._grpc_reason import explain_reading
 from ..views import one_line
 

@@ -8,8 +8,8 @@ from itertools import islice
 
 import grpc
 
-from .._model import ExecutionPhase
 from ..client import ContractName
+from ..core.model.values import ExecutionPhase
 from ..views import execution_table
 from ._connect import add_connection, connect, positive, refuse
 

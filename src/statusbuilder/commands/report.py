@@ -10,8 +10,8 @@ from pathlib import Path
 
 import grpc
 
-from .._agent_model import AgentSnapshot
-from .._model import Snapshot
+from ..agent.model import AgentSnapshot
+from ..core.model.values import Snapshot
 from ..views import html_report
 from ._connect import add_connection, advice, connect, find, is_code, reason, refuse
 

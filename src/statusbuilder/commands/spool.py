@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from time import monotonic, sleep, time
 from typing import Any
 
-from .._model import ExecutionPhase, Outcome, Receipt
+from ..core.model.values import ExecutionPhase, Outcome, Receipt
 from ..delivery._spool_owner import Owner
 from ..delivery._spool_row import Listed, SpoolUnusableError, State
 from ..delivery._spool_store import Store

@@ -8,9 +8,9 @@ import sys
 
 import grpc
 
-from .._agent_model import AgentSnapshot
-from .._model import ExecutionPhase
+from ..agent.model import AgentSnapshot
 from ..client import Client, ContractName
+from ..core.model.values import ExecutionPhase
 from ..views import PlainScreen, Screen, make_screen
 from ._connect import add_connection, connect, find, reason, refuse, seconds
 

@@ -5,7 +5,7 @@ Importing this loads protobuf; `import statusbuilder` does not.
 
 from __future__ import annotations
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ._contract import Contract, Encoder, State
 from ._contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import attrs
 
-from .._agent_model import AgentSnapshot, Message, Todo
-from .._frozen import EMPTY, JsonObject
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from ._codec import delimited, number, payload, tag, text, time, to_text, utf8
+from ..agent.model import AgentSnapshot, Message, Todo
+from ..core.model.frozen import EMPTY, JsonObject
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ._fit import FOLDED, FRAME, TASK_RUNGS, Encode, Fitting, Rung, Tally, folded_task
 from ._lane import Lane, Track, chunked
 from ._shorten import BARE, ERROR, LARGE, SMALL, clip, cut_payload
 from ._workflow import task_blocks
+from .codec import delimited, number, payload, tag, text, time, to_text, utf8
 
 NEWEST: Final = 16
 """How many messages stay as they are while anything else can be shortened."""

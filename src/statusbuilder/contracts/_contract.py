@@ -8,14 +8,14 @@ from typing import Any
 import attrs
 from google.protobuf.message import DecodeError
 
-from .._members import brief
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ..errors import ContractMismatchError
-from ._codec import text, varint
+from ..payload.members import brief
 from ._fit import Fitting
 from ._lane import Track
 from ._read import Read
 from ._verify import differences
+from .codec import text, varint
 
 
 @attrs.frozen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .._agent_model import AgentSnapshot
-from .._model import Snapshot
+from ..agent.model import AgentSnapshot
+from ..core.model.values import Snapshot
 from . import _agent, _read_agent, _workflow
 from ._contract import Contract, Format
 from .wire import agent_pb2, workflow_pb2

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from .._frozen import JsonObject
-from .._model import Task, TaskStatus, TaskType
+from ..core.model.frozen import JsonObject
+from ..core.model.values import Task, TaskStatus, TaskType
 from ._lane import Block, Track, revised, split
 from ._shorten import ERROR, LARGE, SMALL, bare, clip, ended_well, shortened
 

@@ -9,9 +9,9 @@ from enum import IntEnum
 from math import copysign, isfinite
 from typing import Any, Final, TypeVar
 
-from .._frozen import JsonArray, JsonObject
-from .._model import ExecutionPhase
-from .._times import parse_time
+from ..core.model.frozen import JsonArray, JsonObject
+from ..core.model.times import parse_time
+from ..core.model.values import ExecutionPhase
 
 _E = TypeVar("_E", bound=IntEnum)
 _EXACT: Final = 2**53

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from .._agent_model import UNKNOWN_TIME, AgentSnapshot, Message, MessageType, Todo, TodoStatus
-from .._frozen import EMPTY, JsonObject, freeze
-from .._model import Task, TaskStatus, TaskType
+from ..agent.model import UNKNOWN_TIME, AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from ..core.model.frozen import EMPTY, JsonObject, freeze
+from ..core.model.values import Task, TaskStatus, TaskType
 from ._agent import SKIPPED
-from ._codec import to_text
 from ._read import Read
+from .codec import to_text
 
 
 def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:

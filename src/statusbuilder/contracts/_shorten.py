@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import attrs
 
-from .._frozen import JsonObject
-from .._model import Task, TaskStatus
-from ._codec import encode_struct, to_json, to_text, utf8
+from ..core.model.frozen import JsonObject
+from ..core.model.values import Task, TaskStatus
+from .codec import encode_struct, to_json, to_text, utf8
 
 LARGE: Final = 2048
 """Bytes that a payload keeps when it is cut the first time."""

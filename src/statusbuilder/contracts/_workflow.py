@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any, Final
 
-from .._frozen import EMPTY
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from ._codec import delimited, number, payload, tag, text, time
+from ..core.model.frozen import EMPTY
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ._fit import FRAME, TASK_RUNGS, Fitting, Tally, folded_task
 from ._lane import Lane, Track, chunked
 from ._read import Read
 from ._shorten import BARE, ERROR, LARGE, SMALL, clip, cut_payload
+from .codec import delimited, number, payload, tag, text, time
 
 # WorkflowTask
 _TASK_ID, _TASK_NAME, _INPUT, _OUTPUT = tag(1), tag(2), tag(4), tag(5)

@@ -14,10 +14,10 @@ from typing import Any, Literal, Self, Unpack
 
 import attrs
 
-from .._environment import sinks_disabled
-from .._link import Source
-from .._model import Snapshot
-from .._outlets import await_all, check_sink, is_coroutine_sink, wait
+from ..core.environment import sinks_disabled
+from ..core.link import Source
+from ..core.model.values import Snapshot
+from ..core.outlets import await_all, check_sink, is_coroutine_sink, wait
 from ._options import DeliveryOptions, DeliveryStats, Options
 from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport

@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 import attrs
 from attrs.validators import optional
 
-from .._model import ExecutionPhase, Receipt
+from ..core.model.values import ExecutionPhase, Receipt
 from ._retry import RetryPolicy
 from ._wanted import function, kind, number, one_of
 

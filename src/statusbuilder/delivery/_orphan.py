@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from .._model import ExecutionPhase
+from ..core.model.values import ExecutionPhase
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .._model import Outcome, Receipt, Snapshot
+from ..core.model.values import Outcome, Receipt, Snapshot
 from ._retry import Verdict, judge
 from ._slot import Attempt, DeliveryLink, Slot
 from ._transport import Answer

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from .._model import Snapshot
-from .._outlets import call_with_timeout
+from ..core.model.values import Snapshot
+from ..core.outlets import call_with_timeout
 from ._transport import Answer, Request
 
 CLOSE_TIMEOUT = 5.0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._link import Source
-from .._model import Outcome, Receipt, Snapshot
+from ..core.link import Source
+from ..core.model.values import Outcome, Receipt, Snapshot
 from ._transport import Request
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ._spool_row import Row
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from .._model import ExecutionPhase, Snapshot
+from ..core.model.values import ExecutionPhase, Snapshot
 from ._orphan import Orphan
 from ._queue import Timers
 from ._slot import Attempt, DeliveryLink, Slot

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._model import ExecutionPhase, Outcome, Snapshot
-from .._times import from_millis
+from ..core.model.times import from_millis
+from ..core.model.values import ExecutionPhase, Outcome, Snapshot
 from ._orphan import Orphan
 from ._retry import RETRYABLE
 from ._slot import RECOVERED, DeliveryLink, Slot
@@ -276,8 +276,8 @@ class Recovery:
             self._fresh.clear()
 
     def _fail(self, row: Row, last: Snapshot | None, held: Held) -> None:
-        from .._agent import AgentStatusBuilder
-        from .._builder import StatusBuilder
+        from ..agent.builder import AgentStatusBuilder
+        from ..core.builder import StatusBuilder
 
         known = last or Snapshot(row.key.execution_id, phase=ExecutionPhase.IN_PROGRESS)
         revision = max(row.revision, held.version[1] if held.version is not None else 0)

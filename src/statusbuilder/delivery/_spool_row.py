@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import attrs
 
-from .._model import ExecutionPhase
+from ..core.model.values import ExecutionPhase
 
 
 class State(IntEnum):

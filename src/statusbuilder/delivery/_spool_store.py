@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from time import strftime
 
-from .._model import ExecutionPhase
+from ..core.model.values import ExecutionPhase
 from ._spool_owner import Owner, alone, is_alive, remove_abandoned
 from ._spool_row import Key, Listed, Row, SpoolUnusableError, State
 

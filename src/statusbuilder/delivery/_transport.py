@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .._model import ExecutionPhase
+from ..core.model.values import ExecutionPhase
 
 Check: TypeAlias = "Callable[[object, attrs.Attribute[Any], Any], None]"
 

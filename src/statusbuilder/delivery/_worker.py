@@ -14,7 +14,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .._model import Outcome, Snapshot
+from ..core.model.values import Outcome, Snapshot
 from ._flights import Flights
 from ._mailbox import Mailbox
 from ._options import Counters, Options

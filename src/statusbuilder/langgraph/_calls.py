@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._model import TaskStatus, TaskType
+from ..core.model.values import TaskStatus, TaskType
 from ._guard import Guard
 from ._read import (
     Call,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._agent import AgentStatusBuilder
+from ..agent.builder import AgentStatusBuilder
 from ._read import content_of, get
 from ._reducer import Reducer, reducer_of
 from ._runs import Kind, Source

@@ -5,8 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from .._agent import AgentSnapshot, AgentStatusBuilder
-from .._model import ExecutionPhase, TaskStatus
+from ..agent.builder import AgentSnapshot, AgentStatusBuilder
+from ..core.model.values import ExecutionPhase, TaskStatus
 
 
 class Guard:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from .._agent import AgentStatusBuilder
+from ..agent.builder import AgentStatusBuilder
 from ._read import content_of, get, isa
 from ._reducer import reducer_of
 from ._runs import Kind, Source

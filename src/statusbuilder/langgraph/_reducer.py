@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .._agent import AgentStatusBuilder, MessageType
+from ..agent.builder import AgentStatusBuilder, MessageType
 from ._calls import Calls
 from ._guard import Guard
 from ._read import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._agent import MessageType
-from .._model import TaskStatus, TaskType
+from ..agent.builder import MessageType
+from ..core.model.values import TaskStatus, TaskType
 from ._guard import Guard
 from ._read import Interrupt, approval_name, content_of, get, is_command, isa, kind_of, messages_in, text_of
 from ._runs import Root

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from .._model import ExecutionPhase
+from ..core.model.values import ExecutionPhase
 from ._commits import Commits
 from ._errors import Refusal, invalid, unknown
 from ._feed import Feed, Key, State, Watcher

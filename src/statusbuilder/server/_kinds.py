@@ -8,7 +8,7 @@ import attrs
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ..contracts._codec import delimited, tag
+from ..contracts.codec import delimited, tag
 from ..contracts.wire import agent_pb2, workflow_pb2
 from ._errors import invalid
 

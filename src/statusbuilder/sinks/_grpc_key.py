@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import attrs
 import grpc
 
-from .._environment import read_flag
-from .._redact import Redaction
+from ..core.environment import read_flag
 from ..errors import InsecureChannelError
+from ..payload.redact import Redaction
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 # Of "Established channel does not have a sufficient security level to …", and of grpc.aio's own check.

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import attrs
 
-from .._redact import Redaction
+from ..payload.redact import Redaction
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+$)")
 _ADDRESS = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(?::(?P<port>[^:]*))?")

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from .._model import Snapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, contract_for
 from ..contracts.wire import workflow_pb2
+from ..core.model.values import Snapshot
 from ..delivery import Answer, Request
 from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interpret, retry_after
 from ._grpc_key import Key, KeyUnusableError

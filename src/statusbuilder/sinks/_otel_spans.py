@@ -20,9 +20,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from .._agent_model import AgentSnapshot
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from .._times import to_millis
+from ..agent.model import AgentSnapshot
+from ..core.model.times import to_millis
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 
 _LINK: Final = {"statusbuilder.link": "previous attempt"}
 _OTHER: Final = "_OTHER"

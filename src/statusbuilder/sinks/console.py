@@ -7,7 +7,7 @@ from typing import IO
 
 from typing_extensions import Unpack
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ..delivery import Delivery, DeliveryOptions
 from ..views import Screen, make_screen
 

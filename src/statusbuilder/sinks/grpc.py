@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from typing_extensions import Unpack
 
-from .._environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
+from ..core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..delivery import Deliverer, DeliveryOptions
 from ..errors import InsecureChannelError
 from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, open_channel

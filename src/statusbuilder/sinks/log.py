@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 
 _MOST_EXECUTIONS = 10_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 
 
 class MemorySink:

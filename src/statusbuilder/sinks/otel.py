@@ -13,8 +13,8 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, TracerProvider
 
-from .._model import Snapshot
-from .._times import utc_now
+from ..core.model.times import utc_now
+from ..core.model.values import Snapshot
 from ._otel_metrics import observe
 from ._otel_spans import Execution
 

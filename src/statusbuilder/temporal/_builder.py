@@ -10,12 +10,12 @@ from typing import Any
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
-from .._builder import StatusBuilder
-from .._frozen import JsonObject
-from .._model import ExecutionPhase, Snapshot, TaskStatus
-from .._record import TaskRecord
-from .._state import NOTHING
-from .._times import from_millis, to_millis
+from ..core.builder import StatusBuilder
+from ..core.model.frozen import JsonObject
+from ..core.model.times import from_millis, to_millis
+from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus
+from ..core.record import TaskRecord
+from ..core.state import NOTHING
 from ._fit import fit, slim
 from ._names import CARRIED_HEADER
 from ._settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from .._builder import StatusBuilder
+from ..core.builder import StatusBuilder
 from ._names import RUNS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import exceptions
 
-from .._members import error_text
+from ..payload.members import error_text
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 
 LIMIT: Final = 256 * 1024
 """Bytes of JSON; Temporal warns above it, and refuses at 2 MiB."""

@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker, WorkerConfig
 
-from .._model import Outcome, Snapshot
+from ..core.model.values import Outcome, Snapshot
 from ..delivery import Deliverer
 from ._fit import fit, slim
 from ._names import DELIVER, RUNS

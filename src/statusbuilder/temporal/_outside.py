@@ -15,10 +15,10 @@ from temporalio.client import (
     WorkflowHistoryEventFilterType,
 )
 
-from .._builder import StatusBuilder
-from .._model import ExecutionPhase, Receipt, Snapshot, TaskStatus
-from .._state import FORGOTTEN
-from .._times import to_millis
+from ..core.builder import StatusBuilder
+from ..core.model.times import to_millis
+from ..core.model.values import ExecutionPhase, Receipt, Snapshot, TaskStatus
+from ..core.state import FORGOTTEN
 from ..delivery import Deliverer
 from ._failures import describe_end
 from ._names import MEMO, QUERY

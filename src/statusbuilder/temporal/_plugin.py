@@ -28,8 +28,8 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from .._environment import sinks_disabled
-from .._model import TaskType
+from ..core.environment import sinks_disabled
+from ..core.model.values import TaskType
 from ..delivery import Deliverer, Delivery
 from ._activity import StatusActivityInbound
 from ._handover import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, delivering

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from .._frozen import JsonObject, freeze
-from .._model import Outcome, Snapshot, Task, TaskStatus
+from ..core.model.frozen import JsonObject, freeze
+from ..core.model.values import Outcome, Snapshot, Task, TaskStatus
 from ..delivery import Deliverer
 from ..delivery._slot import DeliveryLink
 

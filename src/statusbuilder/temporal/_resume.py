@@ -10,10 +10,10 @@ from temporalio import activity, exceptions
 from temporalio.activity import _CompleteAsyncError
 from temporalio.common import RetryPolicy
 
-from .._agent import AgentStatusBuilder
-from .._agent_model import AgentSnapshot
-from .._builder import StatusBuilder
-from .._model import ExecutionPhase, Snapshot
+from ..agent.builder import AgentStatusBuilder
+from ..agent.model import AgentSnapshot
+from ..core.builder import StatusBuilder
+from ..core.model.values import ExecutionPhase, Snapshot
 from ._retry import wait_before_next
 from ._work import present, read_snapshot
 

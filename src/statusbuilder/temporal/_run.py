@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import CancelledError, is_cancelled_exception
 
-from .._model import ExecutionPhase, Snapshot, TaskStatus, TaskType
+from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ._attempts import take_reports
 from ._builder import RunBuilder, carried_header, make_builder
 from ._failures import describe, describe_end

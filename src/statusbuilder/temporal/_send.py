@@ -7,7 +7,7 @@ from time import monotonic
 
 import attrs
 
-from .._model import Outcome, Receipt, Snapshot
+from ..core.model.values import Outcome, Receipt, Snapshot
 from ..delivery import Deliverer
 from ..delivery._slot import DeliveryLink
 

@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import gt
 from temporalio import workflow
 
-from .._model import TaskType
+from ..core.model.values import TaskType
 from ..delivery import Deliverer
 from ._names import RESERVED
 

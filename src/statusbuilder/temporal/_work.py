@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import activity
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ._fit import LIMIT, fit, size_of
 from ._names import HEARTBEAT
 
 if TYPE_CHECKING:
-    from .._builder import StatusBuilder
+    from ..core.builder import StatusBuilder
 
 _ROOM = 1024  # for what is beside the snapshot
 

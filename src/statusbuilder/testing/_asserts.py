@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
-from .._builder import StatusBuilder
-from .._model import ExecutionPhase, Outcome, Receipt, Snapshot, TaskStatus
+from ..core.builder import StatusBuilder
+from ..core.model.values import ExecutionPhase, Outcome, Receipt, Snapshot, TaskStatus
 from ._differences import differences, show
 
 _ARRIVED = (Outcome.DELIVERED, Outcome.CONFIRMED)

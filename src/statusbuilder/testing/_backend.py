@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ._fault import EVERYDAY, Fault
 from ._history import CONTRACTS, Applied, Call, History
 from ._plan import Plan

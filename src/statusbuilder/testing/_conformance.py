@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from .._agent import AgentStatusBuilder
-from .._builder import StatusBuilder
-from .._link import Attachable
-from .._model import ExecutionPhase, Outcome, Snapshot, TaskStatus, TaskType
-from .._outlets import call_with_timeout, is_coroutine_sink
-from .._outlets import check_sink as check_shape
+from ..agent.builder import AgentStatusBuilder
+from ..core.builder import StatusBuilder
+from ..core.link import Attachable
+from ..core.model.values import ExecutionPhase, Outcome, Snapshot, TaskStatus, TaskType
+from ..core.outlets import call_with_timeout, is_coroutine_sink
+from ..core.outlets import check_sink as check_shape
 from ..delivery import Delivery
 
 PATIENCE = 10.0

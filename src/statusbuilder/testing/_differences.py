@@ -7,8 +7,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from .._model import Snapshot, Task
-from .._times import format_time
+from ..core.model.times import format_time
+from ..core.model.values import Snapshot, Task
 
 _LONGEST = 200
 _OF_EXECUTION = ("phase", "error", "output", "started_at", "completed_at")

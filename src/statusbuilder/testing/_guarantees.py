@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from .._model import Snapshot
 from ..contracts import contract_for
+from ..core.model.values import Snapshot
 from ._backend import FaultyBackend
 from ._differences import show
 from ._history import CONTRACTS, Applied, Call, History

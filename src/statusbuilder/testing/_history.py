@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import attrs
 
-from .._model import Snapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
+from ..core.model.values import Snapshot
 from ..server._kinds import AGENTS, KINDS, WORKFLOWS
 
 KINDS_BY_NAME = {kind.name: kind for kind in KINDS}

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import grpc
 
-from ..contracts._codec import delimited, tag
+from ..contracts.codec import delimited, tag
 from ..server._errors import Refusal
 from ..server._kinds import KINDS, Kind
 from ..server._server import report_loop_error

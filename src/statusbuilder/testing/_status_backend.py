@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import grpc
 
-from .._model import Snapshot
 from ..client import Client, ContractName
+from ..core.model.values import Snapshot
 from ..server import Server
 from ..sinks.grpc import GrpcSink
 

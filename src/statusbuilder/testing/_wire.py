@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._model import Snapshot
 from ..contracts import contract_for
+from ..core.model.values import Snapshot
 
 
 def through_the_wire(snapshot: Snapshot) -> Snapshot:

@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 from typing import IO, Protocol
 
-from .._model import Snapshot
+from ..core.model.values import Snapshot
 from ._plain import PlainScreen
 from ._report import html_report
 from ._table import execution_table, task_table

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import attrs
 
-from .._model import Task, TaskStatus
+from ..core.model.values import Task, TaskStatus
 
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 

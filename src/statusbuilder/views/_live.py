@@ -19,8 +19,8 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from .._model import Snapshot
-from .._times import utc_now
+from ..core.model.times import utc_now
+from ..core.model.values import Snapshot
 from ._rows import LEAST_ROOM, Look, rows
 from ._text import one_line
 

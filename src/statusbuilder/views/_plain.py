@@ -9,9 +9,9 @@ from typing import IO
 
 import attrs
 
-from .._agent_model import AgentSnapshot, Message, MessageType
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
-from .._times import format_time
+from ..agent.model import AgentSnapshot, Message, MessageType
+from ..core.model.times import format_time
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._text import counts, detail, elapsed, latest_time, one_line
 
 _MOST_LINES = 20

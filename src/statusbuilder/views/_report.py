@@ -8,8 +8,8 @@ from datetime import datetime
 from html import escape
 from typing import Any, Final
 
-from .._agent_model import AgentSnapshot, Message, Todo, TodoStatus
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
+from ..agent.model import AgentSnapshot, Message, Todo, TodoStatus
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._report_style import STYLE
 from ._text import clock_time, counts, elapsed, latest_time, many_lines, one_line, retries, seconds
 

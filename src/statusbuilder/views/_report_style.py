@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .._model import TaskStatus
+from ..core.model.values import TaskStatus
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --bg: #fbfbfa; --card: #fff; --fg: #1c2024; --soft: #5b636b; --line: #dfe2e5;

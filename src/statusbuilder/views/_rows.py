@@ -14,8 +14,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from .._agent_model import AgentSnapshot, Message, MessageType, TodoStatus
-from .._model import ExecutionPhase, Snapshot, Task, TaskStatus
+from ..agent.model import AgentSnapshot, Message, MessageType, TodoStatus
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._choose import choose
 from ._text import counts, detail, elapsed, many_lines, one_line
 

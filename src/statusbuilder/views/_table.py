@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .._model import Snapshot, Task, TaskStatus
+from ..core.model.values import Snapshot, Task, TaskStatus
 from ._text import clock_time, counts, detail, elapsed, latest_time, one_line
 
 

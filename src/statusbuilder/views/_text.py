@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from .._agent_model import AgentSnapshot
-from .._model import Snapshot, Task, TaskStatus, TaskType
-from .._times import format_time
+from ..agent.model import AgentSnapshot
+from ..core.model.times import format_time
+from ..core.model.values import Snapshot, Task, TaskStatus, TaskType
 
 # Control characters steer terminals, and marks of writing direction make a text look like another one. Half a
 # surrogate pair, which JSON can have, cannot be written at all.

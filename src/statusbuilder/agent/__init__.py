@@ -1,0 +1,1 @@
+"""Agent executions: messages, streamed text, tool calls, sub-agents and todos."""

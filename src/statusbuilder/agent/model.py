@@ -1,0 +1,148 @@
+"""The values of an agent's execution: messages, todos, and the snapshot that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Self
+
+import attrs
+
+from ..core.model.frozen import EMPTY, JsonObject
+from ..core.model.reading import read_enum, read_int, read_items, read_object, read_text
+from ..core.model.times import format_time, from_millis, parse_time
+from ..core.model.values import Snapshot
+
+UNKNOWN_TIME = from_millis(0)
+"""In the place of a time that was not told."""
+
+
+class MessageType(IntEnum):
+    """Whose message it is; the numbers are those of the wire's `MessageType`."""
+
+    HUMAN = 1
+    AI = 2
+    TOOL = 3
+    SYSTEM = 4
+
+
+class TodoStatus(IntEnum):
+    """How far a todo is; the numbers are those of the wire's `TodoStatus`."""
+
+    PENDING = 1
+    IN_PROGRESS = 2
+    COMPLETED = 3
+    CANCELLED = 4
+
+
+@attrs.frozen
+class Message:
+    """One message of a conversation, as it was at one revision."""
+
+    message_id: str
+    """Unique within the execution."""
+    type: MessageType
+    content: str
+    """Its text. While the message is open, an ending that looks like the beginning of a secret is left out."""
+    timestamp: datetime
+    """When it began; aware, UTC, whole milliseconds."""
+    tool_calls: tuple[str, ...] = ()
+    """The ids of the tool call tasks that it refers to."""
+    metadata: JsonObject = EMPTY
+    """Anything else, as JSON; `parent_id` is the library's: the sub-agent or task that it belongs to."""
+    revision: int = 0
+    """The revision at which it last changed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as JSON-able values, with the name of the type and an ISO 8601 time."""
+        return {
+            "message_id": self.message_id,
+            "type": self.type.name,
+            "content": self.content,
+            "timestamp": format_time(self.timestamp),
+            "tool_calls": list(self.tool_calls),
+            "metadata": self.metadata,
+            "revision": self.revision,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
+        calls = data.get("tool_calls")
+        return cls(
+            message_id=read_text(data.get("message_id")) or "",
+            type=read_enum(MessageType, data.get("type"), MessageType.SYSTEM),
+            content=read_text(data.get("content")) or "",
+            timestamp=parse_time(data.get("timestamp")) or UNKNOWN_TIME,
+            tool_calls=tuple(call for call in calls if isinstance(call, str)) if isinstance(calls, list) else (),
+            metadata=read_object(data.get("metadata")) or EMPTY,
+            revision=read_int(data.get("revision")),
+        )
+
+
+@attrs.frozen
+class Todo:
+    """One entry of an agent's plan."""
+
+    todo_id: str
+    """Unique within the execution."""
+    content: str
+    """What is to be done."""
+    status: TodoStatus
+    created_at: datetime
+    """When it first was in the list; aware, UTC, whole milliseconds."""
+    updated_at: datetime
+    """When its content or status last changed; aware, UTC, whole milliseconds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the todo as JSON-able values, with the name of the status and ISO 8601 times."""
+        return {
+            "todo_id": self.todo_id,
+            "content": self.content,
+            "status": self.status.name,
+            "created_at": format_time(self.created_at),
+            "updated_at": format_time(self.updated_at),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
+        created_at = parse_time(data.get("created_at"))
+        updated_at = parse_time(data.get("updated_at"))
+        return cls(
+            todo_id=read_text(data.get("todo_id")) or "",
+            content=read_text(data.get("content")) or "",
+            status=read_enum(TodoStatus, data.get("status"), TodoStatus.PENDING),
+            created_at=created_at or updated_at or UNKNOWN_TIME,
+            updated_at=updated_at or created_at or UNKNOWN_TIME,
+        )
+
+
+@attrs.frozen
+class AgentSnapshot(Snapshot):
+    """The immutable state of an agent's execution at one revision.
+
+    Tool calls and sub-agents are among its `tasks`, with the types TOOL_CALL and AGENT_INVOCATION.
+    """
+
+    messages: tuple[Message, ...] = ()
+    """In the order in which they began."""
+    todos: tuple[Todo, ...] = ()
+    """The agent's plan, in its order. When the list was emptied, the todos that were in it, as CANCELLED."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the snapshot as JSON-able values: `"version": 1`, enum names, ISO 8601 times."""
+        return {
+            **super().to_dict(),
+            "messages": [message.to_dict() for message in self.messages],
+            "todos": [todo.to_dict() for todo in self.todos],
+        }
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **super()._read(data),
+            "messages": read_items(Message.from_dict, data.get("messages")),
+            "todos": read_items(Todo.from_dict, data.get("todos")),
+        }

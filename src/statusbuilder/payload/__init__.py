@@ -1,0 +1,1 @@
+"""What users hand in becomes JSON here: coerced, redacted, cut, and it never raises."""

@@ -1,0 +1,287 @@
+"""What happens to the status when workers die, backends are away, and workflow tasks fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import temporal_workflows as flows
+from places import KITS
+from temporal_kit import PATIENCE, ClosedShelf, Shelf, run, shown, stage
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+
+from statusbuilder import ExecutionPhase, Snapshot
+from statusbuilder.delivery import Delivery
+from statusbuilder.sinks.grpc import GrpcSink
+from statusbuilder.temporal import close_status
+from statusbuilder.testing import FaultyBackend
+
+pytest_plugins = ["temporal_server"]
+
+SOON = timedelta(seconds=1)
+WORKFLOW_TASKS = [
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+]
+
+
+@contextlib.contextmanager
+def worker(temporal: str, queue: str, backend: str, gate: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a worker process that waits for a line before it begins, and in later activities for the gate."""
+    command = [sys.executable, str(KITS / "temporal_worker.py"), temporal, queue, backend]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=KITS, env={**os.environ, "TEMPORAL_WORKER_GATE": str(gate)}, **pipes)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    """Let a worker begin."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+async def steps_of(handle: Any) -> list[int]:
+    """Return the kinds of events up to the delivery, without those of workflow tasks."""
+    kinds = []
+    for event in (await handle.fetch_history()).events:
+        if event.activity_task_scheduled_event_attributes.activity_type.name == "statusbuilder.deliver":
+            break
+        if event.event_type not in WORKFLOW_TASKS:
+            kinds.append(int(event.event_type))
+    return kinds
+
+
+async def child_of(handle: Any) -> str:
+    """Return the id of the workflow that goes on with the delivery."""
+    events = (await handle.fetch_history()).events
+    started = [event for event in events if event.HasField("child_workflow_execution_started_event_attributes")]
+    (attributes,) = [event.child_workflow_execution_started_event_attributes for event in started]
+    return str(attributes.workflow_execution.workflow_id)
+
+
+async def held(backend: FaultyBackend, execution_id: str, done: int) -> Snapshot:
+    """Wait until the backend shows so many finished tasks."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(LookupError):
+                snapshot = backend.snapshot(execution_id)
+                if snapshot.progress.finished >= done:
+                    return snapshot
+            await asyncio.sleep(0.02)
+
+
+def test_a_killed_worker_loses_nothing(temporal: str, tmp_path: Path) -> None:
+    """After kill -9 in the midst of 50 activities the next worker ends all of them, and nothing older is ever shown."""
+    queue = name = f"fifty-{os.getpid()}-{time.monotonic_ns()}"
+    at, gate = temporal, tmp_path / "gate"
+
+    async def body() -> None:
+        client = await Client.connect(temporal)
+        with FaultyBackend(aware=True) as backend:
+            to = backend.target
+            with worker(at, queue, to, gate) as first, worker(at, queue, to, gate) as second:
+                begin(first)
+                handle = await client.start_workflow(flows.Fifty.run, id=name, task_queue=queue, task_timeout=SOON)
+                before = await held(backend, name, 12)
+                os.kill(first.pid, signal.SIGKILL)
+                gate.touch()
+                begin(second)
+                assert await handle.result() == 45
+            last = backend.snapshot(name)
+            applied = [each for each in backend.history.applied if each.call.execution_id == name]
+        assert before.progress.finished < 50
+        wanted = [(f"work-{n + 1}", "FAILED" if n % 10 == 9 else "COMPLETED") for n in range(50)]
+        assert shown(last) == wanted
+        assert [task.output for task in last.tasks if task.output] == [{"value": n} for n in range(50) if n % 10 != 9]
+        assert last.phase is ExecutionPhase.COMPLETED
+        assert not any(each.older for each in applied)
+        states = [each.call.snapshot for each in applied]
+        assert [s.progress.finished for s in states] == sorted(s.progress.finished for s in states)
+        assert {s.epoch for s in states} == {states[0].epoch}
+        kept = {task.task_id: task for task in last.tasks}
+        for task in before.tasks[:5]:  # what the history had when the worker died is as it was, times included
+            assert kept[task.task_id] == attrs.evolve(task, revision=kept[task.task_id].revision)
+
+    run(body())
+
+
+def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the backend down for the workflow's whole length it does just the same, and the status arrives later."""
+
+    async def timed(target: str) -> tuple[float, Any]:
+        sink = GrpcSink(target, min_interval=0.0)
+        async with stage(temporal, [flows.Steps], [flows.double], sink=sink) as at:
+            warm = await at.start(flows.Steps.run, 1)
+            await warm.result()
+            started = time.monotonic()
+            handle = await at.start(flows.Steps.run, 40)
+            assert await handle.result() == {"total": 1560}
+            took = time.monotonic() - started
+            if backend_is_down:
+                backend.restart()
+                await held(backend, handle.id, 40)
+                assert await at.client.get_workflow_handle(await child_of(handle)).result() == "delivered"
+            sink.close()
+        return took, handle
+
+    async def body() -> None:
+        nonlocal backend_is_down
+        up, undisturbed = await timed(backend.target)
+        backend.kill()
+        backend_is_down = True
+        down, disturbed = await timed(backend.target)
+        last = backend.snapshot(disturbed.id)
+        assert last.phase is ExecutionPhase.COMPLETED
+        assert len(last.tasks) == 40
+        with capsys.disabled():
+            print(
+                f"\nworkflow with the backend down: {down / up:.2f} times as long as with it ({down:.2f} s, {up:.2f} s)"
+            )
+        # A wait would be an event, as a timer or a longer delivery are; the time itself is the machine's.
+        assert await steps_of(disturbed) == await steps_of(undisturbed)
+
+    backend_is_down = False
+    with FaultyBackend(aware=True) as backend:
+        run(body())
+
+
+def test_a_sink_that_hangs_holds_a_workflow_no_longer_than_the_bound(temporal: str) -> None:
+    """The workflow closes after close_timeout, and an abandoned child workflow delivers the end when the sink can."""
+    shelf = ClosedShelf()
+
+    async def body() -> None:
+        sink = Delivery(shelf)
+        async with stage(temporal, [flows.Steps], [flows.double], sink=sink, close_timeout=0.5) as at:
+            handle = await at.start(flows.Steps.run, 1)
+            assert await handle.result() == {"total": 0}
+            assert not shelf.snapshots
+            events = (await handle.fetch_history()).events
+            scheduled = {
+                each.activity_type.name: each
+                for each in (event.activity_task_scheduled_event_attributes for event in events)
+            }
+            assert scheduled["statusbuilder.deliver"].schedule_to_close_timeout.ToTimedelta() == SOON / 2
+            shelf.open()
+            assert (await shelf.until(lambda one: one.is_terminal)).phase is ExecutionPhase.COMPLETED
+        sink.close()
+
+    run(body())
+
+
+def test_a_cancellation_after_the_end_is_too_late(temporal: str) -> None:
+    """What comes while the end is delivered changes neither the result nor the status that says so."""
+    shelf = ClosedShelf()
+
+    async def body() -> None:
+        with Delivery(shelf) as sink:
+            async with stage(temporal, [flows.Steps], [flows.double], sink=sink) as at:
+                handle = await at.start(flows.Steps.run, 1)
+                async with asyncio.timeout(PATIENCE):
+                    while (await handle.query("statusbuilder.status"))["phase"] != "COMPLETED":
+                        await asyncio.sleep(0.05)
+                await handle.cancel()
+                shelf.open()
+                assert await handle.result() == {"total": 0}
+                assert shelf.last(handle.id).phase is ExecutionPhase.COMPLETED
+
+    run(body())
+
+
+def test_a_workflow_task_that_fails_is_no_end(temporal: str) -> None:
+    """A defect in workflow code shows nothing, and when it is mended the execution goes on and completes."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Stumbling], [flows.double]) as at:
+            handle = await at.start(flows.Stumbling.run)
+            assert await handle.result() == "mended"
+            seen = at.shelf.of(handle.id)
+        assert {one.phase for one in seen} == {ExecutionPhase.IN_PROGRESS, ExecutionPhase.COMPLETED}
+        assert [one.is_terminal for one in seen].count(True) == 1
+        assert seen[-1].is_terminal
+        assert shown(seen[-1]) == [("double-1", "COMPLETED"), ("double-2", "COMPLETED")]
+
+    run(body())
+
+
+def test_eviction_ends_nothing(temporal: str) -> None:
+    """Workflows that do not fit into the cache are replayed again and again, and never look ended in between."""
+
+    async def body() -> None:
+        small = {"max_cached_workflows": 1, "max_concurrent_workflow_tasks": 2, "max_concurrent_workflow_task_polls": 2}
+        async with stage(temporal, [flows.Waiting], [flows.double], worker=small) as at:
+            handles = [await at.start(flows.Waiting.run, 2) for _ in range(3)]
+            for _ in range(2):
+                for handle in handles:
+                    await handle.signal(flows.Waiting.go)
+            assert [await handle.result() for handle in handles] == ["done"] * 3
+            for handle in handles:
+                seen = at.shelf.of(handle.id)
+                assert [one.is_terminal for one in seen] == [False] * (len(seen) - 1) + [True]
+                assert [one.revision for one in seen] == sorted(one.revision for one in seen)
+                assert shown(seen[-1]) == [("double-1", "COMPLETED"), ("double-2", "COMPLETED")]
+
+    run(body())
+
+
+def test_a_terminated_workflow_is_ended_from_outside(temporal: str) -> None:
+    """The status of a terminated run stays as it was until close_status ends it, with the reason, and its tasks."""
+
+    async def body() -> None:
+        shelf = Shelf()
+        with Delivery(shelf) as sink:
+            async with stage(temporal, [flows.Approval], sink=sink) as at:
+                handle = await at.start(flows.Approval.run)
+                await shelf.until(lambda one: bool(one.tasks))
+                assert await close_status(at.client, handle.id, sink=sink) is None
+                assert await handle.query("statusbuilder.status")  # so that the history has what was published
+                await handle.terminate(reason="out of money")
+                receipt = await close_status(at.client, handle.id, sink=sink)
+            assert receipt is not None
+            assert receipt.outcome == "delivered"
+            last = shelf.last(handle.id)
+            assert (last.phase, last.error) == (ExecutionPhase.FAILED, "the workflow was terminated: out of money")
+            assert shown(last) == [("approve", "FAILED")]
+
+    run(body())
+
+
+def test_a_run_that_timed_out_is_ended_from_outside(temporal: str) -> None:
+    """Without a worker only the phase is known, and that is delivered, for the execution of the workflow's memo."""
+
+    async def body() -> None:
+        shelf = Shelf()
+        with Delivery(shelf) as sink:
+            async with stage(temporal, [flows.Approval], sink=sink) as at:
+                handle = await at.start(
+                    flows.Approval.run,
+                    execution_timeout=timedelta(seconds=1),
+                    memo={"statusbuilder.execution_id": "wex_by_memo"},
+                )
+                with pytest.raises(Exception, match="Workflow execution failed"):
+                    await handle.result()
+                await close_status(at.client, handle.id, sink=sink)
+            last = shelf.last("wex_by_memo")
+            assert (last.phase, last.error) == (ExecutionPhase.FAILED, "the workflow timed out")
+
+    run(body())
