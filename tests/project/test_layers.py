@@ -3,13 +3,14 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import grimp
 from importlinter.api import read_configuration
-from places import ROOT
+from places import ROOT, TESTS
 
 import statusbuilder
 
@@ -160,3 +161,14 @@ def test_importing_the_package_is_light() -> None:
 def test_a_heavy_import_would_be_seen() -> None:
     """The probe of the test above does see modules that are loaded."""
     assert {"google.protobuf", "statusbuilder"} <= loaded_by("import statusbuilder.contracts.wire.rpc_pb2")
+
+
+def test_the_map_of_the_tests_is_right() -> None:
+    """tests/README.md names each folder, and says why for each file that takes a private name of the package."""
+    page = (TESTS / "README.md").read_text()
+    folders = {path.name for path in TESTS.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert folders <= set(re.findall(r"`(\w+)/`", page))
+    private = re.compile(r"(?:from|import) statusbuilder[\w.]*\._|from statusbuilder[\w.]* import [^\n]*\b_[a-z]")
+    taking = {path.relative_to(TESTS).as_posix() for path in TESTS.rglob("*.py") if private.search(path.read_text())}
+    reasons = dict(re.findall(r"^\| `([\w/]+\.py)` \| (.+) \|$", page, re.MULTILINE))
+    assert taking == reasons.keys()
