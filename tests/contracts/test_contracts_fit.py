@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
-from contracts_values import NOW, plain, rich, running, with_blocks
+from contracts_values import NOW, CountedText, plain, rich, running, with_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statusbuilder.contracts import WORKFLOW_EXECUTION, _fit, _workflow
-from statusbuilder.contracts._contract import Encoder
-from statusbuilder.contracts._lane import Lane, Track
-from statusbuilder.contracts._shorten import clip, cut_payload
+from statusbuilder.contracts import WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import workflow_pb2 as pb
 from statusbuilder.core.model.frozen import JsonObject
 from statusbuilder.core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
@@ -88,7 +84,8 @@ def test_a_cut_payload_keeps_head_and_tail() -> None:
 def test_a_payload_that_was_cut_before_keeps_its_length() -> None:
     """Cutting again shortens head and tail, and what is written as length stays that of the original."""
     before = JsonObject(truncated=True, bytes=9_000_000, head="a" * 3000, tail="z" * 3000)
-    after = cut_payload(before, 256)
+    after = fitted(running([plain(1, output=before)]), 1000).tasks[0].output
+    assert after is not None
     assert (after["truncated"], after["bytes"]) == (True, 9_000_000)
     assert set(after["head"]) == {"a"}
     assert set(after["tail"]) == {"z"}
@@ -193,7 +190,7 @@ def test_100_000_tasks_fit() -> None:
     blocks = [tuple(plain(256 * number + n) for n in range(256)) for number in range(391)]
     blocks[3] = (rich(3, status=TaskStatus.FAILED, error="keep me"), *blocks[3][1:])
     encoder = WORKFLOW_EXECUTION.encoder()
-    assert FULL - _fit.FOLD_ROOM - 200 < len(encoder.encode(with_blocks(running(()), blocks), FULL)) <= FULL
+    assert FULL - 600 < len(encoder.encode(with_blocks(running(()), blocks), FULL)) <= FULL
     blocks[200] = (*blocks[200][:9], plain(7, status=TaskStatus.IN_PROGRESS), *blocks[200][10:])
     snapshot = with_blocks(running(()), blocks)
     data = encoder.encode(snapshot, FULL)
@@ -203,23 +200,22 @@ def test_100_000_tasks_fit() -> None:
 
 def test_what_was_shortened_is_not_shortened_again() -> None:
     """Sending a large execution over and over shortens only what changed, and what the limit newly reaches."""
-    shortened: list[str] = []
+    made: list[str] = []
 
-    def encode_short(task: Task) -> bytes:
-        shortened.append(task.task_id)
-        return _workflow.encode_task(task)
+    def counted(number: int, size: int = 5000, **fields: Any) -> Task:
+        return rich(number, size, task_name=CountedText(f"task-{number}", made), **fields)
 
-    lane = Lane(_workflow.task_blocks, _workflow.encode_task, encode_short)
-    encoder = Encoder(attrs.evolve(WORKFLOW_EXECUTION._format, tracks=lambda: (Track(lane),)))
-    blocks = [tuple(rich(64 * number + n) for n in range(64)) for number in range(10)]
+    encoder = WORKFLOW_EXECUTION.encoder()
+    blocks = [tuple(counted(64 * number + n) for n in range(64)) for number in range(10)]
     encoder.encode(with_blocks(running(()), blocks), 1_000_000)
-    assert len(shortened) > 600
-    for task in (rich(1, 9000), rich(2, status=TaskStatus.FAILED)):
-        shortened.clear()
+    assert len(made) > 600
+    for task in (counted(1, 9000), counted(2, status=TaskStatus.FAILED)):
         blocks[5] = (task, *blocks[5][1:])
-        data = encoder.encode(with_blocks(running(()), blocks), 1_000_000)
-        assert data == WORKFLOW_EXECUTION.encode(with_blocks(running(()), blocks), 1_000_000)
-        assert set(shortened) <= {task.task_id}
+        snapshot = with_blocks(running(()), blocks)
+        expected = WORKFLOW_EXECUTION.encode(snapshot, 1_000_000)
+        made.clear()
+        assert encoder.encode(snapshot, 1_000_000) == expected
+        assert set(made) == {task.task_name}
 
 
 @settings(max_examples=30)
@@ -244,24 +240,11 @@ def test_the_result_does_not_depend_on_what_was_sent_before(data: st.DataObject)
         assert limit is None or len(request) <= limit
 
 
-@given(st.text(max_size=400), st.integers(64, 500))
-def test_a_clipped_text_keeps_its_room(text: str, room: int) -> None:
-    """A clipped text takes at most its room in UTF-8, begins and ends as the original, and is cut only if need be."""
-    result = clip(text, room)
-    assert len(result.encode()) <= room
-    if len(text.encode()) <= room:
-        assert result == text
-    else:
-        head, _, rest = result.partition("\n… ")
-        assert text.startswith(head)
-        assert text.endswith(rest.rpartition(" …\n")[2])
-
-
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 10**9))
-def test_the_fold_keeps_its_room(first: str, last: str, count: int) -> None:
-    """The task that stands for folded ones is never larger than what is kept free for it."""
-    tallies = [_fit._tally_of((0, n), plain(n, task_id=task_id)) for n, task_id in enumerate((first, last))]
-    tally = tallies[0] + tallies[1] + _fit.Tally(count, ((0, 0), ""), ((0, 0), ""), count, count)
-    for task_type in (TaskType.CUSTOM, TaskType.TOOL_CALL, TaskType.AGENT_INVOCATION):
-        snapshot: Any = running([_fit.folded_task(tally, task_type)])
-        assert len(WORKFLOW_EXECUTION.encode(snapshot)) - len(WORKFLOW_EXECUTION.encode(running(()))) <= _fit.FOLD_ROOM
+def test_a_fold_is_never_larger_than_what_is_kept_free_for_it(first: str, last: str, count: int) -> None:
+    """However long ids and large numbers are, a request with a fold is within the limit, and not far below it."""
+    told = JsonObject(count=count, first=first * 100, last=last * 100, failed=count, running=count)
+    inherited = plain(0, task_id="statusbuilder.folded", status=TaskStatus.FAILED, metadata=told)
+    snapshot = running([inherited, *(plain(n, status=TaskStatus.FAILED) for n in range(1, 100))])
+    data = WORKFLOW_EXECUTION.encode(snapshot, 3000)
+    assert 2500 < len(data) <= 3000

@@ -5,13 +5,67 @@ Importing this loads protobuf; `import statusbuilder` does not.
 
 from __future__ import annotations
 
-from ..core.model.values import Snapshot
-from ._contract import Contract, Encoder, State
-from ._contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
+from typing import Any, Final, TypeVar
 
-__all__ = ["AGENT_EXECUTION", "WORKFLOW_EXECUTION", "Contract", "Encoder", "State", "contract_for"]
+from ..agent.model import AgentSnapshot
+from ..core.model.values import Snapshot
+from . import _agent, _encoder, _read_agent, _workflow
+from ._contract import Contract, Encoder, State
+from ._json import fit_dict
+from .wire import agent_pb2, workflow_pb2
+
+__all__ = [
+    "AGENT_EXECUTION",
+    "WORKFLOW_EXECUTION",
+    "Contract",
+    "Encoder",
+    "State",
+    "contract_for",
+    "fit_dict",
+    "to_status",
+]
+
+_Status = TypeVar("_Status")
+
+WORKFLOW_EXECUTION: Final = Contract(
+    name="workflow",
+    snapshot_type=Snapshot,
+    wire=workflow_pb2,
+    status=_workflow.STATUS,
+    new_encoder=_encoder.workflow_encoder,
+    read=_workflow.read_snapshot,
+)
+"""`WorkflowExecutionCommandController.updateStatus` and its query service."""
+
+AGENT_EXECUTION: Final = Contract(
+    name="agent",
+    snapshot_type=AgentSnapshot,
+    wire=agent_pb2,
+    status=_agent.STATUS,
+    new_encoder=_encoder.agent_encoder,
+    read=_read_agent.read_snapshot,
+)
+"""`AgentExecutionCommandController.updateStatus` and its query service."""
 
 
 def contract_for(snapshot: Snapshot) -> Contract:
     """Return the contract that fits a snapshot's type."""
-    return AGENT_EXECUTION if isinstance(snapshot, AGENT_EXECUTION.snapshot_type) else WORKFLOW_EXECUTION
+    return AGENT_EXECUTION if isinstance(snapshot, AgentSnapshot) else WORKFLOW_EXECUTION
+
+
+def to_status(snapshot: Snapshot, status_type: type[_Status], max_bytes: int | None = None) -> _Status:
+    """Return a snapshot as a backend's own status message, for those who send it themselves.
+
+    Args:
+        snapshot: of any builder.
+        status_type: the backend's generated class of `WorkflowExecutionStatus` or `AgentExecutionStatus`.
+        max_bytes: of the status as bytes; one that takes more is shortened as by `Encoder.encode`.
+
+    Raises:
+        ContractMismatchError: the class lacks or contradicts a field that is sent.
+    """
+    names: Any = getattr(getattr(status_type, "DESCRIPTOR", None), "fields_by_name", ())
+    contract = AGENT_EXECUTION if "tool_calls" in names else WORKFLOW_EXECUTION
+    contract.verify_status(status_type)
+    made: _Status = status_type.FromString(contract.encode_status(snapshot, max_bytes))  # type: ignore[attr-defined]
+    return made

@@ -1,4 +1,7 @@
-"""Reading what a backend says, whatever it says: anything odd becomes a default."""
+"""Reading what a backend says, whatever it says: anything odd becomes a default.
+
+Messages are of our generated classes, the backend's own, or any class with such attributes.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +10,72 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
 from math import copysign, isfinite
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
-from ..core.model.frozen import JsonArray, JsonObject
+from ..core.model.frozen import JsonArray, JsonObject, freeze
 from ..core.model.times import parse_time
-from ..core.model.values import ExecutionPhase
+from ..payload.cut import sole_text
 
 _E = TypeVar("_E", bound=IntEnum)
 _EXACT: Final = 2**53
 
 
-class Read:
-    """The fields of one message, of our generated classes, the backend's own, or any class with such attributes."""
+def text(message: Any, name: str) -> str | None:
+    """Return a text; None when it is empty, which the wire does not tell from absent."""
+    value = getattr(message, name, None)
+    return value if isinstance(value, str) and value else None
 
-    __slots__ = ("_message",)
 
-    def __init__(self, message: Any) -> None:
-        self._message = message
+def time(message: Any, name: str) -> datetime | None:
+    return parse_time(text(message, name))
 
-    def text(self, name: str) -> str | None:
-        """Return a text; None when it is empty, which the wire does not tell from absent."""
-        value = getattr(self._message, name, None)
-        return value if isinstance(value, str) and value else None
 
-    def time(self, name: str) -> datetime | None:
-        return parse_time(self.text(name))
+def enum(message: Any, name: str, kind: type[_E]) -> _E | None:
+    try:
+        return kind(getattr(message, name, 0))
+    except (ValueError, TypeError):
+        return None
 
-    def enum(self, name: str, kind: type[_E], default: _E) -> _E:
+
+def items(message: Any, name: str) -> Iterable[Any]:
+    return getattr(message, name, None) or ()
+
+
+def mapping(message: Any, name: str) -> Mapping[str, Any]:
+    return getattr(message, name, None) or {}
+
+
+def part(message: Any, name: str) -> Any:
+    """Return a message field; None when it is not set."""
+    try:
+        return getattr(message, name, None) if message.HasField(name) else None
+    except (AttributeError, ValueError):
+        return None
+
+
+def payload(message: Any, name: str) -> JsonObject | None:
+    """Return a `google.protobuf.Struct` field as JSON; None when it is not set."""
+    value = part(message, name)
+    return None if value is None else _object(value)
+
+
+def from_text(value: str | None) -> JsonObject | None:
+    """Return the payload that a text stands for: the JSON object that it is, else the text."""
+    if value is None:
+        return None
+    if value[:1] == "{" and value[-1:] == "}":
         try:
-            return kind(getattr(self._message, name, 0))
-        except (ValueError, TypeError):
-            return default
+            found = json.loads(value, parse_constant=_refuse)
+            # Only what comes out as the same text again was JSON of ours.
+            if isinstance(found, dict) and sole_text(JsonObject(found)) == value:
+                return freeze(found)  # type: ignore[no-any-return]
+        except (ValueError, RecursionError):
+            pass
+    return JsonObject(value=value)
 
-    def phase(self) -> ExecutionPhase:
-        started = self.time("started_at") is not None
-        return self.enum("phase", ExecutionPhase, ExecutionPhase.IN_PROGRESS if started else ExecutionPhase.PENDING)
 
-    def items(self, name: str) -> Iterable[Any]:
-        return getattr(self._message, name, None) or ()
-
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        return getattr(self._message, name, None) or {}
-
-    def message(self, name: str) -> Any:
-        """Return a message field; None when it is not set."""
-        try:
-            return getattr(self._message, name, None) if self._message.HasField(name) else None
-        except (AttributeError, ValueError):
-            return None
-
-    def payload(self, name: str) -> JsonObject | None:
-        """Return a `google.protobuf.Struct` field as JSON; None when it is not set."""
-        value = self.message(name)
-        return None if value is None else _object(value)
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _object(value: Any) -> JsonObject:

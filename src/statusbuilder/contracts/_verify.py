@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ._message import Message
+
 # A type's name for people, by FieldDescriptor.type.
 _TYPES: Final = {
     1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
@@ -13,25 +15,21 @@ _TYPES: Final = {
 }  # fmt: skip
 _MESSAGE: Final = 11
 _ENUM: Final = 14
-_Seen = set[tuple[str, str]]  # their messages and ours that were compared already
-_NEVER_SENT: Final = {"audit", "callback_token", "component_type", "component_group", "layout_hint"}
 
 
-def differences(theirs: Any, ours: Any) -> tuple[str, ...]:
+def differences(theirs: Any, ours: Message) -> tuple[str, ...]:
     """Return in words where a message descriptor lacks or contradicts a field of ours that is sent."""
-    return tuple(_of_message(theirs, ours, set()))
+    return tuple(dict.fromkeys(_of_message(theirs, ours)))
 
 
-def _of_message(theirs: Any, ours: Any, seen: _Seen) -> Iterator[str]:
-    if (theirs.full_name, ours.full_name) in seen:
-        return
-    seen.add((theirs.full_name, ours.full_name))
-    for field in ours.fields:
-        if field.name not in _NEVER_SENT:
-            yield from _of_field(theirs, field, seen)
+def _of_message(theirs: Any, message: Message) -> Iterator[str]:
+    for field in message.fields:
+        if field.shape.is_sent:
+            ours = message.descriptor.fields_by_name[field.name]
+            yield from _of_field(theirs, ours, field.shape.message)
 
 
-def _of_field(message: Any, ours: Any, seen: _Seen) -> Iterator[str]:
+def _of_field(message: Any, ours: Any, held: Message | None) -> Iterator[str]:
     path = f"{message.name}.{ours.name}"
     theirs = message.fields_by_name.get(ours.name)
     if theirs is None:
@@ -43,15 +41,22 @@ def _of_field(message: Any, ours: Any, seen: _Seen) -> Iterator[str]:
         yield f"{path} is field {theirs.number}, expected {ours.number}"
     if _repeated(theirs) is not _repeated(ours):
         yield f"{path} is {_label(theirs)}, expected {_label(ours)}"
-    if theirs.type != ours.type:
+    if _is_map(theirs) is not _is_map(ours):
+        yield f"{path} is {'a' if _is_map(theirs) else 'no'} map, expected {'a' if _is_map(ours) else 'no'} map"
+    elif theirs.type != ours.type:
         yield f"{path} is of type {_kind(theirs)}, expected {_kind(ours)}"
     elif ours.type == _MESSAGE and ours.message_type.file.package == "google.protobuf":
         if theirs.message_type.full_name != ours.message_type.full_name:
             yield f"{path} is a {theirs.message_type.full_name}, expected a {ours.message_type.full_name}"
-    elif ours.type == _MESSAGE:
-        yield from _of_message(theirs.message_type, ours.message_type, seen)
+    elif held is not None:
+        message = theirs.message_type
+        yield from _of_message(message.fields_by_name["value"].message_type if _is_map(theirs) else message, held)
     elif ours.type == _ENUM:
         yield from _of_enum(path, theirs.enum_type, ours.enum_type)
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _of_enum(path: str, theirs: Any, ours: Any) -> Iterator[str]:

@@ -120,17 +120,3 @@ def _number(item: float) -> bytes:
         return b"\x09" + _DOUBLE(_NUMBER, item)
     data = delimited(b"\x1a", utf8(json.dumps(item)))
     return b"%b%b" % (varint(len(data)), data)
-
-
-def to_json(value: Any) -> str:
-    """Return compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def to_text(value: Mapping[str, Any] | None) -> str:
-    """Return a payload as the text that it is (`{"value": text}`), else as JSON; "" for None."""
-    if value is None:
-        return ""
-    if len(value) == 1 and isinstance(inner := value.get("value"), str):
-        return inner
-    return to_json(value)

@@ -6,13 +6,12 @@ import json
 from typing import Any, Final
 
 from ..core.model.frozen import JsonObject
+from ..core.model.metadata import EXACT, KEYS
 
 LEAST_BYTES: Final = 128
 """The least room that a payload needs."""
-_EXACT: Final = ("parent_id", "retry_count", "progress", "cancelled")
 _TEXTS: Final = ("message", "waiting_for")
-_SHORT: Final = ("worker", "log_url", "queued_at", "deadline", "component_type", "component_group", "layout_hint")
-_KNOWN: Final = (*_EXACT, *_TEXTS, *_SHORT)
+_KEPT: Final = (*KEYS, "component_type", "component_group", "layout_hint", "message_id")
 _CUT: Final = ("truncated", "bytes", "head", "tail")
 
 to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -67,7 +66,7 @@ def cut_metadata(metadata: JsonObject, room: int) -> JsonObject:
     The fixed keys stay: `parent_id`, `retry_count`, `progress` and `cancelled` as they are, texts clipped. The attempts
     go, and anything else becomes a cut payload.
     """
-    own = known_metadata(metadata, room // 8)
+    own = known_metadata(metadata, max(48, room // 4))
     rest = JsonObject((key, item) for key, item in metadata.items() if key not in own and key != "attempts")
     if not rest:
         return JsonObject(own)
@@ -75,16 +74,19 @@ def cut_metadata(metadata: JsonObject, room: int) -> JsonObject:
 
 
 def known_metadata(metadata: JsonObject, room: int) -> dict[str, Any]:
-    """Return the fixed keys of metadata but the attempts, with texts of at most `room` bytes each."""
+    """Return the fixed keys of metadata but the attempts.
+
+    Texts take at most `room` bytes each; with 0 there are only those that are never cut.
+    """
     own: dict[str, Any] = {}
-    for key in _KNOWN:
+    for key in _KEPT:
         value = metadata.get(key)
         if isinstance(value, str):
-            if key in _TEXTS:
-                own[key] = _clip_json(value, max(room, 48))
-            elif key in _EXACT or len(value) <= room:
+            if key in _TEXTS and room:
+                own[key] = _clip_json(value, room)
+            elif key in EXACT or len(value) <= room:
                 own[key] = value
-        elif key in _EXACT and value is not None and _size(to_text(value)) <= LEAST_BYTES:
+        elif key in EXACT and value is not None and _size(to_text(value)) <= LEAST_BYTES:
             own[key] = value
     return own
 
