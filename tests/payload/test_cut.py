@@ -33,7 +33,7 @@ def test_a_clipped_text_keeps_its_room(text: str, room: int) -> None:
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=900)), st.integers(128, 500))
 def test_a_cut_payload_keeps_its_room(value: dict[str, str], room: int) -> None:
     """A cut payload takes at most its room as JSON, tells its size, and cut again tells the same one."""
-    whole = freeze(value)  # type: ignore[arg-type]
+    whole = freeze(value)
     once = cut_payload(whole, room)
     assert size(once) <= room
     assert once["bytes"] == size(whole)
@@ -66,7 +66,7 @@ def test_the_fixed_keys_outlast_a_cut() -> None:
 @pytest.mark.parametrize("key", ["message", "progress", "parent_id"])
 def test_a_fixed_key_of_another_shape_is_cut_like_the_rest(key: str, odd: object) -> None:
     """A value that is not what the key means does not make the metadata grow beyond its room."""
-    left = cut_metadata(JsonObject({key: freeze(odd), "mine": "x" * 900}), 256)  # type: ignore[arg-type]
+    left = cut_metadata(JsonObject({key: freeze(odd), "mine": "x" * 900}), 256)
     assert size(left) <= 256
 
 

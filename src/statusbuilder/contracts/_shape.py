@@ -57,7 +57,7 @@ def enum(kind: type[IntEnum], most: int = 2**31) -> Shape:
 
     Args:
         kind: whose numbers are the wire's.
-        most: goes in the place of larger ones.
+        most: the largest that the wire has, which goes in the place of larger ones.
     """
 
     def writer(field: int) -> Write:
@@ -65,7 +65,11 @@ def enum(kind: type[IntEnum], most: int = 2**31) -> Shape:
         # A list is asked by number at once, a dict by an enum's hash, which Python computes.
         return [known.get(value, b"") for value in range(max(kind) + 1)].__getitem__
 
-    return Shape(writer, lambda message, name: _read.enum(message, name, kind))
+    def read(message: Any, name: str) -> Any:
+        found = _read.enum(message, name, kind)
+        return found if found is not None and found <= most else None
+
+    return Shape(writer, read)
 
 
 def part(message: Message) -> Shape:
