@@ -12,6 +12,7 @@ from ..core.model.values import Snapshot
 from . import _agent, _encoder, _read_agent, _workflow
 from ._contract import Contract, Encoder, State
 from ._json import fit_dict
+from ._message import settled
 from .wire import agent_pb2, workflow_pb2
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "State",
     "contract_for",
     "fit_dict",
+    "settled",
     "to_status",
 ]
 

@@ -12,11 +12,11 @@ from ..agent.model import MessageType, Todo, TodoStatus
 from ..core.model.frozen import JsonObject
 from ..core.model.values import ExecutionPhase, Task, TaskStatus, TaskType
 from ..payload.cut import sole_text
-from ._message import TERMINAL, Field, Message, Status
+from ._message import Field, Message, Status
 from ._read import from_text
 from ._shape import AS_TEXT, METADATA, NEVER_SENT, PAYLOAD, TEXT, TIME, enum, items, mapping, part
 from ._shorten import shorten_end
-from ._workflow import FAILED, make_task
+from ._workflow import make_task
 from .wire import agent_pb2 as pb
 
 _SKIPPED: Final = "skipped"  # the error of a task that was SKIPPED: the wire has FAILED only
@@ -158,9 +158,9 @@ STATUS: Final = Status(
     Field("phase", enum(ExecutionPhase)),
     Field("tool_calls", items(CALL), "tasks", only=lambda task: not is_sub_agent(task)),
     Field("sub_agent_executions", items(_SUB_AGENT), "tasks", only=is_sub_agent),
-    Field("error", TEXT, phases=FAILED),
+    Field("error", TEXT),
     Field("started_at", TIME),
-    Field("completed_at", TIME, phases=TERMINAL),
+    Field("completed_at", TIME),
     Field("todos", mapping(_TODO, key=lambda todo: todo.todo_id)),
     Field("callback_token", NEVER_SENT, stays=True),
     shorten=shorten_end,

@@ -64,7 +64,7 @@ class Lane:
 class Track:
     """What one encoder knows of one lane."""
 
-    __slots__ = ("blocks", "columns", "data", "lane", "size")
+    __slots__ = ("_items", "blocks", "columns", "data", "lane", "size")
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
@@ -73,6 +73,7 @@ class Track:
         self._forget()
 
     def _forget(self) -> None:
+        self._items: Sequence[tuple[Any, ...]] = ()
         self.blocks: list[Block] = []
         self.data: list[bytes] = []
         """That of each block."""
@@ -83,10 +84,8 @@ class Track:
         """Encode what changed since the last snapshot."""
         if self.lane.is_stale(snapshot):
             self._forget()
-        present = self.lane.blocks(snapshot)
-        blocks, data = self.blocks, self.data
-        kept = min(len(blocks), len(present))
-        known = [block.items for block in blocks]
+        known, present = self._items, self.lane.blocks(snapshot)
+        blocks, data, kept = self.blocks, self.data, min(len(known), len(present))
         for index in (*compress(range(kept), map(is_not, known, present)), *range(kept, len(present))):
             items = present[index]
             made = revised(blocks[index] if index < kept else None, items, self.lane.encode)
@@ -95,6 +94,7 @@ class Track:
             data[index : index + 1] = [made.data]
         self.size -= sum(map(len, data[len(present) :]))
         del blocks[len(present) :], data[len(present) :]
+        self._items = present
 
 
 def revised(old: Block | None, items: tuple[Any, ...], make: Callable[[Any], bytes]) -> Block:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ..core.model.values import ExecutionPhase, Snapshot
 from ._shape import Shape, Write, entry
 
-TERMINAL = tuple(phase for phase in ExecutionPhase if phase.is_terminal)
+PHASES: Final[dict[str, tuple[ExecutionPhase, ...]]] = {
+    "output": (ExecutionPhase.COMPLETED,),
+    "error": (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED),
+    "completed_at": tuple(phase for phase in ExecutionPhase if phase.is_terminal),
+}
+"""When these of a snapshot are the present attempt's: when they are sent, and when they are taken."""
+_ALWAYS: Final = tuple(ExecutionPhase)
+
+
+def settled(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot without what an earlier attempt left in it, as what is read of a backend comes.
+
+    It has an error only when FAILED or CANCELLED, an end only when it has ended, an output only when COMPLETED.
+    """
+    left: dict[str, Any] = {key: None for key, phases in PHASES.items() if snapshot.phase not in phases}
+    return attrs.evolve(snapshot, **left)
 
 
 @attrs.frozen(eq=False)
@@ -23,8 +38,6 @@ class Field:
     source: Any = ""
     """The attribute that has the value, the field's name by default; or a function of the item, for what is made of
     several, which whoever makes the item on the way back takes apart under the field's name."""
-    phases: tuple[ExecutionPhase, ...] = tuple(ExecutionPhase)
-    """Of a status: when the value is sent, and when it is taken; in others it is an earlier attempt's."""
     instead: Any = None
     """Of a status: what is sent where there is no value, so that none of an earlier attempt stays."""
     only: Callable[[Any], bool] | None = None
@@ -96,12 +109,12 @@ class Status(Message):
         super().__init__(descriptor, *fields)
         self._shorten = shorten
         self.lists = tuple(field for field in self.fields if field.shape.is_list)
-        self._segments: list[list[tuple[Field, Write]]] = [[]]
+        self._segments: list[list[tuple[Field, tuple[ExecutionPhase, ...], Write]]] = [[]]
         for field, write in zip(self.fields, self._writers, strict=True):
             if field in self.lists:
                 self._segments.append([])
             elif field.shape.is_sent:
-                self._segments[-1].append((field, write))
+                self._segments[-1].append((field, PHASES.get(field.key, _ALWAYS), write))
 
     def write_item(self, field: Field) -> Write:
         """Return what writes an item of one of the lists; nothing for those that do not belong there."""
@@ -111,21 +124,17 @@ class Status(Message):
 
     def frame(self, snapshot: Snapshot, level: int) -> tuple[bytes, ...]:
         """Return what stands before, between and after the lists; shorter with each level."""
-        return tuple(
-            b"".join(
-                [write(value) for field, write in segment if (value := self._value(field, snapshot, level)) is not None]
-            )
-            for segment in self._segments
-        )
-
-    def _value(self, field: Field, snapshot: Snapshot, level: int) -> Any:
-        phase = snapshot.phase
-        if phase not in field.phases:
-            return None
-        value = getattr(snapshot, field.key, None)
-        if value is None:
-            return field.instead
-        return self._shorten(field.key, value, level) if level else value
+        phase, segments = snapshot.phase, []
+        for segment in self._segments:
+            parts = []
+            for field, phases, write in segment:
+                value = getattr(snapshot, field.key, None) if phase in phases else None
+                if value is not None:
+                    parts.append(write(self._shorten(field.key, value, level) if level else value))
+                elif field.instead is not None and phase in phases:
+                    parts.append(write(field.instead))
+            segments.append(b"".join(parts))
+        return tuple(segments)
 
     def read(self, message: Any, place: Any = 1) -> dict[str, Any]:
         """Return the values by key; those of lists that have one key follow each other."""
@@ -136,10 +145,7 @@ class Status(Message):
                 values[field.key] = values[field.key] + value if field.key in values else value
         if values["phase"] is None:
             values["phase"] = ExecutionPhase.IN_PROGRESS if values["started_at"] else ExecutionPhase.PENDING
-        for field in self.fields:
-            if values["phase"] not in field.phases:
-                values[field.key] = None
-        return values
+        return {key: value if values["phase"] in PHASES.get(key, _ALWAYS) else None for key, value in values.items()}
 
     def merge(self, stored: Any, update: Any, *, anew: bool) -> Any:
         """Return what becomes of a stored status: what the update carries replaces, what it does not carry stays.

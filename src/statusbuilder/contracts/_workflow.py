@@ -6,13 +6,10 @@ from typing import Any, Final
 
 from ..core.model.frozen import EMPTY
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from ._message import TERMINAL, Field, Message, Status
+from ._message import Field, Message, Status
 from ._shape import METADATA, PAYLOAD, RESULT, TEXT, TIME, enum, items
 from ._shorten import shorten_end
 from .wire import workflow_pb2 as pb
-
-FAILED: Final = (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED)
-"""The phases that have a reason."""
 
 
 def make_task(values: dict[str, Any], default_id: str) -> Task:
@@ -46,10 +43,10 @@ STATUS: Final = Status(
     pb.WorkflowExecutionStatus.DESCRIPTOR,
     Field("phase", enum(ExecutionPhase)),
     Field("tasks", items(_TASK)),
-    Field("output", RESULT, phases=(ExecutionPhase.COMPLETED,), instead=EMPTY),
-    Field("error", TEXT, phases=FAILED),
+    Field("output", RESULT, instead=EMPTY),
+    Field("error", TEXT),
     Field("started_at", TIME),
-    Field("completed_at", TIME, phases=TERMINAL),
+    Field("completed_at", TIME),
     Field("temporal_workflow_id", TEXT, stays=True),
     shorten=shorten_end,
 )

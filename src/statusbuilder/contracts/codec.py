@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from ..core.model.times import format_time
@@ -67,11 +68,12 @@ def number(field: int, value: int) -> bytes:
 
 
 def time(tag: bytes, value: datetime | None) -> bytes:
-    if value is None:
-        return b""
-    if value.tzinfo is not timezone.utc:
-        return text(tag, format_time(value))
-    return tag + (f"\x18{value.isoformat(timespec='milliseconds')[:23]}Z").encode()
+    return b"" if value is None else tag + _time_text(value)
+
+
+@lru_cache(maxsize=1024)  # a task that changes has the start that it had
+def _time_text(value: datetime) -> bytes:
+    return delimited(b"", format_time(value).encode())
 
 
 def payload(tag: bytes, value: Mapping[str, Any] | None) -> bytes:
