@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 
 from ..agent.model import AgentSnapshot
 from ..core.model.values import Snapshot
-from . import _agent, _encoder, _read_agent, _workflow
-from ._contract import Contract, Encoder, State
-from ._json import fit_dict
+from . import _agent, _encoder, _workflow
+from ._contract import Contract, State
+from ._encoder import Encoder, fit_dict
 from ._message import settled
 from .wire import agent_pb2, workflow_pb2
 
@@ -30,22 +30,12 @@ __all__ = [
 _Status = TypeVar("_Status")
 
 WORKFLOW_EXECUTION: Final = Contract(
-    name="workflow",
-    snapshot_type=Snapshot,
-    wire=workflow_pb2,
-    status=_workflow.STATUS,
-    new_encoder=_encoder.workflow_encoder,
-    read=_workflow.read_snapshot,
+    "workflow", workflow_pb2, _workflow.STATUS, Snapshot, _encoder.workflow_encoder, _workflow.read_snapshot
 )
 """`WorkflowExecutionCommandController.updateStatus` and its query service."""
 
 AGENT_EXECUTION: Final = Contract(
-    name="agent",
-    snapshot_type=AgentSnapshot,
-    wire=agent_pb2,
-    status=_agent.STATUS,
-    new_encoder=_encoder.agent_encoder,
-    read=_read_agent.read_snapshot,
+    "agent", agent_pb2, _agent.STATUS, AgentSnapshot, _encoder.agent_encoder, _agent.read_snapshot
 )
 """`AgentExecutionCommandController.updateStatus` and its query service."""
 
@@ -68,6 +58,6 @@ def to_status(snapshot: Snapshot, status_type: type[_Status], max_bytes: int | N
     """
     names: Any = getattr(getattr(status_type, "DESCRIPTOR", None), "fields_by_name", ())
     contract = AGENT_EXECUTION if "tool_calls" in names else WORKFLOW_EXECUTION
-    contract.verify_status(status_type)
+    contract.verify(status_type, status=True)
     made: _Status = status_type.FromString(contract.encode_status(snapshot, max_bytes))  # type: ignore[attr-defined]
     return made

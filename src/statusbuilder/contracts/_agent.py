@@ -5,22 +5,27 @@ An agent's tasks go into two lists, sub-agents and tool calls; its messages name
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
-from ..agent.model import Message as AgentMessage
-from ..agent.model import MessageType, Todo, TodoStatus
+import attrs
+
+from ..agent.model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from ..core.model.frozen import JsonObject
 from ..core.model.values import ExecutionPhase, Task, TaskStatus, TaskType
 from ..payload.cut import sole_text
-from ._message import Field, Message, Status
-from ._read import from_text
-from ._shape import AS_TEXT, METADATA, NEVER_SENT, PAYLOAD, TEXT, TIME, enum, items, mapping, part
+from . import _message as wire
+from ._message import Field, Status
+from ._shape import AS_TEXT, METADATA, NEVER_SENT, PAYLOAD, TEXT, TIME, enum, from_text, items, mapping, part
 from ._shorten import shorten_end
 from ._workflow import make_task
 from .wire import agent_pb2 as pb
 
 _SKIPPED: Final = "skipped"  # the error of a task that was SKIPPED: the wire has FAILED only
 _APPROVAL: Final = "approval"
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
+_FILLED: Final = ("input", "output", "metadata", "started_at", "completed_at")
 _TEXTS: Final = "statusbuilder.texts"
 """In the metadata on the wire: which payloads are texts, although they look like JSON."""
 
@@ -79,35 +84,22 @@ def _make_call(values: dict[str, Any], place: Any) -> Task:
     return _make_task(values, place if isinstance(place, str) else f"tool-call-{place}")
 
 
-def _make_sub_agent(values: dict[str, Any], place: int) -> Task:
-    return _make_task(values | {"task_type": TaskType.AGENT_INVOCATION}, f"sub-agent-{place}")
-
-
-def _make_message(values: dict[str, Any], place: int) -> AgentMessage:
-    values["type"] = values["type"] or MessageType.SYSTEM
-    values["content"] = values["content"] or ""
-    return AgentMessage(message_id=f"message-{place}", **values)
-
-
 def _make_todo(values: dict[str, Any], key: str) -> Todo:
-    values["todo_id"] = values["todo_id"] or key
-    values["content"] = values["content"] or ""
-    values["status"] = values["status"] or TodoStatus.PENDING
-    return Todo(**values)
+    return Todo(**{**values, "todo_id": values["todo_id"] or key})
 
 
 def is_sub_agent(task: Task) -> bool:
     return task.task_type is TaskType.AGENT_INVOCATION
 
 
-_COMPONENT: Final = Message(
+_COMPONENT: Final = wire.Message(
     pb.ComponentMetadata.DESCRIPTOR,
     Field("component_type", TEXT),
     Field("component_group", TEXT),
     Field("layout_hint", TEXT),
     Field("metadata", METADATA),
 )
-CALL: Final = Message(
+_CALL: Final = wire.Message(
     pb.ToolCall.DESCRIPTOR,
     Field("id", TEXT, "task_id"),
     Field("name", TEXT, "task_name"),
@@ -120,7 +112,7 @@ CALL: Final = Message(
     Field("error", TEXT, _error),
     make=_make_call,
 )
-_SUB_AGENT: Final = Message(
+_SUB_AGENT: Final = wire.Message(
     pb.SubAgentExecution.DESCRIPTOR,
     Field("id", TEXT, "task_id"),
     Field("name", TEXT, "task_name"),
@@ -131,32 +123,32 @@ _SUB_AGENT: Final = Message(
     Field("completed_at", TIME),
     Field("error", TEXT, _error),
     Field("metadata", METADATA, lambda task: _marked(task, "input", "output")),
-    make=_make_sub_agent,
+    make=lambda values, place: _make_task(values | {"task_type": TaskType.AGENT_INVOCATION}, f"sub-agent-{place}"),
 )
-_REFERENCE: Final = Message(pb.ToolCall.DESCRIPTOR, Field("id", TEXT, "task_id"), Field("name", TEXT, "task_name"))
-MESSAGE: Final = Message(
+_REFERENCE: Final = wire.Message(pb.ToolCall.DESCRIPTOR, Field("id", TEXT, "task_id"), Field("name", TEXT, "task_name"))
+_MESSAGE: Final = wire.Message(
     pb.AgentMessage.DESCRIPTOR,
-    Field("type", enum(MessageType)),
-    Field("content", TEXT),
+    Field("type", enum(MessageType), default=MessageType.SYSTEM),
+    Field("content", TEXT, default=""),
     Field("timestamp", TIME),
     Field("tool_calls", items(_REFERENCE)),
     Field("metadata", METADATA),
-    make=_make_message,
+    make=lambda values, place: Message(message_id=f"message-{place}", **values),
 )
-_TODO: Final = Message(
+_TODO: Final = wire.Message(
     pb.TodoItem.DESCRIPTOR,
     Field("id", TEXT, "todo_id"),
-    Field("content", TEXT),
-    Field("status", enum(TodoStatus)),
+    Field("content", TEXT, default=""),
+    Field("status", enum(TodoStatus), default=TodoStatus.PENDING),
     Field("created_at", TIME),
     Field("updated_at", TIME),
     make=_make_todo,
 )
 STATUS: Final = Status(
     pb.AgentExecutionStatus.DESCRIPTOR,
-    Field("messages", items(MESSAGE)),
+    Field("messages", items(_MESSAGE)),
     Field("phase", enum(ExecutionPhase)),
-    Field("tool_calls", items(CALL), "tasks", only=lambda task: not is_sub_agent(task)),
+    Field("tool_calls", items(_CALL), "tasks", only=lambda task: not is_sub_agent(task)),
     Field("sub_agent_executions", items(_SUB_AGENT), "tasks", only=is_sub_agent),
     Field("error", TEXT),
     Field("started_at", TIME),
@@ -165,3 +157,63 @@ STATUS: Final = Status(
     Field("callback_token", NEVER_SENT, stays=True),
     shorten=shorten_end,
 )
+
+
+# The way back: calls wherever they stand, and everything in the order in which it began
+
+
+def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
+    """Read an `AgentExecutionStatus`; a call that stands only inside a message is a task, too."""
+    values = STATUS.read(status)
+    in_messages, messages = _messages(status, values.pop("messages"))
+    # By id: where an id comes twice, which no builder takes, the later one counts.
+    listed = {task.task_id: task for task in values.pop("tasks")}
+    for task_id, task in in_messages.items():
+        if task_id in listed:
+            listed[task_id] = _filled(listed[task_id], task)
+    alone = [task for task_id, task in in_messages.items() if task_id not in listed]
+    lists = [[task for task in listed.values() if (task.task_type is TaskType.AGENT_INVOCATION) is sub_agents]
+             for sub_agents in (False, True)]  # fmt: skip
+    tasks = [pair for group in (lists[0], alone, lists[1]) for pair in _begun(group)]
+    tasks.sort(key=lambda pair: pair[0])
+    # A map has no order; the one in which they came into being is the best there is.
+    todos = sorted(values.pop("todos"), key=lambda todo: (todo.created_at or _BEFORE_ALL, todo.todo_id))
+    values |= {"tasks": [task for _, task in tasks], "messages": messages, "todos": tuple(todos)}
+    return AgentSnapshot(execution_id, **values)
+
+
+def _messages(status: Any, read: Iterable[Message]) -> tuple[dict[str, Task], tuple[Message, ...]]:
+    """Return the calls that messages have in them, and the messages, which refer to calls by id."""
+    calls: dict[str, Task] = {}
+    messages = []
+    for message, raw in zip(read, getattr(status, "messages", None) or (), strict=True):
+        references = []
+        for place, call in enumerate(getattr(raw, "tool_calls", None) or (), 1):
+            task = _CALL.read(call, f"{message.message_id}-call-{place}")
+            if _is_more_than_named(call, task):
+                calls[task.task_id] = task
+            elif not getattr(call, "id", ""):
+                continue
+            references.append(task.task_id)
+        messages.append(attrs.evolve(message, tool_calls=tuple(references)))
+    return calls, tuple(messages)
+
+
+def _is_more_than_named(call: Any, task: Task) -> bool:
+    """Whether a call in a message is all there is of it; our messages, and others' later ones, only refer to calls."""
+    named = Task(task.task_id, task.task_name, TaskType.TOOL_CALL)
+    return bool(getattr(call, "status", 0)) or task != named
+
+
+def _filled(task: Task, other: Task) -> Task:
+    """Return a task with what only another record of it tells."""
+    missing = {name: value for name in _FILLED if not getattr(task, name) and (value := getattr(other, name))}
+    return attrs.evolve(task, **missing) if missing else task
+
+
+def _begun(tasks: Iterable[Task]) -> Iterator[tuple[datetime, Task]]:
+    """Say of each task when it started; one that has not, or does not tell, stays behind the one before it."""
+    last = _BEFORE_ALL
+    for task in tasks:
+        last = task.started_at or last
+        yield last, task

@@ -11,14 +11,10 @@ from google.protobuf.message import DecodeError
 from ..core.model.values import Snapshot
 from ..errors import ContractMismatchError
 from ..payload.members import brief
-from . import _read
-from ._encoder import StatusEncoder
+from ._encoder import Encoder
 from ._message import Field, Message, Status
-from ._shape import TEXT, part
+from ._shape import TEXT, part, read_text
 from ._verify import differences
-from .codec import tag, text, varint
-
-_EXECUTION_ID, _STATUS = tag(1), tag(2)
 
 
 @attrs.frozen
@@ -31,81 +27,42 @@ class State:
     """Each task's id and status number, in the wire's order."""
 
 
-class Encoder:
-    """Turns the successive snapshots of one execution into requests, and encodes only what changed.
-
-    What a request looks like depends on the snapshot and the limit alone, not on what was encoded before. An encoder
-    is for one execution, and for one thread at a time.
-    """
-
-    __slots__ = ("_statuses",)
-
-    def __init__(self, statuses: StatusEncoder) -> None:
-        self._statuses = statuses
-
-    def encode(self, snapshot: Snapshot, max_bytes: int | None = None) -> bytes:
-        """Return the serialized `…UpdateStatusInput`.
-
-        Args:
-            snapshot: of the execution that this encoder is for.
-            max_bytes: the request's size at most. A snapshot that takes more is shortened: the oldest attempts first,
-                then the oldest payloads, then errors, then old tasks fold into one; at the very least phase, times and
-                a short error stay, even where `max_bytes` is too small for them. None sends everything.
-        """
-        head = text(_EXECUTION_ID, snapshot.execution_id) + _STATUS
-        room = None if max_bytes is None else max_bytes - len(head) - len(varint(max(max_bytes, 0)))
-        parts = self._statuses.encode(snapshot, room)
-        return b"".join((head, varint(sum(map(len, parts))), *parts))
-
-
-@attrs.frozen(eq=False)
 class Contract:
     """One backend service: where its calls go, and how a snapshot becomes its request."""
 
-    name: str
-    """`workflow` or `agent`."""
-    snapshot_type: type[Snapshot]
-    """The type of the snapshots that this contract is for."""
-    wire: Any = attrs.field(repr=False)
-    """The module of our generated classes."""
-    _status: Status = attrs.field(repr=False, alias="status")
-    _new_encoder: Callable[[], StatusEncoder] = attrs.field(repr=False, alias="new_encoder")
-    _read: Callable[[Any, str], Snapshot] = attrs.field(repr=False, alias="read")
-
-    @property
-    def kind(self) -> str:
-        """What the backend calls such an execution: `WorkflowExecution` or `AgentExecution`."""
-        return f"{self.name.capitalize()}Execution"
-
-    @property
-    def command_service(self) -> str:
+    def __init__(
+        self,
+        name: str,
+        wire: Any,
+        status: Status,
+        snapshot_type: type[Snapshot],
+        new_encoder: Callable[[], Encoder],
+        read: Callable[[Any, str], Snapshot],
+    ) -> None:
+        service = f"ai.stigmer.agentic.{name}execution.v1.{name.capitalize()}Execution"
+        self.name = name
+        """`workflow` or `agent`."""
+        self.kind = f"{name.capitalize()}Execution"
+        """What the backend calls such an execution."""
+        self.wire = wire
+        """The module of our generated classes."""
+        self.snapshot_type = snapshot_type
+        """The type of the snapshots that this contract is for."""
+        self.command_service = f"{service}CommandController"
         """The full name of the service that has `updateStatus`."""
-        return f"ai.stigmer.agentic.{self.name}execution.v1.{self.kind}CommandController"
-
-    @property
-    def query_service(self) -> str:
+        self.query_service = f"{service}QueryController"
         """The full name of the service that has `get`, `list` and `subscribe`."""
-        return f"ai.stigmer.agentic.{self.name}execution.v1.{self.kind}QueryController"
-
-    @property
-    def update_path(self) -> str:
+        self.update_path = f"/{self.command_service}/updateStatus"
         """The path of updateStatus, as gRPC wants it."""
-        return f"/{self.command_service}/updateStatus"
+        self.get_path, self.list_path, self.subscribe_path = (
+            f"/{self.query_service}/{method}" for method in ("get", "list", "subscribe")
+        )
+        self._new_encoder = new_encoder
+        self._status = status
+        self._read = read
 
-    @property
-    def get_path(self) -> str:
-        """The path of get."""
-        return f"/{self.query_service}/get"
-
-    @property
-    def list_path(self) -> str:
-        """The path of list."""
-        return f"/{self.query_service}/list"
-
-    @property
-    def subscribe_path(self) -> str:
-        """The path of subscribe."""
-        return f"/{self.query_service}/subscribe"
+    def __repr__(self) -> str:
+        return f"Contract({self.name!r})"
 
     def encode(self, snapshot: Snapshot, max_bytes: int | None = None) -> bytes:
         """Return the serialized request of one snapshot; an `encoder()` is much faster for many of one execution."""
@@ -113,11 +70,11 @@ class Contract:
 
     def encoder(self) -> Encoder:
         """Return a new incremental encoder, for one execution and one thread at a time."""
-        return Encoder(self._new_encoder())
+        return self._new_encoder()
 
     def encode_status(self, snapshot: Snapshot, max_bytes: int | None = None) -> bytes:
         """Return the serialized status alone; takes what `encode` takes."""
-        return b"".join(self._new_encoder().encode(snapshot, max_bytes))
+        return b"".join(self.encoder()._parts(snapshot, max_bytes))
 
     def to_snapshot(self, status: Any, execution_id: str = "") -> Snapshot:
         """Return a snapshot of what a backend holds, for `StatusBuilder(initial=…)`.
@@ -139,7 +96,7 @@ class Contract:
             raise TypeError(
                 f"to_snapshot() takes a {self.kind}Status or the {self.kind} around it, not {brief(status)}."
             )
-        named = _read.text(message, "execution_id") or _read.text(getattr(message, "metadata", None), "id")
+        named = read_text(message, "execution_id") or read_text(getattr(message, "metadata", None), "id")
         return self._read(held, execution_id or named or "")
 
     def read_request(self, data: bytes) -> Snapshot:
@@ -176,26 +133,23 @@ class Contract:
         """
         return self._status.merge(type(update).FromString(stored), update, anew=anew)
 
-    def verify(self, request_type: Any) -> None:
+    def verify(self, request_type: Any, *, status: bool = False) -> None:
         """Check that a backend's own generated request class has every field that is sent, as it is sent.
+
+        Args:
+            request_type: the class.
+            status: whether it is the class of the status alone.
 
         Raises:
             ContractMismatchError: it has not; names each difference.
         """
-        ours = getattr(self.wire, f"{self.kind}UpdateStatusInput").DESCRIPTOR
-        self._verify(request_type, Message(ours, Field("execution_id", TEXT), Field("status", part(self._status))))
-
-    def verify_status(self, status_type: Any) -> None:
-        """Do the same for a backend's own class of the status alone."""
-        self._verify(status_type, self._status)
-
-    def _verify(self, theirs: Any, ours: Message) -> None:
-        descriptor = getattr(theirs, "DESCRIPTOR", None)
+        descriptor = getattr(request_type, "DESCRIPTOR", None)
         if descriptor is None or not hasattr(descriptor, "fields_by_name"):
-            name = getattr(theirs, "__qualname__", None) or repr(theirs)
+            name = getattr(request_type, "__qualname__", None) or repr(request_type)
             raise ContractMismatchError(str(name), ("it is not a generated protobuf message class",))
-        found = differences(descriptor, ours)
-        if found:
+        request = getattr(self.wire, f"{self.kind}UpdateStatusInput").DESCRIPTOR
+        whole = Message(request, Field("execution_id", TEXT), Field("status", part(self._status)))
+        if found := differences(descriptor, self._status if status else whole):
             raise ContractMismatchError(descriptor.full_name, found)
 
     def _parsed(self, data: bytes, name: str) -> Any:

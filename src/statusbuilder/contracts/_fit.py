@@ -23,49 +23,39 @@ from ._shorten import SHORTER_ENDS, TASK_RUNGS, Rung, is_fold
 
 _ID_ROOM: Final = 64  # bytes of the ids that a fold names
 
-_Place = tuple[int, int, str]
-"""Which block, which item in it, and its id."""
-
 
 @attrs.frozen
 class Tally:
     """The items that were folded away."""
 
     count: int
-    first: _Place
-    last: _Place
+    first: str
+    last: str
     failed: int = 0
     running: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.count + other.count,
-            min(self.first, other.first),
-            max(self.last, other.last),
-            self.failed + other.failed,
-            self.running + other.running,
-        )
+    def __add__(self, later: Tally) -> Tally:
+        failed, running = self.failed + later.failed, self.running + later.running
+        return Tally(self.count + later.count, self.first, later.last, failed, running)
 
     @classmethod
-    def of(cls, item: Task | Message, block: int, index: int) -> Tally:
+    def of(cls, item: Task | Message) -> Tally:
         """Return the tally of one item, which may be a fold that was inherited."""
-        metadata = item.metadata
+        told = item.metadata
         if isinstance(item, Message):
-            return cls(max(read_count(metadata.get(FOLDED)), 1), (block, index, ""), (block, index, ""))
-        count, failed, running = 1, int(item.status is TaskStatus.FAILED), int(not item.status.is_terminal)
-        names = [item.task_id] * 2
-        if is_fold(item):
-            count = max(read_count(metadata.get("count")), 1)
-            failed = max(failed, read_count(metadata.get("failed")))
-            running = max(running, read_count(metadata.get("running")))
-            names = [str(metadata.get(key, "")) for key in ("first", "last")]
-        first, last = ((block, index, clip(name, _ID_ROOM)) for name in names)
-        return cls(count, first, last, failed, running)
+            return cls(max(read_count(told.get(FOLDED)), 1), "", "")
+        failed, running = int(item.status is TaskStatus.FAILED), int(not item.status.is_terminal)
+        if not is_fold(item):
+            name = clip(item.task_id, _ID_ROOM)
+            return cls(1, name, name, failed, running)
+        first, last = (clip(str(told.get(key, "")), _ID_ROOM) for key in ("first", "last"))
+        failed, running = max(failed, read_count(told.get("failed"))), max(running, read_count(told.get("running")))
+        return cls(max(read_count(told.get("count")), 1), first, last, failed, running)
 
 
 def folded_task(tally: Tally, task_type: TaskType) -> Task:
     """Return the task that stands for folded ones; COMPLETED only where all of them were COMPLETED or SKIPPED."""
-    metadata: dict[str, Any] = {"count": tally.count, "first": tally.first[2], "last": tally.last[2]}
+    metadata: dict[str, Any] = {"count": tally.count, "first": tally.first, "last": tally.last}
     status = TaskStatus.COMPLETED
     if tally.running:
         status, metadata["running"] = TaskStatus.IN_PROGRESS, tally.running
@@ -90,53 +80,61 @@ def folded_message(tally: Tally) -> Message:
 class Column:
     """A list, or the older part of it, and what the rungs made of it."""
 
-    __slots__ = ("_lane", "_made", "_rungs", "blocks", "tally")
+    __slots__ = ("_lane", "_made", "_rungs", "_whole", "blocks")
 
     def __init__(self, lane: Lane, rungs: Sequence[Rung | None]) -> None:
         self._lane = lane
         self._rungs = rungs
-        self._made: list[list[tuple[Block, Block, Tally | None]]] = [[] for _ in rungs]
+        self._made: list[list[tuple[Block, Block]]] = [[] for _ in rungs]
+        self._whole: list[Block] = []
         self.blocks: list[Block] = []
-        self.tally: Tally | None = None
 
     def start(self, blocks: list[Block]) -> None:
         """Begin again with the whole list."""
-        self.blocks, self.tally = blocks, None
+        self._whole, self.blocks = blocks, list(blocks)
         for made in self._made:
             del made[len(blocks) :]
+
+    def tallies(self) -> list[Tally]:
+        """Return those of the blocks in which items were folded away."""
+        return [block.tally for block in self.blocks if block.tally is not None]
 
     def shrink(self, level: int, total: int, room: int) -> int:
         """Apply a rung from the oldest item on until `total` is at most `room`; return the new total."""
         rung = self._rungs[level] if level < len(self._rungs) else None
         if rung is None:
             return total
-        reserve = self._lane.fold_room if rung.folds and self.tally is None else 0
+        reserve = self._lane.fold_room if rung.folds and not self.tallies() else 0
         total += reserve
         for number, source in enumerate(self.blocks):
             if total <= room:
                 break
-            result, tally = self._block(level, rung, number, source)
-            saved = len(source.data) - len(result.data)
-            if not saved:
-                continue
-            if total - saved <= room:
+            result = self._block(level, rung, number, source)
+            if total - (len(source.data) - len(result.data)) <= room and result is not source:
                 result = _mixed(source, result, total - room)
-                tally = _tally(number, source, result) if rung.folds else None
+                result = self._told(number, result) if rung.folds else result
             total -= len(source.data) - len(result.data)
             self.blocks[number] = result
-            if tally is not None:
-                self.tally = tally if self.tally is None else self.tally + tally
-        return total if self.tally is not None else total - reserve
+        return total if not reserve or self.tallies() else total - reserve
 
-    def _block(self, level: int, rung: Rung, number: int, source: Block) -> tuple[Block, Tally | None]:
+    def _block(self, level: int, rung: Rung, number: int, source: Block) -> Block:
         made = self._made[level]
         known = made[number] if number < len(made) else None
         if known is not None and known[0] is source:
-            return known[1], known[2]
+            return known[1]
         result = _applied(rung, source, None if known is None else known[1], self._lane.encode_short)
-        tally = _tally(number, source, result) if rung.folds else None
-        made[number : number + 1] = [(source, result, tally)]
-        return result, tally
+        result = self._told(number, result) if rung.folds and result is not source else result
+        made[number : number + 1] = [(source, result)]
+        return result
+
+    def _told(self, number: int, block: Block) -> Block:
+        """Return a block with the tally of its items that were folded away."""
+        before = self._whole[number].lengths
+        folded = [
+            item for item, whole, left in zip(block.items, before, block.lengths, strict=True) if whole > left == 0
+        ]
+        tallies = list(map(Tally.of, folded))
+        return attrs.evolve(block, tally=sum(tallies[1:], tallies[0]) if tallies else None)
 
 
 def _applied(rung: Rung, source: Block, old: Block | None, encode: Callable[[Any], bytes]) -> Block:
@@ -152,7 +150,7 @@ def _applied(rung: Rung, source: Block, old: Block | None, encode: Callable[[Any
 
     result = revised(old, source.items, make)
     # Nothing shorter means nothing different: share the bytes.
-    return source if len(result.data) == len(source.data) else result
+    return source if len(result.data) == len(source.data) else attrs.evolve(result, tally=source.tally)
 
 
 def _mixed(source: Block, result: Block, excess: int) -> Block:
@@ -164,16 +162,7 @@ def _mixed(source: Block, result: Block, excess: int) -> Block:
         excess -= before - after
         count += 1
     rest, short = source.part(count, len(source.items)), result.part(0, count)
-    return Block(source.items, short.data + rest.data, short.lengths + rest.lengths)
-
-
-def _tally(number: int, source: Block, result: Block) -> Tally | None:
-    gone = [
-        Tally.of(item, number, index)
-        for index, (item, before, after) in enumerate(zip(source.items, source.lengths, result.lengths, strict=True))
-        if before and not after
-    ]
-    return sum(gone[1:], gone[0]) if gone else None
+    return Block(source.items, short.data + rest.data, short.lengths + rest.lengths, source.tally)
 
 
 def fit(tracks: Sequence[Track], frame: Callable[[int], tuple[bytes, ...]], room: int) -> list[bytes]:
@@ -196,7 +185,7 @@ def fit(tracks: Sequence[Track], frame: Callable[[int], tuple[bytes, ...]], room
             ends = frame(shorter)
     parts = [ends[0]]
     for track, group, after in zip(tracks, columns, ends[1:], strict=True):
-        tallies = [column.tally for column in group if column.tally is not None]
+        tallies = [tally for column in group for tally in column.tallies()]
         if tallies:
             parts.append(track.lane.encode_short(track.lane.fold(sum(tallies[1:], tallies[0]))))
         parts += [block.data for column in group for block in column.blocks]

@@ -26,6 +26,8 @@ class Block:
     data: bytes
     lengths: array[int]
     """Of the items' pieces of `data`, in bytes."""
+    tally: Tally | None = None
+    """Of the items that were folded away."""
 
     def pieces(self) -> list[bytes]:
         """Return the bytes of each item."""

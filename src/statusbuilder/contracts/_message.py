@@ -38,6 +38,8 @@ class Field:
     source: Any = ""
     """The attribute that has the value, the field's name by default; or a function of the item, for what is made of
     several, which whoever makes the item on the way back takes apart under the field's name."""
+    default: Any = None
+    """What is read where nothing is that can be."""
     instead: Any = None
     """Of a status: what is sent where there is no value, so that none of an earlier attempt stays."""
     only: Callable[[Any], bool] | None = None
@@ -85,7 +87,10 @@ class Message:
 
     def read(self, message: Any, place: Any = 1) -> Any:
         """Read a message of any class that has the fields."""
-        values = {field.key: field.shape.read(message, field.name) for field in self.fields if field.shape.is_sent}
+        values = {}
+        for field in self.fields:
+            value = field.shape.read(message, field.name)
+            values[field.key] = field.default if value is None else value
         return values if self._make is None else self._make(values, place)
 
 

@@ -1,22 +1,31 @@
-"""The shapes of fields: how a value becomes the bytes of a field, and how it is read back."""
+"""The shapes of fields: how a value becomes the bytes of a field, and how it is read back, whatever is there.
+
+Messages are of our generated classes, the backend's own, or any class with such attributes. Anything odd in them is read
+as a default.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import datetime
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from math import copysign, isfinite
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import attrs
 
-from ..core.model.frozen import EMPTY
+from ..core.model.frozen import EMPTY, JsonArray, JsonObject, freeze
+from ..core.model.times import parse_time
 from ..payload.cut import sole_text
-from . import _read
 from .codec import delimited, number, payload, tag, text, time, utf8
 
 if TYPE_CHECKING:
     from ._message import Message
 
+_E = TypeVar("_E", bound=IntEnum)
+_EXACT: Final = 2**53
 Write = Callable[[Any], bytes]
 
 
@@ -34,19 +43,95 @@ class Shape:
     is_list: bool = False
 
 
-TEXT: Final = Shape(lambda field: partial(text, tag(field)), _read.text)
-TIME: Final = Shape(lambda field: partial(time, tag(field)), _read.time)
-PAYLOAD: Final = Shape(lambda field: partial(payload, tag(field)), _read.payload)
-RESULT: Final = attrs.evolve(PAYLOAD, read=lambda message, name: _read.payload(message, name) or None)
+def read_text(message: Any, name: str) -> str | None:
+    """Return a text; None when it is empty, which the wire does not tell from absent."""
+    value = getattr(message, name, None)
+    return value if isinstance(value, str) and value else None
+
+
+def _read_time(message: Any, name: str) -> datetime | None:
+    return parse_time(read_text(message, name))
+
+
+def _read_enum(message: Any, name: str, kind: type[_E]) -> _E | None:
+    try:
+        return kind(getattr(message, name, 0))
+    except (ValueError, TypeError):
+        return None
+
+
+def _read_part(message: Any, name: str) -> Any:
+    """Return a message field; None when it is not set."""
+    try:
+        return getattr(message, name, None) if message.HasField(name) else None
+    except (AttributeError, ValueError):
+        return None
+
+
+def _read_payload(message: Any, name: str) -> JsonObject | None:
+    """Return a `google.protobuf.Struct` field as JSON; None when it is not set."""
+    value = _read_part(message, name)
+    return None if value is None else _object(value)
+
+
+def from_text(value: str | None) -> JsonObject | None:
+    """Return the payload that a text stands for: the JSON object that it is, else the text."""
+    if value is None:
+        return None
+    if value[:1] == "{" and value[-1:] == "}":
+        try:
+            found = json.loads(value, parse_constant=_refuse)
+            # Only what comes out as the same text again was JSON of ours.
+            if isinstance(found, dict) and sole_text(JsonObject(found)) == value:
+                return freeze(found)  # type: ignore[no-any-return]
+        except (ValueError, RecursionError):
+            pass
+    return JsonObject(value=value)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _object(value: Any) -> JsonObject:
+    return JsonObject({key: _value(item) for key, item in value.fields.items()})
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        return value.string_value
+    if kind == "number_value":
+        return _number(value.number_value)
+    if kind == "bool_value":
+        return value.bool_value
+    if kind == "struct_value":
+        return _object(value.struct_value)
+    if kind == "list_value":
+        return JsonArray(_value(item) for item in value.list_value.values)
+    return None
+
+
+def _number(value: float) -> Any:
+    if not isfinite(value):
+        return json.dumps(value)  # as where payloads enter a builder: NaN, Infinity
+    whole = value.is_integer() and abs(value) <= _EXACT and (value != 0 or copysign(1, value) > 0)
+    return int(value) if whole else value
+
+
+TEXT: Final = Shape(lambda field: partial(text, tag(field)), read_text)
+TIME: Final = Shape(lambda field: partial(time, tag(field)), _read_time)
+PAYLOAD: Final = Shape(lambda field: partial(payload, tag(field)), _read_payload)
+RESULT: Final = attrs.evolve(PAYLOAD, read=lambda message, name: _read_payload(message, name) or None)
 """A payload that replaces an older one by being empty."""
 METADATA: Final = Shape(
     lambda field: lambda value: payload(tag(field), value) if value else b"",
-    lambda message, name: _read.payload(message, name) or EMPTY,
+    lambda message, name: _read_payload(message, name) or EMPTY,
 )
 """A payload that is not there when it is empty."""
 AS_TEXT: Final = Shape(
     lambda field: lambda value: text(tag(field), sole_text(value)),
-    lambda message, name: _read.from_text(_read.text(message, name)),
+    lambda message, name: from_text(read_text(message, name)),
 )
 """A payload whose field is a text."""
 NEVER_SENT: Final = Shape(lambda field: lambda value: b"", lambda message, name: None, is_sent=False)
@@ -66,7 +151,7 @@ def enum(kind: type[IntEnum], most: int = 2**31) -> Shape:
         return [known.get(value, b"") for value in range(max(kind) + 1)].__getitem__
 
     def read(message: Any, name: str) -> Any:
-        found = _read.enum(message, name, kind)
+        found = _read_enum(message, name, kind)
         return found if found is not None and found <= most else None
 
     return Shape(writer, read)
@@ -76,7 +161,7 @@ def part(message: Message) -> Shape:
     """Return the shape of a field that is one message."""
     return Shape(
         lambda field: entry(field, message),
-        lambda holder, name: None if (found := _read.part(holder, name)) is None else message.read(found),
+        lambda holder, name: None if (found := _read_part(holder, name)) is None else message.read(found),
         message,
     )
 
@@ -89,7 +174,7 @@ def items(message: Message) -> Shape:
         return lambda values: b"".join(map(write, values))
 
     def read(holder: Any, name: str) -> tuple[Any, ...]:
-        return tuple(message.read(item, place) for place, item in enumerate(_read.items(holder, name), 1))
+        return tuple(message.read(item, place) for place, item in enumerate(getattr(holder, name, None) or (), 1))
 
     return Shape(writer, read, message, is_list=True)
 
@@ -109,7 +194,7 @@ def mapping(message: Message, key: Callable[[Any], str]) -> Shape:
         return write
 
     def read(holder: Any, name: str) -> tuple[Any, ...]:
-        entries = _read.mapping(holder, name)
+        entries = getattr(holder, name, None) or {}
         return tuple(message.read(entries[each], each) for each in entries)
 
     return Shape(writer, read, message)

@@ -21,7 +21,7 @@ _LONG: Final = 16 * 1024  # bytes that a newest message's content keeps at first
 _ERROR: Final = 1024
 _BARE: Final = 128  # bytes of a text when hardly anything else is left
 _FORM: Final = 48  # bytes that a cut payload takes on the wire beyond those as JSON
-_ENDED_WELL: Final = (TaskStatus.COMPLETED, TaskStatus.SKIPPED)
+_ALL: Final = 2**31
 
 
 class Rung(NamedTuple):
@@ -39,8 +39,8 @@ def is_fold(task: Task) -> bool:
     return task.task_id in (FOLDED, FOLDED_SUB_AGENTS)
 
 
-def ended_well(task: Task) -> bool:
-    return task.status in _ENDED_WELL
+def _ended_well(task: Task) -> bool:
+    return task.status in (TaskStatus.COMPLETED, TaskStatus.SKIPPED)
 
 
 def _failed(task: Task) -> bool:
@@ -60,66 +60,51 @@ def _cut_metadata(value: JsonObject, room: int) -> JsonObject:
     return value if len(encode_struct(value)) <= room else cut_metadata(value, room - 2 * _FORM)
 
 
-def _without_attempts(newest: int) -> Rung:
+def _tasks(whose: Callable[[Task], bool], payload: int | None = None, error: int = _ALL, attempts: int = 0) -> Rung:
+    """Return the rung that leaves so many bytes of each payload and error, and so many attempts.
+
+    A task that stands for others is only ever folded again.
+    """
+
     def shorten(task: Task) -> Task:
-        attempts = task.metadata.get("attempts")
-        if not isinstance(attempts, (list, tuple)) or len(attempts) <= newest:
+        known = task.attempts
+        if is_fold(task) or not whose(task) or (payload is None and len(known) <= attempts):
             return task
-        kept = {"attempts": JsonArray(attempts[len(attempts) - newest :])} if newest else {}
-        rest = {key: value for key, value in task.metadata.items() if key != "attempts"}
-        return attrs.evolve(task, metadata=JsonObject(rest | kept))
+        kept = {"attempts": JsonArray(known[-attempts:])} if attempts else {}
+        metadata = JsonObject({key: value for key, value in task.metadata.items() if key != "attempts"} | kept)
+        changes: dict[str, Any] = {"error": None if task.error is None else clip(task.error, error)}
+        if payload is not None:
+            metadata = _cut_metadata(metadata, payload)
+            for name in ("input", "output"):
+                value = getattr(task, name)
+                changes[name] = None if value is None else cut_payload(value, payload)
+        return attrs.evolve(task, metadata=metadata, **changes)
 
-    return Rung(shorten)
-
-
-def _cut(room: int, whose: Callable[[Task], bool], error: int = 2**31) -> Rung:
-    def shorten(task: Task) -> Task:
-        return _shortened(task, room, error) if whose(task) and not is_fold(task) else task
-
-    return Rung(shorten, least=room)
-
-
-def _shortened(task: Task, payload: int | None, error: int) -> Task:
-    """Return a task without attempts whose payloads and error take so many bytes each; None leaves payloads whole."""
-    metadata = JsonObject((key, value) for key, value in task.metadata.items() if key != "attempts")
-    changes: dict[str, Any] = {"metadata": metadata, "error": None if task.error is None else clip(task.error, error)}
-    if payload is not None:
-        changes["metadata"] = _cut_metadata(metadata, payload)
-        for name in ("input", "output"):
-            value = getattr(task, name)
-            changes[name] = None if value is None else cut_payload(value, payload)
-    return attrs.evolve(task, **changes)
-
-
-def _cut_error(task: Task) -> Task:
-    if task.error is None or len(task.error) * 4 <= _ERROR:
-        return task
-    return _shortened(task, SMALL if ended_well(task) else LARGE if _failed(task) else None, _ERROR)
+    return Rung(shorten, least=min(payload or 0, error))
 
 
 def _bare(task: Task) -> Task:
     """Return a task with nothing but what it is, how it went, and the gist of its error."""
-    return task if is_fold(task) else attrs.evolve(
-        task,
-        task_name=clip(task.task_name, _BARE),
-        input=None,
-        output=None,
-        error=None if task.error is None else clip(task.error, _BARE),
-        metadata=JsonObject(known_metadata(task.metadata, 0)),
-    )  # fmt: skip
+    if is_fold(task):
+        return task
+    error = None if task.error is None else clip(task.error, _BARE)
+    metadata = JsonObject(known_metadata(task.metadata, 0))
+    return attrs.evolve(
+        task, task_name=clip(task.task_name, _BARE), input=None, output=None, error=error, metadata=metadata
+    )
 
 
 _FOLD: Final = Rung(lambda item: None, folds=True)
 TASK_RUNGS: Final = (
-    _without_attempts(3),
-    _without_attempts(0),
-    _cut(LARGE, ended_well),
-    _cut(SMALL, ended_well),
-    _cut(LARGE, _failed),
-    Rung(_cut_error, least=_ERROR),
-    Rung(lambda task: None if ended_well(task) or is_fold(task) else task, folds=True),
-    _cut(LARGE, _open, _ERROR),
-    _cut(SMALL, lambda task: not ended_well(task), _ERROR),
+    _tasks(lambda task: True, attempts=3),
+    _tasks(lambda task: True),
+    _tasks(_ended_well, LARGE),
+    _tasks(_ended_well, SMALL),
+    _tasks(_failed, LARGE),
+    _tasks(_failed, LARGE, _ERROR),
+    Rung(lambda task: None if _ended_well(task) or is_fold(task) else task, folds=True),
+    _tasks(_open, LARGE, _ERROR),
+    _tasks(lambda task: not _ended_well(task), SMALL, _ERROR),
     Rung(_bare, least=64),
     _FOLD,
 )

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from google.protobuf import descriptor_pb2
+
 from ._message import Message
 
-# A type's name for people, by FieldDescriptor.type.
-_TYPES: Final = {
-    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
-    10: "group", 11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32",
-    18: "sint64",
-}  # fmt: skip
-_MESSAGE: Final = 11
-_ENUM: Final = 14
+_Types: Final = descriptor_pb2.FieldDescriptorProto.Type
 
 
 def differences(theirs: Any, ours: Message) -> tuple[str, ...]:
@@ -39,19 +34,19 @@ def _of_field(message: Any, ours: Any, held: Message | None) -> Iterator[str]:
         return
     if theirs.number != ours.number:
         yield f"{path} is field {theirs.number}, expected {ours.number}"
-    if _repeated(theirs) is not _repeated(ours):
+    if theirs.is_repeated is not ours.is_repeated:
         yield f"{path} is {_label(theirs)}, expected {_label(ours)}"
     if _is_map(theirs) is not _is_map(ours):
         yield f"{path} is {'a' if _is_map(theirs) else 'no'} map, expected {'a' if _is_map(ours) else 'no'} map"
     elif theirs.type != ours.type:
         yield f"{path} is of type {_kind(theirs)}, expected {_kind(ours)}"
-    elif ours.type == _MESSAGE and ours.message_type.file.package == "google.protobuf":
+    elif ours.type == _Types.TYPE_MESSAGE and ours.message_type.file.package == "google.protobuf":
         if theirs.message_type.full_name != ours.message_type.full_name:
             yield f"{path} is a {theirs.message_type.full_name}, expected a {ours.message_type.full_name}"
     elif held is not None:
         message = theirs.message_type
         yield from _of_message(message.fields_by_name["value"].message_type if _is_map(theirs) else message, held)
-    elif ours.type == _ENUM:
+    elif ours.type == _Types.TYPE_ENUM:
         yield from _of_enum(path, theirs.enum_type, ours.enum_type)
 
 
@@ -70,15 +65,9 @@ def _of_enum(path: str, theirs: Any, ours: Any) -> Iterator[str]:
             yield f"{path}: {theirs.name}.{value.name} is {same.number}, expected {value.number}"
 
 
-def _repeated(field: Any) -> bool:
-    # `label` is going away in newer protobuf releases, `is_repeated` is not there in the oldest.
-    known = getattr(field, "is_repeated", None)
-    return bool(field.label == field.LABEL_REPEATED) if known is None else bool(known)
-
-
 def _label(field: Any) -> str:
-    return "repeated" if _repeated(field) else "singular"
+    return "repeated" if field.is_repeated else "singular"
 
 
 def _kind(field: Any) -> str:
-    return _TYPES.get(field.type, f"type {field.type}")
+    return _Types.Name(field.type).removeprefix("TYPE_").lower()

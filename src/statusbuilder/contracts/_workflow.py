@@ -20,16 +20,11 @@ def make_task(values: dict[str, Any], default_id: str) -> Task:
     return Task(**{**values, "task_id": task_id, "task_name": values["task_name"] or task_id})
 
 
-def _make_task(values: dict[str, Any], place: int) -> Task:
-    values["task_type"] = values["task_type"] or TaskType.CUSTOM
-    return make_task(values, f"task-{place}")
-
-
 _TASK: Final = Message(
     pb.WorkflowTask.DESCRIPTOR,
     Field("task_id", TEXT),
     Field("task_name", TEXT),
-    Field("task_type", enum(TaskType, most=TaskType.CUSTOM)),
+    Field("task_type", enum(TaskType, most=TaskType.CUSTOM), default=TaskType.CUSTOM),
     Field("input", PAYLOAD),
     Field("output", PAYLOAD),
     Field("status", enum(TaskStatus)),
@@ -37,7 +32,7 @@ _TASK: Final = Message(
     Field("completed_at", TIME),
     Field("error", TEXT),
     Field("metadata", METADATA),
-    make=_make_task,
+    make=lambda values, place: make_task(values, f"task-{place}"),
 )
 STATUS: Final = Status(
     pb.WorkflowExecutionStatus.DESCRIPTOR,

@@ -52,14 +52,7 @@ def delimited(tag: bytes, data: bytes) -> bytes:
 
 def text(tag: bytes, value: str | None) -> bytes:
     """Encode a string field; nothing for None and for the empty string, which proto3 does not tell apart."""
-    if not value:
-        return b""
-    try:
-        data = value.encode()
-    except (UnicodeEncodeError, AttributeError):
-        data = utf8(value)
-    size = len(data)
-    return tag + (_BYTES[size] if size < 128 else varint(size)) + data
+    return delimited(tag, utf8(value)) if value else b""
 
 
 def number(field: int, value: int) -> bytes:
