@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final
 
 import attrs
 
@@ -24,30 +25,21 @@ from .wire import agent_pb2 as pb
 
 _SKIPPED: Final = "skipped"  # the error of a task that was SKIPPED: the wire has FAILED only
 _APPROVAL: Final = "approval"
+_SHOWN: Final = ("component_type", "component_group", "layout_hint")
 _BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
 _FILLED: Final = ("input", "output", "metadata", "started_at", "completed_at")
 _TEXTS: Final = "statusbuilder.texts"
 """In the metadata on the wire: which payloads are texts, although they look like JSON."""
 
 
-class _Component(NamedTuple):
-    """What says how people see a call."""
-
-    component_type: str | None
-    component_group: str | None
-    layout_hint: str | None
-    metadata: JsonObject
-
-
-def _component(task: Task) -> _Component | None:
+def _component(task: Task) -> dict[str, Any] | None:
+    """Return what says how people see a call; None for nothing."""
     metadata = _marked(task, "output")
-    told = {name: value for name in _Component._fields[:3] if isinstance(value := metadata.get(name), str) and value}
+    told = {name: value for name in _SHOWN if isinstance(value := metadata.get(name), str) and value}
     if task.task_type is TaskType.APPROVAL:
         told["component_type"] = _APPROVAL
-    if not told and not metadata:
-        return None
     rest = JsonObject((key, value) for key, value in metadata.items() if told.get(key) != value) if told else metadata
-    return _Component(told.get("component_type"), told.get("component_group"), told.get("layout_hint"), rest)
+    return {**dict.fromkeys(_SHOWN), **told, "metadata": rest} if told or metadata else None
 
 
 def _marked(task: Task, *names: str) -> JsonObject:
@@ -94,10 +86,8 @@ def is_sub_agent(task: Task) -> bool:
 
 _COMPONENT: Final = wire.Message(
     pb.ComponentMetadata.DESCRIPTOR,
-    Field("component_type", TEXT),
-    Field("component_group", TEXT),
-    Field("layout_hint", TEXT),
-    Field("metadata", METADATA),
+    *(Field(name, TEXT, itemgetter(name)) for name in _SHOWN),
+    Field("metadata", METADATA, itemgetter("metadata")),
 )
 _CALL: Final = wire.Message(
     pb.ToolCall.DESCRIPTOR,
@@ -144,6 +134,11 @@ _TODO: Final = wire.Message(
     Field("updated_at", TIME),
     make=_make_todo,
 )
+_TODO_PAIR: Final = wire.Message(
+    pb.AgentExecutionStatus.TodosEntry.DESCRIPTOR,
+    Field("key", TEXT, "todo_id"),
+    Field("value", part(_TODO), lambda todo: todo),
+)
 STATUS: Final = Status(
     pb.AgentExecutionStatus.DESCRIPTOR,
     Field("messages", items(_MESSAGE)),
@@ -153,7 +148,7 @@ STATUS: Final = Status(
     Field("error", TEXT),
     Field("started_at", TIME),
     Field("completed_at", TIME),
-    Field("todos", mapping(_TODO, key=lambda todo: todo.todo_id)),
+    Field("todos", mapping(_TODO_PAIR, key="todo_id")),
     Field("callback_token", NEVER_SENT, stays=True),
     shorten=shorten_end,
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.message import DecodeError
 
 from ..core.model.values import Snapshot
@@ -14,7 +15,8 @@ from ..payload.members import brief
 from ._encoder import Encoder
 from ._message import Field, Message, Status
 from ._shape import TEXT, part, read_text
-from ._verify import differences
+
+_OF_TYPE = "of type "
 
 
 @attrs.frozen
@@ -31,13 +33,7 @@ class Contract:
     """One backend service: where its calls go, and how a snapshot becomes its request."""
 
     def __init__(
-        self,
-        name: str,
-        wire: Any,
-        status: Status,
-        snapshot_type: type[Snapshot],
-        new_encoder: Callable[[], Encoder],
-        read: Callable[[Any, str], Snapshot],
+        self, name: str, wire: Any, status: Status, snapshot_type: type[Snapshot], new_encoder: Any, read: Any
     ) -> None:
         service = f"ai.stigmer.agentic.{name}execution.v1.{name.capitalize()}Execution"
         self.name = name
@@ -57,9 +53,9 @@ class Contract:
         self.get_path, self.list_path, self.subscribe_path = (
             f"/{self.query_service}/{method}" for method in ("get", "list", "subscribe")
         )
-        self._new_encoder = new_encoder
+        self._new_encoder: Callable[[], Encoder] = new_encoder
         self._status = status
-        self._read = read
+        self._read: Callable[[Any, str], Snapshot] = read
 
     def __repr__(self) -> str:
         return f"Contract({self.name!r})"
@@ -149,7 +145,7 @@ class Contract:
             raise ContractMismatchError(str(name), ("it is not a generated protobuf message class",))
         request = getattr(self.wire, f"{self.kind}UpdateStatusInput").DESCRIPTOR
         whole = Message(request, Field("execution_id", TEXT), Field("status", part(self._status)))
-        if found := differences(descriptor, self._status if status else whole):
+        if found := _differences(descriptor, self._status if status else whole):
             raise ContractMismatchError(descriptor.full_name, found)
 
     def _parsed(self, data: bytes, name: str) -> Any:
@@ -163,3 +159,63 @@ def _statuses(status: Any, field: Field) -> list[tuple[str, int]]:
     assert field.shape.message is not None
     id_name = field.shape.message.named("task_id").name
     return [(getattr(item, id_name), item.status) for item in getattr(status, field.name)]
+
+
+# Comparing a backend's own generated class with the contract
+
+
+def _differences(theirs: Any, ours: Message) -> tuple[str, ...]:
+    """Return in words where a message descriptor lacks or contradicts a field of ours that is sent."""
+    return tuple(dict.fromkeys(_of_message(theirs, ours)))
+
+
+def _of_message(theirs: Any, message: Message) -> Iterator[str]:
+    for field in message.fields:
+        if field.shape.is_sent:
+            yield from _of_field(theirs, message.descriptor.fields_by_name[field.name], field.shape.message)
+
+
+def _of_field(message: Any, ours: Any, held: Message | None) -> Iterator[str]:
+    path = f"{message.name}.{ours.name}"
+    theirs = message.fields_by_name.get(ours.name)
+    if theirs is None:
+        there = message.fields_by_number.get(ours.number)
+        instead = f"; its field {ours.number} is {there.name!r}" if there is not None else ""
+        yield f"{path} (field {ours.number}, {_type(ours)}) is missing{instead}"
+        return
+    for (before, found), (_, expected) in zip(_facts(theirs), _facts(ours), strict=True):
+        if found != expected:
+            yield f"{path} is {before}{found}, expected {expected}"
+            if before == _OF_TYPE:
+                return
+    if held is not None:
+        yield from _of_message(theirs.message_type, held)
+    elif ours.enum_type is not None:
+        yield from _of_enum(path, theirs.enum_type, ours.enum_type)
+
+
+def _facts(field: Any) -> Iterator[tuple[str, Any]]:
+    """What has to be the same, with the words before it."""
+    yield "field ", field.number
+    yield "", "repeated" if field.is_repeated else "singular"
+    yield _OF_TYPE, _type(field)
+    yield "", "a map" if _is_map(field) else "no map"
+    is_known = field.message_type is not None and field.message_type.file.package == "google.protobuf"
+    yield "", f"a {field.message_type.full_name}" if is_known else "a message of its own"
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _type(field: Any) -> str:
+    return FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_").lower()
+
+
+def _of_enum(path: str, theirs: Any, ours: Any) -> Iterator[str]:
+    for value in ours.values:
+        same = theirs.values_by_name.get(value.name)
+        if value.number and same is None:
+            yield f"{path}: {theirs.name} has no {value.name} ({value.number})"
+        elif value.number and same.number != value.number:
+            yield f"{path}: {theirs.name}.{value.name} is {same.number}, expected {value.number}"

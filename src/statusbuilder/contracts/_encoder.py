@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import attrs
 
@@ -106,13 +106,6 @@ def agent_encoder() -> Encoder:
     )
 
 
-class _Reference(NamedTuple):
-    """A tool call that a message refers to."""
-
-    task_id: str
-    task_name: str | None
-
-
 class _Names:
     """The names of the tasks, for the messages that refer to them."""
 
@@ -135,8 +128,8 @@ class _Names:
     def encode_message(self, message: Message) -> bytes:
         if not message.tool_calls:
             return self._write_message(message)
-        named: Any = [_Reference(call, self._names.get(call)) for call in message.tool_calls]
-        self._missing.update(call.task_id for call in named if call.task_name is None)
+        named: Any = [Task(call, self._names.get(call, "")) for call in message.tool_calls]
+        self._missing.update(call.task_id for call in named if not call.task_name)
         return self._write_message(attrs.evolve(message, tool_calls=named))
 
     def changed(self, snapshot: Snapshot) -> bool:

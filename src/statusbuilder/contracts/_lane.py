@@ -70,11 +70,11 @@ class Track:
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.columns: list[Column] | None = None
-        """The shortened forms of the blocks; None as long as the whole request fits."""
         self._forget()
 
     def _forget(self) -> None:
+        self.columns: list[Column] | None = None
+        """The shortened forms of the blocks; None as long as the whole request fits."""
         self._items: Sequence[tuple[Any, ...]] = ()
         self.blocks: list[Block] = []
         self.data: list[bytes] = []

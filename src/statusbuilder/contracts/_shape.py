@@ -1,7 +1,7 @@
 """The shapes of fields: how a value becomes the bytes of a field, and how it is read back, whatever is there.
 
-Messages are of our generated classes, the backend's own, or any class with such attributes. Anything odd in them is read
-as a default.
+Messages are of our generated classes, the backend's own, or any class with such attributes. Anything odd in them is
+read as a default.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import IntEnum
 from functools import partial
 from math import copysign, isfinite
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import attrs
@@ -19,7 +20,7 @@ import attrs
 from ..core.model.frozen import EMPTY, JsonArray, JsonObject, freeze
 from ..core.model.times import parse_time
 from ..payload.cut import sole_text
-from .codec import delimited, number, payload, tag, text, time, utf8
+from .codec import delimited, number, payload, tag, text, time
 
 if TYPE_CHECKING:
     from ._message import Message
@@ -99,17 +100,12 @@ def _object(value: Any) -> JsonObject:
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        return value.string_value
-    if kind == "number_value":
-        return _number(value.number_value)
-    if kind == "bool_value":
-        return value.bool_value
+    found: Any = None if kind in (None, "null_value") else getattr(value, kind)
     if kind == "struct_value":
-        return _object(value.struct_value)
+        return _object(found)
     if kind == "list_value":
-        return JsonArray(_value(item) for item in value.list_value.values)
-    return None
+        return JsonArray(map(_value, found.values))
+    return _number(found) if kind == "number_value" else found
 
 
 def _number(value: float) -> Any:
@@ -179,25 +175,18 @@ def items(message: Message) -> Shape:
     return Shape(writer, read, message, is_list=True)
 
 
-def mapping(message: Message, key: Callable[[Any], str]) -> Shape:
-    """Return the shape of a map from texts to messages, in the order of the keys; `key` tells a value's own."""
+def mapping(pair: Message, key: str) -> Shape:
+    """Return the shape of a map from texts to messages, which have their key in an attribute of that name."""
 
     def writer(field: int) -> Write:
-        name, value = partial(delimited, tag(1)), entry(2, message)
-        outer = partial(delimited, tag(field))
-
-        def write(values: Any) -> bytes:
-            named = {key(item): item for item in values}
-            # An entry always has both, also when one is empty.
-            return b"".join(outer(name(utf8(each)) + value(named[each])) for each in sorted(named))
-
-        return write
+        write = items(pair).writer(field)
+        return lambda values: write(sorted(values, key=attrgetter(key)))
 
     def read(holder: Any, name: str) -> tuple[Any, ...]:
-        entries = getattr(holder, name, None) or {}
-        return tuple(message.read(entries[each], each) for each in entries)
+        entries, value = getattr(holder, name, None) or {}, pair.named("value").shape.message
+        return tuple(value.read(entries[each], each) for each in entries) if value is not None else ()
 
-    return Shape(writer, read, message)
+    return Shape(writer, read, pair)
 
 
 def entry(field: int, message: Message) -> Write:

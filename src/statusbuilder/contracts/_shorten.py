@@ -57,7 +57,9 @@ def cut_payload(value: JsonObject, room: int) -> JsonObject:
 
 
 def _cut_metadata(value: JsonObject, room: int) -> JsonObject:
-    return value if len(encode_struct(value)) <= room else cut_metadata(value, room - 2 * _FORM)
+    if len(encode_struct(value)) <= room:
+        return value
+    return cut_metadata(value, room - 2 * _FORM) if room > _BARE else JsonObject(known_metadata(value, 0))
 
 
 def _tasks(whose: Callable[[Task], bool], payload: int | None = None, error: int = _ALL, attempts: int = 0) -> Rung:
@@ -75,23 +77,13 @@ def _tasks(whose: Callable[[Task], bool], payload: int | None = None, error: int
         changes: dict[str, Any] = {"error": None if task.error is None else clip(task.error, error)}
         if payload is not None:
             metadata = _cut_metadata(metadata, payload)
+            changes["task_name"] = clip(task.task_name, max(payload, error))
             for name in ("input", "output"):
                 value = getattr(task, name)
-                changes[name] = None if value is None else cut_payload(value, payload)
+                changes[name] = cut_payload(value, payload) if payload and value is not None else None
         return attrs.evolve(task, metadata=metadata, **changes)
 
     return Rung(shorten, least=min(payload or 0, error))
-
-
-def _bare(task: Task) -> Task:
-    """Return a task with nothing but what it is, how it went, and the gist of its error."""
-    if is_fold(task):
-        return task
-    error = None if task.error is None else clip(task.error, _BARE)
-    metadata = JsonObject(known_metadata(task.metadata, 0))
-    return attrs.evolve(
-        task, task_name=clip(task.task_name, _BARE), input=None, output=None, error=error, metadata=metadata
-    )
 
 
 _FOLD: Final = Rung(lambda item: None, folds=True)
@@ -105,7 +97,7 @@ TASK_RUNGS: Final = (
     Rung(lambda task: None if _ended_well(task) or is_fold(task) else task, folds=True),
     _tasks(_open, LARGE, _ERROR),
     _tasks(lambda task: not _ended_well(task), SMALL, _ERROR),
-    Rung(_bare, least=64),
+    _tasks(lambda task: True, 0, _BARE),
     _FOLD,
 )
 """How tasks are shortened: old attempts, payloads of those that ended well, large ones of those that failed, errors,
@@ -120,13 +112,8 @@ def _cut_message(room: int) -> Rung:
     return Rung(shorten, least=room)
 
 
-def _bare_message(message: Message) -> Message:
-    metadata = JsonObject(known_metadata(message.metadata, 0))
-    return attrs.evolve(message, content=clip(message.content, _BARE), metadata=metadata, tool_calls=())
-
-
 OLD_MESSAGE_RUNGS: Final = (None, None, _cut_message(LARGE), _cut_message(SMALL), None, None, _FOLD)
-NEW_MESSAGE_RUNGS: Final = (*[None] * 7, _cut_message(_LONG), _cut_message(LARGE), Rung(_bare_message, least=64), _FOLD)
+NEW_MESSAGE_RUNGS: Final = (*[None] * 7, _cut_message(_LONG), _cut_message(LARGE), _cut_message(_BARE), _FOLD)
 SHORTER_ENDS: Final = (5, 7, 8, 10)
 """The rungs after which what is around the lists is shortened, each time more."""
 

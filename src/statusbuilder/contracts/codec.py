@@ -18,6 +18,7 @@ from ..core.model.times import format_time
 _BYTES: Final = [bytes((number,)) for number in range(256)]
 _DOUBLE: Final = struct.Struct("<Bd").pack
 _NUMBER: Final = 0x11  # google.protobuf.Value: number_value = 2, 64 bit
+_CONSTANTS: Final = {None: b"\x02\x08\x00", True: b"\x02\x20\x01", False: b"\x02\x20\x00"}
 _EXACT: Final = 2**53  # the largest integer up to which a double holds every one
 _DEEPEST: Final = 28  # a parser gives up at 100 nested messages; one JSON level is three of them
 
@@ -76,42 +77,29 @@ def payload(tag: bytes, value: Mapping[str, Any] | None) -> bytes:
 
 def encode_struct(value: Mapping[str, Any], depth: int = 0) -> bytes:
     """Encode a JSON object as `google.protobuf.Struct`, without tag and length."""
-    parts = []
-    for key, item in sorted(value.items()) if len(value) > 1 else value.items():
-        name = utf8(key)
-        entry = b"\x0a%b%b\x12%b" % (varint(len(name)), name, _value(item, depth))
-        parts.append(b"\x0a%b%b" % (varint(len(entry)), entry))
-    return b"".join(parts)
+    items = sorted(value.items()) if len(value) > 1 else value.items()
+    entries = [delimited(b"\x0a", utf8(key)) + b"\x12" + _value(item, depth) for key, item in items]
+    return b"".join([delimited(b"\x0a", entry) for entry in entries])
 
 
 def _value(item: Any, depth: int) -> bytes:
     """Encode a JSON value as `google.protobuf.Value`, with its length."""
     if isinstance(item, str):
-        data = delimited(b"\x1a", utf8(item))
-    elif item is None:
-        return b"\x02\x08\x00"
-    elif item is True:
-        return b"\x02\x20\x01"
-    elif item is False:
-        return b"\x02\x20\x00"
-    elif isinstance(item, (int, float)):
-        return _number(item)
-    elif depth >= _DEEPEST:
-        data = delimited(b"\x1a", b"(too deep)")
-    elif isinstance(item, dict):
+        return delimited(b"", delimited(b"\x1a", utf8(item)))
+    if item is None or isinstance(item, bool):
+        return _CONSTANTS[item]
+    if isinstance(item, (int, float)):
+        if -_EXACT <= item <= _EXACT or (isinstance(item, float) and item - item == 0.0):
+            return b"\x09" + _DOUBLE(_NUMBER, item)
+        # What a double cannot hold becomes a text, as it does where payloads enter a builder; a snapshot that was read
+        # from elsewhere may still have it.
+        item = json.dumps(item)
+    if isinstance(item, (dict, list, tuple)) and depth >= _DEEPEST:
+        item = "(too deep)"
+    if isinstance(item, dict):
         data = delimited(b"\x2a", encode_struct(item, depth + 1))
     elif isinstance(item, (list, tuple)):
-        values = [b"\x0a" + _value(entry, depth + 1) for entry in item]
-        data = delimited(b"\x32", b"".join(values))
+        data = delimited(b"\x32", b"".join([b"\x0a" + _value(entry, depth + 1) for entry in item]))
     else:
         data = delimited(b"\x1a", utf8(item))
-    return b"%b%b" % (varint(len(data)), data)
-
-
-def _number(item: float) -> bytes:
-    # What a double cannot hold becomes a text, as it does where payloads enter a builder; a snapshot that was read from
-    # elsewhere may still have it.
-    if -_EXACT <= item <= _EXACT or (isinstance(item, float) and item - item == 0.0):
-        return b"\x09" + _DOUBLE(_NUMBER, item)
-    data = delimited(b"\x1a", utf8(json.dumps(item)))
-    return b"%b%b" % (varint(len(data)), data)
+    return delimited(b"", data)
