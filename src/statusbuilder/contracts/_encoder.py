@@ -11,9 +11,9 @@ import attrs
 from ..agent.model import AgentSnapshot, Message
 from ..core.model.values import Snapshot, Task, TaskType
 from . import _agent, _workflow
-from ._fit import fit, folded_message, folded_task
+from ._fit import fit
 from ._lane import Lane, Track, chunked
-from ._shorten import NEW_MESSAGE_RUNGS, OLD_MESSAGE_RUNGS, TASK_RUNGS, shorten_end
+from ._shorten import NEW_MESSAGE_RUNGS, OLD_MESSAGE_RUNGS, TASK_RUNGS, folded_message, folded_task, shorten_end
 from .codec import tag, text, varint
 
 _EXECUTION_ID, _STATUS = tag(1), tag(2)
