@@ -14,7 +14,7 @@ import attrs
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Snapshot
-from ..views import Parts, list_parts, live_parts
+from ..views.report import Parts, list_parts, live_parts
 from ._backend import Backend
 from ._feed import Feed, Key, State
 from ._kinds import KINDS

@@ -21,7 +21,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..core.model.values import TaskStatus
-from ..views import STYLE, status_filter, task_table_head
+from ..views.report import status_filter, task_table_head
+from ..views.report_style import STYLE
 from ._errors import Refusal, ServerStartError
 from ._guard import COOKIE, HEADERS, Guard
 from ._listen import CertificateAndKey, join, reachable
@@ -54,6 +55,7 @@ class Page:
             ],
             exception_handlers={404: lambda request, error: _text("There is no such page.", 404)},
         )
+        self.app.router.redirect_slashes = False
 
     # Who may see it
 
@@ -64,7 +66,7 @@ class Page:
                 return _text(refused, 403)
             if not self._guard.knows(request.cookies):
                 is_page = "text/html" in request.headers.get("accept", "")
-                return _seal(RedirectResponse("/login", 303)) if is_page else _text("Log in first, at /login.", 401)
+                return RedirectResponse("/login", 303) if is_page else _text("Log in first, at /login.", 401)
             return answer(request)
 
         return handle
@@ -74,7 +76,7 @@ class Page:
         if refused is not None:
             return _text(refused, 403)
         if not self._guard.asks:
-            return _seal(RedirectResponse("/", 303))
+            return RedirectResponse("/", 303)
         if request.method == "GET":
             return _html(_login_page(""))
         body = b""
@@ -85,7 +87,7 @@ class Page:
         session = self._guard.open(parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0])
         if session is None:
             return _html(_login_page("This is not the key of this server."), 401)
-        answer = _seal(RedirectResponse("/", 303))
+        answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=self._is_secure, path="/")
         return answer
 
@@ -102,7 +104,7 @@ class Page:
 
     async def _style(self, request: Request) -> Response:
         refused = self._guard.refuses(request.headers, is_safe=True)
-        return _text(refused, 403) if refused is not None else _seal(Response(STYLE, media_type="text/css"))
+        return _text(refused, 403) if refused is not None else Response(STYLE, media_type="text/css")
 
     def _list_page(self, request: Request) -> Response:
         headings = "".join(f'<th role="columnheader" scope="col">{text}</th>' for text in _HEADINGS)
@@ -127,14 +129,14 @@ class Page:
             {"kind": address.split("/")[2], "url": f"/api{address}", **_brief(snapshot)}
             for address, snapshot in self._show.newest()
         ]
-        return _seal(JSONResponse(found))
+        return JSONResponse(found)
 
     def _execution_json(self, request: Request) -> Response:
         kind, execution_id = _key(request)
         snapshot = None if kind is None else self._show.one(kind, execution_id)
         if snapshot is None:
             return _text("There is no such execution.", 404)
-        return _seal(Response(snapshot.to_json(), media_type="application/json"))
+        return Response(snapshot.to_json(), media_type="application/json")
 
     async def _states(self, viewer: WebSocket) -> None:
         await self._follow(viewer, lambda key: self._show.follow(key, lambda shown, version: shown.json()))
@@ -154,6 +156,22 @@ class Page:
             await viewer.send_denial_response(_text("There is no such execution.", 404))
             return
         await _send_all(viewer, follow((kind, execution_id)))
+
+
+class Sealed:
+    """Gives every answer, refusals and errors too, the headers that keep others out."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def seal(message: Any) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await self._app(scope, receive, seal)
 
 
 async def _send_all(viewer: WebSocket, texts: AsyncIterator[str]) -> None:
@@ -183,24 +201,19 @@ def _brief(snapshot: Any) -> dict[str, Any]:
 
 @cache
 def _script_text() -> str:
-    return files(__package__).joinpath("page.js").read_text("utf-8")
+    return files("statusbuilder.server").joinpath("page.js").read_text("utf-8")
 
 
 def _script(request: Request) -> Response:
-    return _seal(Response(_script_text(), media_type="text/javascript"))
-
-
-def _seal(answer: Response) -> Response:
-    answer.headers.update(HEADERS)
-    return answer
+    return Response(_script_text(), media_type="text/javascript")
 
 
 def _html(text: str, status: int = 200) -> Response:
-    return _seal(Response(text, status, media_type="text/html"))
+    return Response(text, status, media_type="text/html")
 
 
 def _text(text: str, status: int) -> Response:
-    return _seal(Response(f"{text}\n", status, media_type="text/plain"))
+    return Response(f"{text}\n", status, media_type="text/plain")
 
 
 def _shell(title: str, main: str) -> str:
@@ -246,7 +259,7 @@ async def serving(
     page = Page(show, Guard(key, hosts, scheme), is_secure=tls is not None)
     secure: dict[str, Any] = {} if tls is None else {"ssl_certfile": fspath(tls[0]), "ssl_keyfile": fspath(tls[1])}
     config = uvicorn.Config(
-        page.app, log_level="critical", lifespan="off", ws_max_size=_LARGEST_FORM, server_header=False, **secure
+        Sealed(page.app), log_level="critical", lifespan="off", ws_max_size=_LARGEST_FORM, server_header=False, **secure
     )
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))

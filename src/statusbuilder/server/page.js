@@ -2,7 +2,7 @@
 // Shows what the server tells: parts of HTML by their ids, and the order in which each group has them.
 const page = document.documentElement;
 const state = document.getElementById("state");
-let pause = 500, skew = 0, start = null, end = null;
+let pause = 500, skew = 0, start = null, end = null, length = 0;
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -76,9 +76,14 @@ function seconds(duration) {
 function tick() {
   const now = end === null ? Date.now() + skew : end;
   if (start !== null) {
-    const length = Math.max(0.001, (now - start) / 1000);
-    page.style.setProperty("--len", length);
-    document.querySelectorAll(".axis span").forEach((mark, part) => { mark.textContent = seconds(length * part / 2); });
+    const passed = Math.max(0.001, (now - start) / 1000);
+    // A new length is work for all rows, so while time passes it grows by a tenth at once.
+    if (end !== null || passed > length || length > 1.2 * passed) {
+      length = end === null ? 1.1 * passed : passed;
+      page.style.setProperty("--len", length);
+      document.querySelectorAll(".axis span").forEach((mark, part) => { mark.textContent = seconds(length * part / 2); });
+    }
+    for (const bar of document.querySelectorAll(".lane .open")) bar.style.setProperty("--b", passed);
   }
   for (const cell of document.querySelectorAll("[data-since]")) {
     cell.textContent = seconds((now - Date.parse(cell.dataset.since)) / 1000);

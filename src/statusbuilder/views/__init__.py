@@ -12,26 +12,11 @@ from typing import IO, Protocol
 
 from ..core.model.values import Snapshot
 from ._plain import PlainScreen
-from ._report import Parts, html_report, list_parts, live_parts, status_filter, task_table_head
-from ._report_style import STYLE
 from ._table import execution_table, task_table
 from ._text import one_line
+from .report import html_report
 
-__all__ = [
-    "STYLE",
-    "Parts",
-    "PlainScreen",
-    "Screen",
-    "execution_table",
-    "html_report",
-    "list_parts",
-    "live_parts",
-    "make_screen",
-    "one_line",
-    "status_filter",
-    "task_table",
-    "task_table_head",
-]
+__all__ = ["PlainScreen", "Screen", "execution_table", "html_report", "make_screen", "one_line", "task_table"]
 
 
 class Screen(Protocol):

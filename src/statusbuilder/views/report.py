@@ -15,9 +15,9 @@ from ..core.model.metadata import KEYS, is_link
 from ..core.model.reading import read_enum
 from ..core.model.times import parse_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._report_style import STYLE
 from ._text import clock_time, counts, done_of, elapsed, latest_time, many_lines, one_line, seconds
 from ._tree import as_tree
+from .report_style import STYLE
 
 _CHUNK: Final = 100
 _DEEPEST: Final = 8
@@ -108,8 +108,8 @@ def live_parts(snapshot: Snapshot) -> Parts:
     for depth, task in as_tree(snapshot.tasks):
         place = places[id(task)]
         groups["tasks"][f"t{place}"] = _row(place, task, depth, scale, most)
-    parts = {key: text for group in groups.values() for key, text in group.items()}
-    order = {name: list(group) for name, group in groups.items()}
+    parts = {key: text for group in groups.values() for key, text in group.items() if text}
+    order = {name: [key for key in group if key in parts] for name, group in groups.items()}
     return Parts(parts, order, scale.start, scale.end, f"{one_line(snapshot.execution_id)}: {snapshot.phase.name}")
 
 
@@ -321,7 +321,7 @@ def _bars(task: Task, scale: Scale) -> Iterable[str]:
 def _bar(kind: str, scale: Scale, begun: datetime | None, ended: datetime | None, inside: str = "") -> str:
     if begun is None:
         return ""
-    end = "" if ended is None else f";--b:{scale.offset(ended):.3f}"
+    end, kind = (f";--b:{scale.offset(ended):.3f}", kind) if ended is not None else ("", f"{kind} open")
     return f'<i class="{kind}" style="--a:{scale.offset(begun):.3f}{end}">{inside}</i>'
 
 
