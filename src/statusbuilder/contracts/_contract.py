@@ -200,8 +200,9 @@ def _facts(field: Any) -> Iterator[tuple[str, Any]]:
     yield "", "repeated" if field.is_repeated else "singular"
     yield _OF_TYPE, _type(field)
     yield "", "a map" if _is_map(field) else "no map"
-    is_known = field.message_type is not None and field.message_type.file.package == "google.protobuf"
-    yield "", f"a {field.message_type.full_name}" if is_known else "a message of its own"
+    kind: Any = field.message_type
+    is_known = kind is not None and kind.file.package == "google.protobuf"
+    yield "", f"a {kind.full_name}" if is_known else "a message of its own"
 
 
 def _is_map(field: Any) -> bool:
