@@ -200,9 +200,9 @@ def _facts(field: Any) -> Iterator[tuple[str, Any]]:
     yield "", "repeated" if field.is_repeated else "singular"
     yield _OF_TYPE, _type(field)
     yield "", "a map" if _is_map(field) else "no map"
-    kind: Any = field.message_type
-    is_known = kind is not None and kind.file.package == "google.protobuf"
-    yield "", f"a {kind.full_name}" if is_known else "a message of its own"
+    kind = field.message_type
+    is_own = kind is None or kind.file.package != "google.protobuf"
+    yield "", "a message of its own" if kind is None or is_own else f"a {kind.full_name}"
 
 
 def _is_map(field: Any) -> bool:
