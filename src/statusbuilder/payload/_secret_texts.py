@@ -1,0 +1,364 @@
+"""Secrets inside texts: what stands after a secret key, credentials of headers, URLs and commands, and tokens."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+import attrs
+
+from ._token_shapes import may_hold_token, open_token, tokens_in
+from .secret_keys import SecretKeys, words_of
+
+REDACTED = "[redacted]"
+"""What stands in the place of a secret."""
+
+Span = tuple[int, int]
+
+# Every quantifier over a class that may overlap with what follows is bounded or stands alone: the search is linear.
+OPAQUE = r"[^\s\"'<>,;\\)\]}]"
+"""A character of a token, as a regular expression."""
+SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key)"
+"""How the value of an `Authorization` header may begin, as a regular expression."""
+
+_LOOK_BACK = 96
+_MOST_IN_TAG = 4096
+_SEEN = 200  # what is longer is no word, number or reference
+# "bearer" in a sentence about tokens, and in an answer's `WWW-Authenticate: Bearer realm=…`, is followed by no secret.
+_BEARER = re.compile(
+    r"(?<![a-z])bearer[ \t:=]{1,8}"
+    r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
+    rf"(?![\w\-=~+/]|\.\w))({OPAQUE}+)",
+    re.IGNORECASE,
+)
+_NO_BEARER = re.compile(r"[a-z']+[.!:]?|[a-z_]{2,40}[=:].+")
+_BASIC = re.compile(r"(?<![a-z])basic[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})", re.IGNORECASE)
+_URLS = (
+    re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
+    re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
+    re.compile(r"(?:(?<=http)|(?<=https))://([^\s/?#\"'<>:,@]+)@", re.IGNORECASE),
+)
+_OPTION = re.compile(r"--([A-Za-z][\w\-]{0,60})[ \t]{1,8}(?=[^\s\-|&;<>])")
+_USER = re.compile(r"-(?:u|-user|-proxy-user)(?:[ \t]{1,8}|=)?[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)")
+
+_VALUE = re.compile(r"[ \t]{0,40}(?:[bBuUrR]{0,2}(\\{0,7}[\"'])|([\[({]))?")
+_IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
+_IN_ESCAPED = re.compile(r"[^\\\r\n\"']*(?:\\+[^\\\r\n\"'][^\\\r\n\"']*)*")
+_IN_BRACKETS = re.compile(r"[^\])}\r\n]{0,500}")
+_BARE = re.compile(r"(?:[^\s\"'<>;,&\\]|[,&](?![\s,&]|[\w.\-]{1,40}[=:]|\Z))+")
+_PARAMETER = re.compile(r"[^&\s\"'<>#\\]+")
+_LINE = re.compile(r"[^\r\n\"'<>\\]+")
+_AUTHORIZED = re.compile(rf"{SCHEME}\s{{1,8}}", re.IGNORECASE)
+_TOKEN = re.compile(rf"{OPAQUE}+")
+_KEY = re.compile(r"[\w.\-]+")
+_NAMED = re.compile(
+    r".*(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)[\"'\\]{0,8}\s?[:=]\s?"
+    r"[bu]?[\"'\\]{1,8}([\w.\- ]{1,64})[\"'\\]{1,8}[,\s]{1,8}[\"'\\]{0,8}\Z",
+    re.IGNORECASE,
+)
+
+# In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
+_OPENS_LINE = re.compile(r"(?i:earer|asic[ \t])|--[A-Za-z]|---|-u")
+_OPEN_AT_END = (
+    re.compile(r"://[^\s\"'<>]*\Z"),
+    re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
+    re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
+    re.compile(rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z", re.IGNORECASE),
+)
+_SPACE = re.compile(r"[ \t]*")
+
+# What is no secret although it stands where one would.
+_NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
+_STAND_IN = re.compile(r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[")
+_CODE = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[a-z_]")
+_PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
+_PLAIN_NEXT = re.compile(r"[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
+_OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
+_WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
+_STANDARD = str.maketrans("-_", "+/")
+_STATES = frozenset(
+    """
+    none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown
+    redacted masked hidden filtered removed str string bytes int bool any optional object field ok
+    enabled disabled valid revoked rejected accepted denied failed wrong incorrect active inactive default
+    """.split()
+)
+# What follows an option in a sentence.
+_PROSE = frozenset("to is are was or and for in on if as with from by of the a an flag option options argument must may can".split())
+_AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
+# A line of text may be about these as of any other thing, so that what follows has to look like a secret.
+_WEAK = frozenset("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets".split())
+_IN_URLS = frozenset(["sig", "signature", "code"])
+
+
+@lru_cache(64)
+def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
+    """How to find each sign that may stand between a secret key and its value: it is searched, then what is before it."""
+    tails = {(word[1:][-4:] if len(word) > 4 else word) for word in last_words} | {"alue"}
+    spelt = {form for tail in tails for form in (tail, tail.upper(), tail.title())}
+    sizes = sorted({len(tail) for tail in spelt})
+
+    def ends(after: str) -> str:
+        groups = ("|".join(re.escape(tail) for tail in sorted(spelt) if len(tail) == size) for size in sizes)
+        return "|".join(rf"(?<=(?:{group}){after})" for group in groups)
+
+    found = {}
+    for sign in ":=":
+        near = rf"(?<=\w{sign})(?:{ends(sign)}|(?<=[A-Za-z_]\d{sign}))"
+        apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'[^a-z]{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
+        found[sign] = re.compile(rf"{sign}(?:{near}|{apart}{'|(?<=[?&#;]sig=)|(?<=[?&#;]code=)|(?<=ture=)' if sign == '=' else ''})")
+    found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')})")
+    found[">"] = re.compile(rf">(?:{ends('>')})")
+    found[","] = re.compile(rf",(?<=[\"'],)(?:{ends(r'.,')})")
+    return found
+
+
+@attrs.frozen
+class _Place:
+    """A place where the value of a secret key may stand."""
+
+    entry: str
+    key: str
+    sign: str
+    start: int
+    quoted_key: bool
+    in_url: bool
+    in_sentence: bool
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether the line may as well be about the thing itself, so that only what looks like a secret counts."""
+        return self.in_sentence or (self.sign == ":" and not self.quoted_key and self.key.lower() in _WEAK)
+
+
+class SecretTexts:
+    """Where the secrets of a text are, by the rule; the work is in proportion to the text."""
+
+    __slots__ = ("_colon", "_comma", "_equals", "_greater", "_keys", "_percent")
+
+    def __init__(self, keys: SecretKeys) -> None:
+        self._keys = keys
+        found = _separators(frozenset(keys.last_words))
+        self._colon, self._equals, self._percent = found[":"], found["="], found["%"]
+        self._greater, self._comma = found[">"], found[","]
+
+    def suspects(self, text: str) -> bool:
+        """Whether a text may hold a secret; cheap, and wrong only on the safe side."""
+        return (
+            (":" in text and (self._colon.search(text) is not None or ("@" in text and "://" in text)))
+            or ("=" in text and self._equals.search(text) is not None)
+            or ("," in text and self._comma.search(text) is not None)
+            or (">" in text and self._greater.search(text) is not None)
+            or ("%3" in text and self._percent.search(text) is not None)
+            or ("-" in text and ("--" in text or "-u" in text))
+            or "earer" in text
+            or "asic " in text
+            or ("R" in text and ("EARER" in text or "BASIC" in text))
+            or may_hold_token(text)
+        )
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Yield where secrets are, in no order; they may overlap."""
+        for pattern in (self._colon, self._equals, self._percent):
+            yield from self._assigned(text, pattern)
+        yield from self._in_pairs(text)
+        yield from self._in_tags(text)
+        yield from self._in_commands(text)
+        if "@" in text:
+            for pattern in _URLS:
+                yield from (match.span(1) for match in pattern.finditer(text) if not _STAND_IN.match(match[1]))
+        for match in _BEARER.finditer(text):
+            value = match[1][:_SEEN]
+            if not _STAND_IN.match(value) and not (match[0][0] == "b" and _NO_BEARER.fullmatch(value)):
+                yield match.span(1)
+        yield from (match.span(1) for match in _BASIC.finditer(text) if _is_basic(match[1]))
+        yield from tokens_in(text)
+
+    def undecided(self, text: str) -> tuple[int, bool]:
+        """Return where a secret may begin, or go on, once more text follows, and whether only a line's end will tell."""
+        line = text.rfind("\n") + 1
+        of_line = min(self._open_on(text, line), default=len(text))
+        start = min((of_line, *_open_at_end(text)))
+        return start, start == of_line
+
+    def _open_on(self, text: str, line: int) -> Iterator[int]:
+        for pattern in (self._colon, self._equals, self._percent):
+            for match in pattern.finditer(text, line):
+                if self._place(text, match.start(), match.end()) is not None:
+                    yield _SPACE.match(text, match.end()).end()  # type: ignore[union-attr]
+        for pattern in (self._comma, self._greater, _OPENS_LINE):
+            yield from (match.start() for match in pattern.finditer(text, line))
+
+    def _assigned(self, text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
+        at = 0
+        while (match := pattern.search(text, at)) is not None:
+            at = match.end()
+            place = self._place(text, match.start(), at)
+            span = None if place is None else _value_at(text, place)
+            if span is not None:
+                yield span
+                at = max(at, span[1])
+
+    def _place(self, text: str, sign: int, start: int) -> _Place | None:
+        before = text[max(0, sign - _LOOK_BACK) : sign]
+        head = before.rstrip("\"'\\] \t")
+        found = _KEY.match(head[::-1])
+        if found is None:
+            return None
+        key, prior = found[0][::-1], head[: -len(found[0])]
+        in_url = prior[-1:] in ("?", "&", "#")
+        entry = self._keys.entry(key) or self._entry_around(key, prior, in_url)
+        if not entry:
+            return None
+        quoted = bool(before[len(head) :].strip())
+        in_sentence = text[sign] == ":" and not quoted and prior[-1:] == " " and prior[-2:-1].islower()
+        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", in_sentence)
+
+    def _entry_around(self, key: str, prior: str, in_url: bool) -> str:
+        """The entry where the key alone is none: in a URL, `name="password" value="x"`, two words with a space."""
+        last = words_of(key)[-1:]
+        if in_url and _IN_URLS.issuperset(last):
+            return "".join(last)
+        if last and last[0] in ("value", "val"):
+            named = _NAMED.match(prior.rpartition("\n")[2])
+            return self._keys.entry(named[1]) if named else ""
+        if prior[-1:] == " ":
+            entry = self._keys.entry(f"{prior[:-1].rpartition(' ')[2]} {key}")
+            return entry if " " in entry else ""
+        return ""
+
+    def _in_pairs(self, text: str) -> Iterator[Span]:
+        """`("password", "x")` and `["--password", "x"]`, as in the repr of tuples and argument lists."""
+        for match in self._comma.finditer(text):
+            head = text[max(0, match.start() - _LOOK_BACK) : match.start()].rstrip("\"'\\")
+            found = _KEY.match(head[::-1])
+            value = _VALUE.match(text, match.end())
+            if found is None or value is None or not value[1] or not self._keys.entry(key := found[0][::-1]):
+                continue
+            opening = head[: -len(found[0])].rstrip("\"'\\bBu")[-1:]
+            end = _end_of_quoted(text, value)
+            closing = text[end : end + 10].lstrip("\"'\\")[:1]
+            is_pair = opening == "(" and closing == ")" or opening == "[" and closing == "]"
+            if (is_pair or key.startswith("--")) and not self._keys.entry(text[value.end() : end][:_SEEN]):
+                yield value.end(), end
+
+    def _in_tags(self, text: str) -> Iterator[Span]:
+        """`<password>x</password>`."""
+        for match in self._greater.finditer(text):
+            head = text[max(0, match.start() - _LOOK_BACK) : match.start()]
+            name = head.rpartition("<")[2]
+            start = match.end()
+            end = text.find("</", start, start + _MOST_IN_TAG)
+            if end < 0 or "\n" in text[start:end]:
+                continue
+            if "<" in head and self._keys.entry(name) and not _says_nothing(text[start:end].strip(), ""):
+                yield start, end
+
+    def _in_commands(self, text: str) -> Iterator[Span]:
+        """`--token x` and `curl -u ann:x`."""
+        for match in _OPTION.finditer(text):
+            entry = self._keys.entry(match[1])
+            if entry:
+                place = _Place(entry, match[1], " ", match.end(), False, False, False)
+                span = _value_at(text, place)
+                if span is not None and text[slice(*span)].lower() not in _PROSE:
+                    yield span
+        if "curl" in text or "wget" in text:
+            yield from (match.span(1) for match in _USER.finditer(text))
+
+
+def _open_at_end(text: str) -> Iterator[int]:
+    yield from (match.start() for pattern in _OPEN_AT_END if (match := pattern.search(text)) is not None)
+    token = open_token(text)
+    if token is not None:
+        yield token
+
+
+def is_secret_argument(option: str, argument: str) -> bool:
+    """Whether it is `ann:password` after `-u`."""
+    return _USER.match(f"{option} {argument}") is not None
+
+
+def _value_at(text: str, place: _Place) -> Span | None:
+    """Where the value is that begins there, None where it is no secret."""
+    opening = _VALUE.match(text, place.start)
+    if opening is None:
+        return None
+    start = opening.end()
+    if place.entry == "authorization":
+        return _authorized(text, place, opening)
+    if opening[1]:
+        end = _end_of_quoted(text, opening)
+        return None if _is_innocent(text, place, start, end, quoted=True) else (start, end)
+    if opening[2]:
+        end = _IN_BRACKETS.match(text, start).end()  # type: ignore[union-attr]
+        return (start, end) if "'" in text[start:end] or '"' in text[start:end] else None
+    found = (_PARAMETER if place.in_url else _BARE).match(text, start)
+    if found is None:
+        return None
+    if place.entry in ("cookie", "cookies") and "=" in found[0]:
+        found = _LINE.match(text, start) or found
+        return start, found.end()
+    end = start + len(found[0].rstrip(")]}.:,|`"))
+    return None if _is_innocent(text, place, start, end, quoted=False) else (start, end)
+
+
+def _end_of_quoted(text: str, opening: re.Match[str]) -> int:
+    quote = opening[1]
+    pattern = _IN_QUOTES.get(quote, _IN_ESCAPED)
+    return pattern.match(text, opening.end()).end()  # type: ignore[union-attr]
+
+
+def _authorized(text: str, place: _Place, opening: re.Match[str]) -> Span | None:
+    """What follows the scheme of an `Authorization` header, or all of it where there is none that is known."""
+    start = opening.end() - bool(opening[2])
+    scheme = _AUTHORIZED.match(text, start)
+    if scheme is not None:
+        start = scheme.end()
+    if opening[1]:
+        end = _end_of_quoted(text, opening)
+    else:
+        found = (_LINE if scheme is None else _TOKEN).match(text, start)
+        end = start if found is None else found.end()
+    value = text[start : min(end, start + _SEEN)]
+    if not value or _STAND_IN.match(value):
+        return None
+    if place.sign == ":" and not opening[1] and scheme is None and _WORDS.fullmatch(value):
+        return None
+    return start, end
+
+
+def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool) -> bool:
+    if end - start > _SEEN:
+        return False
+    value = text[start:end]
+    if _says_nothing(value, place.entry) or (place.wants_proof and not _OPAQUE_LOOK.search(value)):
+        return True
+    if quoted:
+        return False
+    if value == place.key or _CODE.match(value):
+        return True
+    if place.sign != ":":
+        return bool(place.in_url and place.entry == "code" and len(value) < 6)
+    if place.start == start and not place.quoted_key:  # as in the scope `token:read`
+        return not _OPAQUE_LOOK.search(value)
+    return _PLAIN.fullmatch(value) is not None and _PLAIN_NEXT.match(text, end) is not None
+
+
+def _says_nothing(value: str, entry: str) -> bool:
+    """Whether a value is a number, a state, or something that stands in for a secret."""
+    if not value or value.lower() in _STATES or _STAND_IN.match(value):
+        return True
+    if _NUMBER.fullmatch(value):
+        return entry not in _AS_DIGITS or len(value) < 3
+    return not any(map(str.isalnum, value))
+
+
+def _is_basic(credentials: str) -> bool:
+    """Whether it is `user:password` in base64."""
+    try:
+        return b":" in base64.b64decode(credentials.translate(_STANDARD), validate=True)
+    except ValueError:
+        return False

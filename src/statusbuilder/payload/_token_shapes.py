@@ -1,0 +1,122 @@
+"""Tokens that their shape gives away: the prefixes that vendors document, JWTs and private keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+# What stands before the first sign in a token, with that sign, and what has to follow it.
+_PREFIXED: dict[str, str] = {
+    "sk-": r"[\w\-]{20,}",  # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse
+    "xapp-": r"\d-[\w\-]{10,}",
+    "pypi-": r"[\w\-]{16,}",
+    "key-": r"[0-9a-f]{32}(?!\w)",  # Mailgun
+    "AGE-": r"SECRET-KEY-1\w{40,}",
+    **dict.fromkeys([f"xox{kind}-" for kind in "abeoprs"], r"[\w\-]{14,}"),
+    **dict.fromkeys([f"gl{kind}-" for kind in "pat dt rt cbt ptt ft soat agent imt".split()], r"[\w\-]{16,}"),
+    **dict.fromkeys("GOCSPX- NRAK- PMAK- HRKU- pplx- xai- tvly- sq0atp- sq0csp- CCIPAT-".split(), r"[\w\-]{20,}"),
+    "github_": r"pat_\w{20,}",
+    "whsec_": r"[\w+/=]{16,}",
+    "lin_": r"(?:api|oauth)_\w{20,}",
+    "dckr_": r"(?:pat|oat)_[\w\-]{20,}",
+    "lsv2_": r"(?:pt|sk)_\w{20,}",
+    "pscale_": r"(?:tkn|pw|oauth)_[\w\-.]{20,}",
+    "ops_": r"eyJ[\w\-]{20,}",
+    **dict.fromkeys(["sk_", "rk_"], r"(?:live|test)_\w{10,}"),  # Stripe; pk_ is public
+    **dict.fromkeys(["dop_", "doo_", "dor_"], r"v1_[0-9a-f]{32,}"),
+    **dict.fromkeys(["shpat_", "shpca_", "shppa_", "shpss_"], r"[0-9a-fA-F]{24,}"),
+    **dict.fromkeys("ghp_ gho_ ghu_ ghs_ ghr_ npm_ hf_ gsk_ glsa_ ntn_ pcsk_ sbp_ nfp_ r8_".split(), r"\w{20,}"),
+    **dict.fromkeys("figd_ phx_ sntrys_ sntryu_ rubygems_ tfp_ pnu_ secret_".split(), r"(?=\w*\d)[\w\-]{28,}"),
+    "ya29.": r"[\w\-]{20,}",
+    "SG.": r"[\w\-]{16,}\.[\w\-]{16,}",
+    "dp.": r"(?:pt|st|ct|sa)\.\w{20,}",
+    "dt0c01.": r"\w{20,}\.\w{20,}",
+    **dict.fromkeys(["hvs.", "hvb.", "hvr."], r"[\w\-]{20,}"),
+}
+# A search for one sign is as fast as `in`, so that no text is tried against each prefix at each place.
+_DASH = re.compile(r"-(?<=[abeikoprstxyEGKPTUX]-)[\w\-]{14,}")
+_UNDERSCORE = re.compile(r"_(?<=[A-Za-z0-9]_)[\w\-.+/=]{14,}")
+_DOT = re.compile(r"\.(?<=[19Gbprs]\.)[\w\-.]{14,}")
+# Those without such a sign; each shape begins with what is searched for.
+_A = re.compile(r"A(?:(?<!\wA)|(?<=\\[nrt]A))(?:(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?!\w)|Iza[\w\-]{30,}|TATT3[\w\-=]{20,})")
+_JWT = re.compile(r"eyJ(?:(?<![\w\-]eyJ)|(?<=\\[nrt]eyJ))[\w\-]{8,}\.[\w\-]{8,}\.?[\w\-]*")
+_TELEGRAM = re.compile(r":AA(?<=\d{6}:AA)[\w\-]{33}(?![\w\-])")
+_AZURE = re.compile(r"~(?<=\dQ~)[\w.~\-]{30,}")
+_TWILIO = re.compile(r"SK(?:(?<!\wSK)|(?<=\\[nrt]SK))[0-9a-f]{32}(?!\w)")
+_DATABRICKS = re.compile(r"dapi(?:(?<!\wdapi)|(?<=\\[nrt]dapi))[0-9a-f]{32}(?!\w)")
+_HOOK = re.compile(r"/(?:(?<=hooks\.slack\.com/)services/([\w/]{20,})|api/webhooks/\d{1,24}/([\w\-]{40,}))")
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----([^-]*(?:-(?!----)[^-]*)*)")
+_SHAPES = (_A, _JWT, _TELEGRAM, _AZURE, _TWILIO, _DATABRICKS, _HOOK, _PRIVATE_KEY)
+_SHORTEST = 20
+_LETTERS = re.compile(r"[A-Za-z0-9]{1,16}(?![A-Za-z0-9])")
+
+_STARTS = (*_PREFIXED, "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "ATATT3", "eyJ", "SK", "dapi")
+_RUN = re.compile(r"[\w\-.+/=~]{0,8192}")
+_LAST = re.compile(r"[\w\-]*\Z")
+_STARTED = re.compile(rf"(?<![\w\-])(?:{'|'.join(map(re.escape, _STARTS))})")
+_OPEN = re.compile(r"(?<=\d{6}):(?:AA[\w\-]*|A?)\Z|(?<=\dQ)~[\w.~\-]*\Z")
+
+
+@cache
+def _rest(start: str) -> re.Pattern[str]:
+    return re.compile(_PREFIXED[start])
+
+
+def may_hold_token(text: str) -> bool:
+    """Whether there may be a token; cheap, and wrong only on the safe side."""
+    return len(text) >= _SHORTEST and (
+        ("-" in text and (_DASH.search(text) is not None or "-----BEGIN" in text))
+        or ("_" in text and _UNDERSCORE.search(text) is not None)
+        or ("." in text and _DOT.search(text) is not None)
+        or ("A" in text and (_A.search(text) is not None or ":AA" in text))
+        or ("J" in text and "eyJ" in text)
+        or ("K" in text and "SK" in text)
+        or ("/" in text and _HOOK.search(text) is not None)
+        or "~" in text
+        or "dapi" in text
+    )
+
+
+def tokens_in(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the tokens are, in time that is in proportion to the text; of a private key what its lines hold."""
+    for pattern in (_DASH, _UNDERSCORE, _DOT):
+        for match in pattern.finditer(text):
+            span = _prefixed_at(text, match.start())
+            if span is not None:
+                yield span
+    for pattern in _SHAPES:
+        for match in pattern.finditer(text):
+            yield match.span(match.lastindex or 0)
+
+
+def _prefixed_at(text: str, sign: int) -> tuple[int, int] | None:
+    """The token whose first sign is there, or None."""
+    before = text[max(0, sign - 18) : sign][::-1]
+    letters = _LETTERS.match(before)
+    if letters is None:
+        return None
+    prefix = letters[0][::-1]
+    rest = before[len(prefix) : len(prefix) + 1]
+    if rest == "\\" and prefix[0] in "nrt":
+        prefix = prefix[1:]  # an escape such as \n is no part of the word
+    elif rest and rest in "-_":
+        return None
+    start = prefix + text[sign]
+    if start not in _PREFIXED:
+        return None
+    match = _rest(start).match(text, sign + 1)
+    return None if match is None else (sign - len(prefix), match.end())
+
+
+def open_token(text: str) -> int | None:
+    """Return where a token begins that may go on, or come to be, once more text follows."""
+    run = _RUN.match(text[: -8192 - 1 : -1])[0][::-1]  # type: ignore[index]
+    start = len(text) - len(run)
+    if text[start - 1 : start] == "\\" and run[:1] in ("n", "r", "t"):
+        run, start = run[1:], start + 1
+    last = _LAST.search(run[-32:])[0]  # type: ignore[index]
+    if _STARTED.search(run) is not None or (last and any(known.startswith(last) for known in _STARTS)):
+        return start
+    found = _OPEN.search(text)
+    return None if found is None else found.start()
