@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 
 import attrs
 
-from ._token_shapes import may_hold_token, open_token, tokens_in
+from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_token, tokens_in
 from .secret_keys import SecretKeys, words_of
 
 REDACTED = "[redacted]"
@@ -34,7 +35,7 @@ _BEARER = re.compile(
     re.IGNORECASE,
 )
 _NO_BEARER = re.compile(r"[a-z']+[.!:]?|[a-z_]{2,40}[=:].+")
-_BASIC = re.compile(r"(?<![a-z])basic[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})", re.IGNORECASE)
+_BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
 _URLS = (
     re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
     re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
@@ -60,7 +61,7 @@ _NAMED = re.compile(
 )
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
-_OPENS_LINE = re.compile(r"(?i:earer|asic[ \t])|--[A-Za-z]|---|-u")
+_OPENS_LINE = re.compile(r"(?i:earer)|B(?i:asic[ \t])|--[A-Za-z]|---|-u")
 _OPEN_AT_END = (
     re.compile(r"://[^\s\"'<>]*\Z"),
     re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
@@ -77,6 +78,7 @@ _PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
 _PLAIN_NEXT = re.compile(r"[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
 _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
 _WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
+_CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STANDARD = str.maketrans("-_", "+/")
 _STATES = frozenset(
     """
@@ -96,22 +98,24 @@ _IN_URLS = frozenset(["sig", "signature", "code"])
 @lru_cache(64)
 def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
     """How to find each sign that may stand between a secret key and its value: it is searched, then what is before it."""
-    tails = {(word[1:][-4:] if len(word) > 4 else word) for word in last_words} | {"alue"}
-    spelt = {form for tail in tails for form in (tail, tail.upper(), tail.title())}
-    sizes = sorted({len(tail) for tail in spelt})
+    by_last: dict[str, list[str]] = defaultdict(list)
+    for word in (*last_words, "value", "val"):
+        by_last[word[-1]].append(word[-3:].rjust(3))
+    columns = {last: [one_of(f"{''.join(c)}{''.join(c).upper()}") for c in zip(*t, strict=True)] for last, t in by_last.items()}
+    lasts, tails = one_of("".join(by_last) + "".join(by_last).upper()), "|".join(map("".join, columns.values()))
 
-    def ends(after: str) -> str:
-        groups = ("|".join(re.escape(tail) for tail in sorted(spelt) if len(tail) == size) for size in sizes)
-        return "|".join(rf"(?<=(?:{group}){after})" for group in groups)
+    def ends(after: str, also: str = "") -> str:
+        """What tells by the last letters whether a key may be a secret one; wrong only on the safe side."""
+        return "|".join([rf"(?<={lasts}{after})(?<=(?:{tails}){after})", *also.split()])
 
     found = {}
-    for sign in ":=":
-        near = rf"(?<=\w{sign})(?:{ends(sign)}|(?<=[A-Za-z_]\d{sign}))"
-        apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'[^a-z]{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
-        found[sign] = re.compile(rf"{sign}(?:{near}|{apart}{'|(?<=[?&#;]sig=)|(?<=[?&#;]code=)|(?<=ture=)' if sign == '=' else ''})")
+    for sign, also in ((":", ""), ("=", "(?<=[?&#]sig=) (?<=[?&#]code=) (?<=ture=)")):
+        near = rf"(?<=[^\s\d\"'\]]{sign})(?:{ends(sign, also)})|(?<=[A-Za-z_]\d{sign})"
+        apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'.{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
+        found[sign] = re.compile(rf"{sign}(?:{near}|{apart})")
     found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')})")
     found[">"] = re.compile(rf">(?:{ends('>')})")
-    found[","] = re.compile(rf",(?<=[\"'],)(?:{ends(r'.,')})")
+    found[","] = re.compile(rf",(?<=[\"'],)(?:{ends('.,')})")
     return found
 
 
@@ -146,17 +150,17 @@ class SecretTexts:
 
     def suspects(self, text: str) -> bool:
         """Whether a text may hold a secret; cheap, and wrong only on the safe side."""
-        return (
+        if len(text) >= SHORTEST and may_hold_token(text):
+            return True
+        return not text.isalnum() and (
             (":" in text and (self._colon.search(text) is not None or ("@" in text and "://" in text)))
             or ("=" in text and self._equals.search(text) is not None)
             or ("," in text and self._comma.search(text) is not None)
+            or ("-" in text and OPTION.search(text) is not None)
             or (">" in text and self._greater.search(text) is not None)
             or ("%3" in text and self._percent.search(text) is not None)
-            or ("-" in text and ("--" in text or "-u" in text))
+            or ("B" in text and ("Basic" in text or "BASIC" in text or "BEARER" in text))
             or "earer" in text
-            or "asic " in text
-            or ("R" in text and ("EARER" in text or "BASIC" in text))
-            or may_hold_token(text)
         )
 
     def spans(self, text: str) -> Iterator[Span]:
@@ -338,7 +342,7 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
         return True
     if quoted:
         return False
-    if value == place.key or _CODE.match(value):
+    if value == place.key or _CODE.match(value) or (place.quoted_key and any(s.startswith(value) for s in _CUT)):
         return True
     if place.sign != ":":
         return bool(place.in_url and place.entry == "code" and len(value) < 6)
@@ -349,7 +353,7 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
 
 def _says_nothing(value: str, entry: str) -> bool:
     """Whether a value is a number, a state, or something that stands in for a secret."""
-    if not value or value.lower() in _STATES or _STAND_IN.match(value):
+    if value.lower() in _STATES or _STAND_IN.match(value) or REDACTED.startswith(value):
         return True
     if _NUMBER.fullmatch(value):
         return entry not in _AS_DIGITS or len(value) < 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 # What stands before the first sign in a token, with that sign, and what has to follow it.
@@ -35,9 +36,29 @@ _PREFIXED: dict[str, str] = {
     **dict.fromkeys(["hvs.", "hvb.", "hvr."], r"[\w\-]{20,}"),
 }
 # A search for one sign is as fast as `in`, so that no text is tried against each prefix at each place.
-_DASH = re.compile(r"-(?<=[abeikoprstxyEGKPTUX]-)[\w\-]{14,}")
-_UNDERSCORE = re.compile(r"_(?<=[A-Za-z0-9]_)[\w\-.+/=]{14,}")
-_DOT = re.compile(r"\.(?<=[19Gbprs]\.)[\w\-.]{14,}")
+def one_of(letters: Iterable[str]) -> str:
+    """Return a regular expression for one of these characters."""
+    return f"[{re.escape(''.join(sorted(set(letters))))}]"
+
+
+def _after(sign: str, rest: str) -> str:
+    """The sign after what may be a prefix, by the last two letters, and what has to follow."""
+    firsts: dict[str, set[str]] = defaultdict(set)
+    for prefix in _PREFIXED:
+        if prefix[-1] == sign:
+            firsts[prefix[-2]].add(prefix[-3])
+    tails = "|".join(one_of(letters) + last for last, letters in firsts.items())
+    sign = re.escape(sign)
+    return rf"(?<={one_of(firsts)}{sign})(?<=(?:{tails}){sign}){rest}"
+
+
+_DASH = re.compile("-" + _after("-", r"[\w\-]{14,}"))
+OPTION = re.compile(r"-(?:-|(?<=[\s\"'(\[]-)u)")
+"""What may begin an option of a command, or a private key."""
+_UNDERSCORE = re.compile("_" + _after("_", r"[\w\-.+/=]{14,}"))
+_DOT = re.compile(r"\." + _after(".", r"[\w\-.]{14,}"))
+SHORTEST = 20
+"""No text that is shorter holds such a token."""
 # Those without such a sign; each shape begins with what is searched for.
 _A = re.compile(r"A(?:(?<!\wA)|(?<=\\[nrt]A))(?:(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?!\w)|Iza[\w\-]{30,}|TATT3[\w\-=]{20,})")
 _JWT = re.compile(r"eyJ(?:(?<![\w\-]eyJ)|(?<=\\[nrt]eyJ))[\w\-]{8,}\.[\w\-]{8,}\.?[\w\-]*")
@@ -48,7 +69,6 @@ _DATABRICKS = re.compile(r"dapi(?:(?<!\wdapi)|(?<=\\[nrt]dapi))[0-9a-f]{32}(?!\w
 _HOOK = re.compile(r"/(?:(?<=hooks\.slack\.com/)services/([\w/]{20,})|api/webhooks/\d{1,24}/([\w\-]{40,}))")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----([^-]*(?:-(?!----)[^-]*)*)")
 _SHAPES = (_A, _JWT, _TELEGRAM, _AZURE, _TWILIO, _DATABRICKS, _HOOK, _PRIVATE_KEY)
-_SHORTEST = 20
 _LETTERS = re.compile(r"[A-Za-z0-9]{1,16}(?![A-Za-z0-9])")
 
 _STARTS = (*_PREFIXED, "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "ATATT3", "eyJ", "SK", "dapi")
@@ -64,9 +84,9 @@ def _rest(start: str) -> re.Pattern[str]:
 
 
 def may_hold_token(text: str) -> bool:
-    """Whether there may be a token; cheap, and wrong only on the safe side."""
-    return len(text) >= _SHORTEST and (
-        ("-" in text and (_DASH.search(text) is not None or "-----BEGIN" in text))
+    """Whether there may be a token that is no block; cheap, and wrong only on the safe side."""
+    return (
+        ("-" in text and _DASH.search(text) is not None)
         or ("_" in text and _UNDERSCORE.search(text) is not None)
         or ("." in text and _DOT.search(text) is not None)
         or ("A" in text and (_A.search(text) is not None or ":AA" in text))
@@ -74,7 +94,7 @@ def may_hold_token(text: str) -> bool:
         or ("K" in text and "SK" in text)
         or ("/" in text and _HOOK.search(text) is not None)
         or "~" in text
-        or "dapi" in text
+        or (("0" in text or "1" in text or "2" in text) and "dapi" in text)
     )
 
 

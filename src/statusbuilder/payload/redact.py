@@ -112,7 +112,7 @@ class Redaction:
         """Return the text as valid Unicode, with each secret replaced by `[redacted]`."""
         if not text.isascii():
             text = valid_unicode(text)
-        if self.suspects(text):
+        if self.text and self._texts.suspects(text):
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))

@@ -45,7 +45,7 @@ DEFAULT_HARMLESS_KEYS: tuple[str, ...] = (
 WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
 """Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD."""
 # Which one of several, not what is told about it.
-_WHICH = frozenset(["old", "new", "current", "previous", "prod", "dev", "staging", "test", "live", "value", "confirm"])
+_WHICH = frozenset(["old", "new", "prod", "test", "live", "value"])
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
 _ASKS = frozenset("is has no needs requires require without enable disable allow ask show forgot skip use".split())
 _MOST_CACHED = 4096
