@@ -109,17 +109,7 @@ _VENDORS: dict[str, Callable[[], str]] = {
     "age": lambda: "AGE-SECRET-KEY-1" + _run(58, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"),
 }
 
-_SECRET_KEYS = """
-password passwd db_password DB_PASS userPassword PGPASSWORD MYSQL_PWD REDIS_PASSWORD smtp_pass root-password pass
-new_password old_password passphrase ssh_passphrase secret client_secret clientSecret CLIENT_SECRET app.secret webhook_secret
-jwt_secret SECRET_KEY token access_token accessToken refresh_token id_token auth_token authtoken csrftoken csrf_token
-X-CSRF-Token xsrf_token bot_token SLACK_TOKEN GITHUB_TOKEN GITHUB_PAT pat bearer_token session_token
-x-amz-security-token api_key apiKey API-Key X-Api-Key apikey OPENAI_API_KEY OPENAI_KEY stripe_key sendgridKey
-AWS_SECRET_ACCESS_KEY accountKey encryption_key private_key privateKey signing_key master_key ssh_key service_key license_key
-authorization Proxy-Authorization auth basic_auth cookie Set-Cookie cookies session sessionid PHPSESSID JSESSIONID sid
-credentials creds aws_credentials kubeconfig dockerconfigjson .dockerconfigjson otp otp_code pin card_pin cvv ssn jwt csrf
-api_tokens access_tokens tokens connection_string login_password password2 password_1 wifi_pwd vault_token
-""".split()
+_SECRET_KEYS = ["password", "passwd", "db_password", "DB_PASS", "userPassword", "PGPASSWORD", "MYSQL_PWD", "REDIS_PASSWORD", "smtp_pass", "root-password", "pass", "new_password", "old_password", "passphrase", "ssh_passphrase", "secret", "client_secret", "clientSecret", "CLIENT_SECRET", "app.secret", "webhook_secret", "jwt_secret", "SECRET_KEY", "token", "access_token", "accessToken", "refresh_token", "id_token", "auth_token", "authtoken", "csrftoken", "csrf_token", "X-CSRF-Token", "xsrf_token", "bot_token", "SLACK_TOKEN", "GITHUB_TOKEN", "GITHUB_PAT", "pat", "bearer_token", "session_token", "x-amz-security-token", "api_key", "apiKey", "API-Key", "X-Api-Key", "apikey", "OPENAI_API_KEY", "OPENAI_KEY", "stripe_key", "sendgridKey", "AWS_SECRET_ACCESS_KEY", "accountKey", "encryption_key", "private_key", "privateKey", "signing_key", "master_key", "ssh_key", "service_key", "license_key", "authorization", "Proxy-Authorization", "auth", "basic_auth", "cookie", "Set-Cookie", "cookies", "session", "sessionid", "PHPSESSID", "JSESSIONID", "sid", "credentials", "creds", "aws_credentials", "kubeconfig", "dockerconfigjson", ".dockerconfigjson", "otp", "otp_code", "pin", "card_pin", "cvv", "ssn", "jwt", "csrf", "api_tokens", "access_tokens", "tokens", "connection_string", "login_password", "password2", "password_1", "wifi_pwd", "vault_token"]
 
 # Each has {s} where the secret is.
 _TEXTS: dict[str, list[str]] = {
@@ -206,6 +196,7 @@ _TEXTS: dict[str, list[str]] = {
         "spring.datasource.password={s}",
         "//registry.example.com/:_authToken={s}",
         "machine api.example.com login ann password {s}",
+        '<entry key="password">{s}</entry>',
         "requirepass = {s}\nsecret_key = {s}",
     ],
     "connection string": [
@@ -214,6 +205,7 @@ _TEXTS: dict[str, list[str]] = {
         "mongodb+srv://app:{s}@cluster.example.net/?retryWrites=true",
         "amqp://guest:{s}@mq/vhost",
         "Server=db;Database=o;User Id=sa;Password={s};Encrypt=true",
+        "Data Source=h;User ID=sa;Pwd={s};",
         "host=db user=app password={s} dbname=o",
         "DefaultEndpointsProtocol=https;AccountName=x;AccountKey={s};EndpointSuffix=core",
         "Endpoint=sb://x/;SharedAccessKeyName=root;SharedAccessKey={s}",
@@ -233,6 +225,36 @@ _TEXTS: dict[str, list[str]] = {
         "https://{s}@git.example.com/x.git",
         "https://example.com/reset?password_reset_token={s}",
     ],
+    "code": [
+        "password = '{s}'",
+        'const apiKey = "{s}";',
+        'String password = "{s}";',
+        "password => {s}",
+        "'client_secret' => '{s}',",
+        'token := "{s}"',
+        "os.environ['API_KEY'] = '{s}'",
+        "Config(api_key=SecretStr('{s}'))",
+        "ENV API_KEY={s}",
+        "$env:API_KEY='{s}'",
+        'assert password == "{s}"',
+    ],
+    "command": [
+        "sshpass -p {s} ssh host",
+        "redis-cli -a {s} ping",
+        "mysql -u root -p{s} orders",
+        "docker login -u ann -p {s} registry.example.com",
+        "ALTER USER ann WITH PASSWORD '{s}'",
+        "CREATE USER ann IDENTIFIED BY '{s}'",
+        "msbuild /p:Password={s}",
+    ],
+    "two words": [
+        "API key: {s}",
+        "Access Token: {s}",
+        "the vault token: {s}",
+        "Client secret: {s}",
+        "your password: {s}",
+    ],
+    "encoded": ["body=%7B%22password%22%3A%22{s}%22%7D", "next=https%3A%2F%2Fx.example%2F%3Ftoken%3D{s}"],
     "header": [
         "Authorization: Bearer {s}",
         "sent Authorization: token {s} and got 401",
@@ -344,17 +366,13 @@ _INNOCENT_VALUES: dict[str, list[dict[str, Any]]] = {
     "another token": [
         {key: "CAESBQj3-" + str(number)}
         for number, key in enumerate(
-            """page_token next_page_token nextPageToken NextToken continuation_token continuationToken sync_token nextSyncToken
-            idempotency_token request_token client_request_token task_token taskToken lock_token resume_token resumeToken
-            cursor_token stop_token eos_token bos_token pad_token pagination_token skip_token first_token
-            pageToken next-token ContinuationToken""".split()
+            ["page_token", "next_page_token", "nextPageToken", "NextToken", "continuation_token", "continuationToken", "sync_token", "nextSyncToken", "idempotency_token", "request_token", "client_request_token", "task_token", "taskToken", "lock_token", "resume_token", "resumeToken", "cursor_token", "stop_token", "eos_token", "bos_token", "pad_token", "pagination_token", "skip_token", "first_token", "pageToken", "next-token", "ContinuationToken"]
         )
     ],
     "another key": [
         {key: "orders-" + str(number)}
         for number, key in enumerate(
-            """sort_key sortKey primary_key foreign_key partition_key partitionKey public_key order_key cache_key key keys
-            idempotency_key""".split()
+            ["sort_key", "sortKey", "primary_key", "foreign_key", "partition_key", "partitionKey", "public_key", "order_key", "cache_key", "key", "keys", "idempotency_key"]
         )
     ],
     "told about it": [
@@ -483,6 +501,105 @@ _INNOCENT_VALUES: dict[str, list[dict[str, Any]]] = {
         {"headers": [["Accept", "*/*"], ["Host", "x.example"]]},
         {"order": [("name", "asc"), ("key", "desc")]},
     ],
+    "other keys": [
+        {"auth_url": "https://x"},
+        {"password_hash_algorithm": "bcrypt"},
+        {"token_bucket": "b"},
+        {"secret_count": "3"},
+        {"has_secret": "yes"},
+        {"tokens_used": "12"},
+        {"session_duration": "3h"},
+        {"cookie_consent": "all"},
+        {"key_type": "rsa"},
+        {"author": "x"},
+        {"authors": "x"},
+        {"authenticated_user": "ann"},
+        {"credentials_path": "/x"},
+        {"credential_provider": "aws"},
+        {"pin_code_length": "4"},
+        {"passport": "x"},
+        {"pass_rate": "99"},
+        {"passes": "3"},
+        {"access_key_age": "3d"},
+        {"api_key_count": "3"},
+        {"apiKeyName": "ci"},
+        {"session_token_expiry": "3"},
+        {"signature": "f(x)"},
+        {"sig": "SIGTERM"},
+        {"code": "E1"},
+        {"zip_code": "1"},
+        {"dict_key": "x"},
+        {"row_key": "x"},
+        {"keyName": "x"},
+        {"object_key": "a/b"},
+        {"s3_key": "a/b"},
+        {"translation_key": "a.b"},
+        {"issue_key": "P-1"},
+        {"project_key": "P"},
+        {"routing_key": "a.b"},
+        {"message_key": "m"},
+        {"lock_key": "l"},
+        {"group_key": "g"},
+        {"hash_key": "h"},
+        {"range_key": "r"},
+        {"unique_key": "u"},
+        {"license": "MIT"},
+        {"token_id": "x"},
+        {"token_name": "x"},
+        {"oauth_provider": "x"},
+        {"auth_required": "yes"},
+        {"is_secret": "no"},
+        {"patch": "x"},
+        {"pathname": "x"},
+        {"spatial": "x"},
+        {"sidebar": "x"},
+        {"side": "x"},
+        {"pinned_by": "ann"},
+        {"spinner": "x"},
+        {"mapping": "x"},
+        {"otp_sent_at": "x"},
+        {"secretariat": "x"},
+        {"first_token": "Hello"},
+        {"stop_tokens": ["a"]},
+        {"special_tokens": ["a"]},
+        {"tokens_per_second": "3"},
+        {"token_usage": {"a": "x"}},
+        {"session_count": "3"},
+        {"user_session_ids": ["a"]},
+        {"cookie_names": ["a"]},
+        {"password_rules": ["a"]},
+        {"password_strength": "weak"},
+        {"password_expires_in": "3d"},
+        {"secret_store": "vault"},
+        {"secret_manager": "aws"},
+        {"token_issuer": "x"},
+        {"token_audience": "x"},
+        {"keys": ["a"]},
+        {"sort_keys": "x"},
+        {"primary_keys": ["id"]},
+        {"event_key": "x"},
+        {"config_key": "x"},
+        {"feature_key": "x"},
+        {"cache_token": "x"},
+        {"watch_token": "x"},
+        {"offset_token": "x"},
+        {"completion_token": "x"},
+        {"output_tokens": "x"},
+        {"input_token_count": "x"},
+        {"lock_token": "x"},
+        {"fencing_token": "3"},
+        {"sync_token": "x"},
+        {"request_token": "x"},
+        {"callback_url": "x"},
+        {"subkey": "x"},
+        {"hotkeys": "x"},
+        {"pk": "x"},
+        {"secret_santa": "x"},
+        {"pass_through": "x"},
+        {"passthrough": "x"},
+        {"bypass_cache": "x"},
+        {"compass": "x"},
+    ],
     "bytes": [{"body": b"hello, world"}, {"body": b'{"status": "ok", "n": 3}'}, {"raw": b"\x00\x01\xff"}],
 }
 _INNOCENT_TEXTS: dict[str, list[str]] = {
@@ -592,7 +709,7 @@ _INNOCENT_TEXTS: dict[str, list[str]] = {
         2026-01-16T09:30:00.123Z
         urn:uuid:7b0c4a52-1c52-4f0e-9a52-1d7f3c3c9b10
         https://cdn.example.com/app.js?v=9fceb02d
-        C:\\Users\\ann\\token.txt
+        C:/Users/ann/token.txt
     """.splitlines(),
     "settings": """
         region=eu-central-1 retries=3 timeout=30s
@@ -621,6 +738,206 @@ _INNOCENT_TEXTS: dict[str, list[str]] = {
         lambda key: key.lower()
         sorted(rows, key=len)
         step 3/7: password_reset
+    """.splitlines(),
+    "code and errors": r"""
+        Error: token expired at 2026-01-16T09:30:00Z
+        InvalidTokenError: Signature verification failed
+        jwt.exceptions.ExpiredSignatureError: Signature has expired
+        KeyError: 'api_key'
+        KeyError: "password"
+        TypeError: __init__() got an unexpected keyword argument 'password'
+        raise ValueError("password is too short")
+        password = getpass.getpass()
+        token = response.json()["token"]
+        self.password = password
+        if password == other:
+        return Token(kind, value)
+        token = tokens[i]
+        for token in tokens:
+        tokens = text.split()
+        def f(token: str, *, secret: bytes) -> None:
+        password?: string
+        let token: string;
+        const token = await getToken();
+        token: ${{ secrets.GITHUB_TOKEN }}
+        GITHUB_TOKEN: ${{ github.token }}
+        export TOKEN=$(cat /run/token)
+        DB_PASSWORD=<your password>
+        stop_token=</s>
+        eos_token="</s>"
+        authToken is undefined
+        Cannot read properties of undefined (reading 'token')
+        Unexpected token < in JSON at position 0
+        {"password": null, "token": 5, "secret": true}
+        {"required": ["password", "token"], "type": "object"}
+        {"password": {"type": "string"}}
+        {"name": "Password", "type": "text"}
+        <input type="password" name="password"/>
+        <label>Password</label>
+        <token/>
+        <secret></secret>
+    """.splitlines(),
+    "lines of logs and files": r"""
+        Enter your password:
+        Forgot password? Click here
+        Password reset email sent to ann@example.com
+        password: required, min length 8
+        password field is required
+        token limit exceeded: 4097 > 4096
+        Token count: 512
+        tokens: 123, cost: $0.02
+        secrets: inherit
+        secrets: [db, cache]
+        Secret "db" is forbidden
+        imagePullSecrets:
+        envFrom: secretRef: name: app
+        secretKeyRef: name: db key: password
+        automountServiceAccountToken: false
+        auth: required
+        auth=required
+        authMode=oauth2
+        auth: {type: oidc}
+        authentication: disabled
+        authorization: rbac
+        Authorization: none
+        authorized: true
+        session: closed
+        session=open
+        session: 12 of 40
+        sessions=4
+        Session: keynote by Ann Meier
+        session ended: timeout
+        cookie: none
+        cookies=2
+        cookie consent: accepted
+        pin: 13
+        pin_count=40
+        pass: true
+        pass=3 fail=1
+        PASSED: 12
+        PASS 12 FAIL 0
+        first pass: 3 s
+        otp: disabled
+        key: value
+        key=orders/2026/01.csv
+        cache_key=orders:2026
+        Key: order_id, Value: 12
+        the key is missing: order_id
+        missing 1 required positional argument: 'token'
+        api_key = settings.API_KEY
+        token: Token = next(it)
+        password: Optional[str] = None
+        --from-literal=password=$PASSWORD
+        curl -H "Authorization: Bearer $TOKEN" https://x
+        curl -u "$USER:$PASS" https://x
+        API_KEY=your-api-key-here
+        see https://x.io/docs/token-refresh#api-key
+        https://x.io/path?sort_key=a&key=PROJ-1&code=200
+        https://x.io/?session_id=12
+        https://x.io/?pageToken=CAESBQ&maxResults=3
+        https://x.io/auth/callback?error=access_denied
+        https://console.x.io/secrets?project=12
+        GET /api/tokens/42 200
+        POST /auth/login 401
+        s3://bucket/key=value/part-0.parquet
+        year=2026/month=01/key=7/part.parquet
+        sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+        image: nginx@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+        digest=sha256:9f86d081884c7d659a2feaa0c55ad015
+        git checkout 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b
+        eTag: "9f86d081884c7d659a2feaa0c55ad015"
+        ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7 ann@host
+        Content-Type: application/json
+        Cache-Control: max-age=3600, private
+        Host: api.example.com
+        X-Request-Id: 4bf92f3577b34da6
+        traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+        User-Agent: curl/8.5.0 -u
+        Accept: */*
+        ratio: 1:2
+        time: 09:30:00
+        at 09:30: token refreshed
+        user: ann, role: admin
+        name: password-reset, status: done
+        step password_reset: done
+        Task 'rotate-secrets' finished
+        rotate_secrets: ok
+        workflow sync-tokens-to-vault started
+        task: refresh_token finished
+        refresh_token_expires_in=3600
+        access_token_lifetime: 3600
+        token_bucket=5
+        tokenizer=cl100k_base
+        max_new_tokens=256
+        page_token: CAESBQj3
+        next_page_token="CAESBQj3"
+        idempotency_token: 7b0c4a52
+        task_token=AAAAKgAAAAEAAAAB
+        primary_key: id
+        foreign_key=order_id
+        public_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5
+        partition_key="2026-01"
+        sort_key: created_at
+        password_changed_at: 2026-01-16
+        secret_name=orders/db
+        secret_arn: arn:aws:secretsmanager:eu-central-1:123456789012:secret:orders-AbCdEf
+        secret_id: orders/db
+        secret_version: 3
+        token_type: Bearer
+        credential_type: service_account
+        cookie_domain=.example.com
+        api_key_id=AKID-12
+        access_key_id=main
+        private_key_path=/etc/ssl/key.pem
+        key_file=/etc/key
+        certificate: /etc/cert.pem
+        -----BEGIN CERTIFICATE----- MIIB -----END CERTIFICATE-----
+        The bearer of this letter may pass
+        Bearer token authentication
+        use a Bearer token in the Authorization header
+        Basic auth is off
+        Basic plan: 10 users
+        basic training: three weeks
+        sk-1 and sk-2 are short
+        risk-management-process-for-large-companies-in-europe
+        task-orchestration-service-with-many-words-in-name
+        disk_usage_percent_of_the_root_partition
+        hf_transfer_is_enabled_by_default
+        npm_lifecycle_script_name_is_build
+        ghp_is_a_prefix
+        SG.mail
+        eyJ is how a JWT begins
+        AKIA is a prefix
+        10.1.2.3:8080 and [::1]:53
+        user@host:/path
+        git@github.com:org/repo.git
+        mailto:ann@example.com
+        docker run -u 1000:1000 -p 8080:80 web
+        docker run --user root:root web
+        mysql -p orders
+        rsync -a src/ dst/
+        tar -a -c -f x.tar
+        --no-password
+        --password-stdin
+        --token-file /run/t
+        --key value
+        --auth none
+        --session 12
+        --secret-name db
+        ["--no-auth", "x"]
+        ann: please send me the secret recipe
+        Here is the secret: always add butter
+        The password is case sensitive
+        A strong password: long, random, unique
+        Note: tokens: they are small pieces of text
+        Q: what is a token? A: a piece of text
+        1. Password: choose one
+        Unexpected token 'x', "xyz" is not valid JSON
+        unknown token: foo
+        parse error near token: END
+        {"error": {"code": "invalid_token", "message": "Token is invalid"}}
+        {"sort_key": "a", "page_token": "b", "public_key": "c"}
+        {'tokens': 12, 'session_id': 'abc'}
     """.splitlines(),
 }
 _AROUND = ["{s}", "log: {s}", "{s}\nnext line", "Task failed. {s}"]

@@ -110,7 +110,9 @@ def main() -> None:
     """Print a table per kind; with `--wrong`, ours that come out wrong instead."""
     if "--wrong" in sys.argv:
         for case in wrong([*secrets(), *innocents()]):
-            print("MISSED  " if case.secret else "DAMAGED ", case.kind, case.place, repr(case.value), "->", ours(case)[0])
+            print(
+                "MISSED  " if case.secret else "DAMAGED ", case.kind, case.place, repr(case.value), "->", ours(case)[0]
+            )
         return
     scrubbers = {"statusbuilder": ours, "sentry": sentry, "logfire": logfire, "detect-secrets": detect_secrets}
     if "--ours" in sys.argv:

@@ -42,12 +42,22 @@ _URLS = (
     re.compile(r"(?:(?<=http)|(?<=https))://([^\s/?#\"'<>:,@]+)@", re.IGNORECASE),
 )
 _OPTION = re.compile(r"--([A-Za-z][\w\-]{0,60})[ \t]{1,8}(?=[^\s\-|&;<>])")
-_USER = re.compile(r"-(?:u|-user|-proxy-user)(?:[ \t]{1,8}|=)?[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)")
+_COMMANDS = re.compile(
+    r"(?<!\w)(?:sshpass[ \t]{1,4}-p|redis-cli[^\n|;&]{0,100}?[ \t]-a|(?:mysql|mariadb)\w{0,9}[^\n|;&]{0,100}?[ \t]-p(?=[^\s\-])"
+    r"|(?:docker|podman)[ \t]login[^\n|;&]{0,100}?[ \t]-p)[ \t]{0,4}[\"']?([^\s\"']+)"
+)
+_SQL = re.compile(r"'(?:(?<=[oO][rR][dD] ')|(?<=IED BY ')|(?<=ied by '))([^'\r\n]+)'")
+_ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
+_PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
+_USER = re.compile(rf"(?:curl|wget)[^\n|;]{{0,200}}?[ \t]-(?:u|-user|-proxy-user)(?:[ \t]{{1,8}}|=)?{_PAIR}")
+_ARGUMENT = re.compile(_PAIR)
 
-_VALUE = re.compile(r"[ \t]{0,40}(?:[bBuUrR]{0,2}(\\{0,7}[\"'])|([\[({]))?")
+_VALUE = re.compile(r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\()(\\{0,7}[\"'])|([\[({]))?")
 _IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
 _IN_ESCAPED = re.compile(r"[^\\\r\n\"']*(?:\\+[^\\\r\n\"'][^\\\r\n\"']*)*")
 _IN_BRACKETS = re.compile(r"[^\])}\r\n]{0,500}")
+_HAS_TEXT = re.compile(r"[\"']")
+_SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
 _BARE = re.compile(r"(?:[^\s\"'<>;,&\\]|[,&](?![\s,&]|[\w.\-]{1,40}[=:]|\Z))+")
 _PARAMETER = re.compile(r"[^&\s\"'<>#\\]+")
 _LINE = re.compile(r"[^\r\n\"'<>\\]+")
@@ -56,12 +66,12 @@ _TOKEN = re.compile(rf"{OPAQUE}+")
 _KEY = re.compile(r"[\w.\-]+")
 _NAMED = re.compile(
     r".*(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)[\"'\\]{0,8}\s?[:=]\s?"
-    r"[bu]?[\"'\\]{1,8}([\w.\- ]{1,64})[\"'\\]{1,8}[,\s]{1,8}[\"'\\]{0,8}\Z",
+    r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,8}[\"'\\]{0,8}\Z",
     re.IGNORECASE,
 )
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
-_OPENS_LINE = re.compile(r"(?i:earer)|B(?i:asic[ \t])|--[A-Za-z]|---|-u")
+_OPENS_LINE = re.compile(r"(?i:earer)|B(?i:asic[ \t])|--[A-Za-z]|---|-[uap]|(?i:ord|ied by) '")
 _OPEN_AT_END = (
     re.compile(r"://[^\s\"'<>]*\Z"),
     re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
@@ -72,10 +82,10 @@ _SPACE = re.compile(r"[ \t]*")
 
 # What is no secret although it stands where one would.
 _NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
-_STAND_IN = re.compile(r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[")
-_CODE = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[a-z_]")
+_STAND_IN = re.compile(r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[|(?i:your)[\-_]")
+_CODE = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]")
 _PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
-_PLAIN_NEXT = re.compile(r"[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
+_PLAIN_NEXT = re.compile(r"[,;.]?[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
 _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
 _WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
 _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
@@ -84,7 +94,7 @@ _STATES = frozenset(
     """
     none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown
     redacted masked hidden filtered removed str string bytes int bool any optional object field ok
-    enabled disabled valid revoked rejected accepted denied failed wrong incorrect active inactive default
+    await new function lambda enabled disabled valid revoked rejected accepted denied failed wrong incorrect active inactive default
     """.split()
 )
 # What follows an option in a sentence.
@@ -92,6 +102,7 @@ _PROSE = frozenset("to is are was or and for in on if as with from by of the a a
 _AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
 _WEAK = frozenset("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets".split())
+_SELDOM = frozenset(["auth", "session"])
 _IN_URLS = frozenset(["sig", "signature", "code"])
 
 
@@ -113,8 +124,8 @@ def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
         near = rf"(?<=[^\s\d\"'\]]{sign})(?:{ends(sign, also)})|(?<=[A-Za-z_]\d{sign})"
         apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'.{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
         found[sign] = re.compile(rf"{sign}(?:{near}|{apart})")
-    found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')})")
-    found[">"] = re.compile(rf">(?:{ends('>')})")
+    found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')}|{ends('%22%3.')})")
+    found[">"] = re.compile(rf">(?:{ends('>')}|(?<=[\"']>)(?:{ends('.>')}))")
     found[","] = re.compile(rf",(?<=[\"'],)(?:{ends('.,')})")
     return found
 
@@ -134,7 +145,9 @@ class _Place:
     @property
     def wants_proof(self) -> bool:
         """Whether the line may as well be about the thing itself, so that only what looks like a secret counts."""
-        return self.in_sentence or (self.sign == ":" and not self.quoted_key and self.key.lower() in _WEAK)
+        if self.in_sentence:
+            return not self.entry.startswith("pass") and " " not in self.entry
+        return self.sign == ":" and not self.quoted_key and self.key.lower() in _WEAK
 
 
 class SecretTexts:
@@ -160,6 +173,7 @@ class SecretTexts:
             or (">" in text and self._greater.search(text) is not None)
             or ("%3" in text and self._percent.search(text) is not None)
             or ("B" in text and ("Basic" in text or "BASIC" in text or "BEARER" in text))
+            or ("'" in text and _SQL.search(text) is not None)
             or "earer" in text
         )
 
@@ -207,11 +221,13 @@ class SecretTexts:
 
     def _place(self, text: str, sign: int, start: int) -> _Place | None:
         before = text[max(0, sign - _LOOK_BACK) : sign]
-        head = before.rstrip("\"'\\] \t")
+        head = before.rstrip("\"'\\] \t").removesuffix("%22")
         found = _KEY.match(head[::-1])
         if found is None:
             return None
         key, prior = found[0][::-1], head[: -len(found[0])]
+        if prior[-1:] == ":" == text[sign]:  # as in arn:aws:secretsmanager:eu:1:secret:orders
+            return None
         in_url = prior[-1:] in ("?", "&", "#")
         entry = self._keys.entry(key) or self._entry_around(key, prior, in_url)
         if not entry:
@@ -225,6 +241,8 @@ class SecretTexts:
         last = words_of(key)[-1:]
         if in_url and _IN_URLS.issuperset(last):
             return "".join(last)
+        if prior[-1:] == ";" and last == ["pwd"]:  # in a connection string
+            return "pwd"
         if last and last[0] in ("value", "val"):
             named = _NAMED.match(prior.rpartition("\n")[2])
             return self._keys.entry(named[1]) if named else ""
@@ -249,15 +267,16 @@ class SecretTexts:
                 yield value.end(), end
 
     def _in_tags(self, text: str) -> Iterator[Span]:
-        """`<password>x</password>`."""
+        """`<password>x</password>` and `<entry key="password">x</entry>`."""
         for match in self._greater.finditer(text):
-            head = text[max(0, match.start() - _LOOK_BACK) : match.start()]
-            name = head.rpartition("<")[2]
             start = match.end()
             end = text.find("</", start, start + _MOST_IN_TAG)
             if end < 0 or "\n" in text[start:end]:
                 continue
-            if "<" in head and self._keys.entry(name) and not _says_nothing(text[start:end].strip(), ""):
+            tag = text[max(0, match.start() - _LOOK_BACK) : match.start()].rpartition("<")
+            named = _ATTRIBUTE.search(tag[2])
+            name = named[1] if named else tag[2]
+            if tag[1] and self._keys.entry(name) and not _says_nothing(text[start:end].strip(), ""):
                 yield start, end
 
     def _in_commands(self, text: str) -> Iterator[Span]:
@@ -269,8 +288,8 @@ class SecretTexts:
                 span = _value_at(text, place)
                 if span is not None and text[slice(*span)].lower() not in _PROSE:
                     yield span
-        if "curl" in text or "wget" in text:
-            yield from (match.span(1) for match in _USER.finditer(text))
+        for pattern in (_USER, _COMMANDS, _SQL):
+            yield from (match.span(1) for match in pattern.finditer(text) if not _says_nothing(match[1][:_SEEN], "pin"))
 
 
 def _open_at_end(text: str) -> Iterator[int]:
@@ -282,7 +301,7 @@ def _open_at_end(text: str) -> Iterator[int]:
 
 def is_secret_argument(option: str, argument: str) -> bool:
     """Whether it is `ann:password` after `-u`."""
-    return _USER.match(f"{option} {argument}") is not None
+    return option in ("-u", "--user", "--proxy-user") and _ARGUMENT.match(argument) is not None
 
 
 def _value_at(text: str, place: _Place) -> Span | None:
@@ -298,7 +317,9 @@ def _value_at(text: str, place: _Place) -> Span | None:
         return None if _is_innocent(text, place, start, end, quoted=True) else (start, end)
     if opening[2]:
         end = _IN_BRACKETS.match(text, start).end()  # type: ignore[union-attr]
-        return (start, end) if "'" in text[start:end] or '"' in text[start:end] else None
+        return (start, end) if _HAS_TEXT.search(text, start, end) and not _SCHEMA.search(text, start, end) else None
+    if place.sign == "=" == text[place.start : place.start + 1]:  # a comparison
+        return None
     found = (_PARAMETER if place.in_url else _BARE).match(text, start)
     if found is None:
         return None
@@ -342,10 +363,10 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
         return True
     if quoted:
         return False
-    if value == place.key or _CODE.match(value) or (place.quoted_key and any(s.startswith(value) for s in _CUT)):
+    if value.lower() == place.key.rpartition(".")[2].lower() or _CODE.match(value) or (place.quoted_key and any(s.startswith(value) for s in _CUT)):
         return True
     if place.sign != ":":
-        return bool(place.in_url and place.entry == "code" and len(value) < 6)
+        return (place.entry == "code" and len(value) < 6) or (place.key in _SELDOM and value.isalpha() and value.islower())
     if place.start == start and not place.quoted_key:  # as in the scope `token:read`
         return not _OPAQUE_LOOK.search(value)
     return _PLAIN.fullmatch(value) is not None and _PLAIN_NEXT.match(text, end) is not None

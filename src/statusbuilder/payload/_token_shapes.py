@@ -9,7 +9,7 @@ from functools import cache
 
 # What stands before the first sign in a token, with that sign, and what has to follow it.
 _PREFIXED: dict[str, str] = {
-    "sk-": r"[\w\-]{20,}",  # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse
+    "sk-": r"(?=[\w\-]*\d)[\w\-]{20,}",  # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse
     "xapp-": r"\d-[\w\-]{10,}",
     "pypi-": r"[\w\-]{16,}",
     "key-": r"[0-9a-f]{32}(?!\w)",  # Mailgun
@@ -27,7 +27,7 @@ _PREFIXED: dict[str, str] = {
     **dict.fromkeys(["sk_", "rk_"], r"(?:live|test)_\w{10,}"),  # Stripe; pk_ is public
     **dict.fromkeys(["dop_", "doo_", "dor_"], r"v1_[0-9a-f]{32,}"),
     **dict.fromkeys(["shpat_", "shpca_", "shppa_", "shpss_"], r"[0-9a-fA-F]{24,}"),
-    **dict.fromkeys("ghp_ gho_ ghu_ ghs_ ghr_ npm_ hf_ gsk_ glsa_ ntn_ pcsk_ sbp_ nfp_ r8_".split(), r"\w{20,}"),
+    **dict.fromkeys("ghp_ gho_ ghu_ ghs_ ghr_ npm_ hf_ gsk_ glsa_ ntn_ pcsk_ sbp_ nfp_ r8_".split(), r"(?=\w*\d)\w{20,}"),
     **dict.fromkeys("figd_ phx_ sntrys_ sntryu_ rubygems_ tfp_ pnu_ secret_".split(), r"(?=\w*\d)[\w\-]{28,}"),
     "ya29.": r"[\w\-]{20,}",
     "SG.": r"[\w\-]{16,}\.[\w\-]{16,}",
@@ -53,7 +53,7 @@ def _after(sign: str, rest: str) -> str:
 
 
 _DASH = re.compile("-" + _after("-", r"[\w\-]{14,}"))
-OPTION = re.compile(r"-(?:-|(?<=[\s\"'(\[]-)u)")
+OPTION = re.compile(r"-(?:-|(?<=[\s\"'(\[]-)[uap])")
 """What may begin an option of a command, or a private key."""
 _UNDERSCORE = re.compile("_" + _after("_", r"[\w\-.+/=]{14,}"))
 _DOT = re.compile(r"\." + _after(".", r"[\w\-.]{14,}"))

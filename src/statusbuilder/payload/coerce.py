@@ -19,6 +19,7 @@ MOST_DEPTH = 24
 _LARGEST = 2**53
 _MOST_BITS = 2048  # str() of a longer integer may be refused, by sys.set_int_max_str_digits
 _PAIR = 4  # the characters of "":, around a key
+_SCHEMA_TYPES = frozenset(["string", "number", "integer", "boolean", "object", "array"])
 _MISSING = "…"
 _NOT_FINITE = {inf: "Infinity", -inf: "-Infinity"}
 
@@ -135,7 +136,7 @@ class Coercion:
             name, says = self._redaction.key(key) if type(key) is str and len(key) <= 64 else self._key(key)
             self.left -= len(name) + _PAIR
             said |= says
-            if says & SECRET and not _is_number(item) and not (says & COUNTS and _are_numbers(item)):
+            if says & SECRET and not _is_number(item) and not _tells_about(item, counts=says & COUNTS > 0):
                 item = REDACTED
             if name in result:
                 name = _another(name, result)
@@ -235,10 +236,12 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _are_numbers(value: object) -> bool:
-    """Whether a list or dict holds numbers only, as what counts tokens does."""
+def _tells_about(value: object, *, counts: bool) -> bool:
+    """Whether a list or dict holds numbers only, as what counts tokens does, or is the JSON schema of a secret."""
+    if type(value) is dict and type(kind := value.get("type")) is str and kind in _SCHEMA_TYPES:
+        return True
     items = value if type(value) is list else value.values() if type(value) is dict else ()
-    return bool(items) and all(item is None or type(item) in (bool, int, float) for item in items)
+    return counts and bool(items) and all(item is None or type(item) in (bool, int, float) for item in items)
 
 
 def _another(name: str, taken: JsonObject) -> str:

@@ -17,8 +17,8 @@ REACH = 16_384
 
 # What a key says of the value under it, or beside it.
 SECRET, NAMES, HOLDS, COUNTS = 1, 2, 4, 8
-_NAMES = frozenset("name key field header property variable var param parameter option".split())
-_HOLDS = frozenset(["value", "val"])
+_NAMES = frozenset("name key k id field header property variable var param parameter option".split())
+_HOLDS = frozenset(["value", "val", "v"])
 _CACHED_KEYS = 4096
 _CACHED_LENGTH = 64
 

@@ -23,7 +23,7 @@ DEFAULT_SECRET_KEYS: tuple[str, ...] = (
 """
 
 _OTHER_TOKENS = """
-page next continuation pagination paging cursor scroll sync delta watch idempotency request task lock lease fencing
+page next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task lock lease fencing
 resume stop skip cancel cancellation checkpoint first last max min total per bos eos pad unk mask cls sep special
 input output prompt completion
 """.split()
@@ -32,7 +32,7 @@ sort primary foreign partition public pub order cache idempotency dedup dedupe d
 group unique shard range hash row lookup issue project translation metric config feature map dict json lock storage
 file blob natural surrogate composite index search state join merge event registry hot business correlation concurrency
 workflow execution run task job step node parent child column property attribute attr field label tag param parameter
-context redis bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no any
+context redis s3 bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no any
 each missing unknown invalid duplicate same new old first last next by
 """.split()
 DEFAULT_HARMLESS_KEYS: tuple[str, ...] = (
