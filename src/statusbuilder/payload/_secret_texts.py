@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import attrs
 
-from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_token, tokens_in
+from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_tokens, tokens_in
 from .secret_keys import SecretKeys, words_of
 
 REDACTED = "[redacted]"
@@ -294,9 +294,7 @@ class SecretTexts:
 
 def _open_at_end(text: str) -> Iterator[int]:
     yield from (match.start() for pattern in _OPEN_AT_END if (match := pattern.search(text)) is not None)
-    token = open_token(text)
-    if token is not None:
-        yield token
+    yield from open_tokens(text)
 
 
 def is_secret_argument(option: str, argument: str) -> bool:

@@ -129,14 +129,13 @@ def _prefixed_at(text: str, sign: int) -> tuple[int, int] | None:
     return None if match is None else (sign - len(prefix), match.end())
 
 
-def open_token(text: str) -> int | None:
-    """Return where a token begins that may go on, or come to be, once more text follows."""
+def open_tokens(text: str) -> Iterator[int]:
+    """Yield where tokens begin that may go on, or come to be, once more text follows."""
     run = _RUN.match(text[: -8192 - 1 : -1])[0][::-1]  # type: ignore[index]
     start = len(text) - len(run)
     if text[start - 1 : start] == "\\" and run[:1] in ("n", "r", "t"):
         run, start = run[1:], start + 1
     last = _LAST.search(run[-32:])[0]  # type: ignore[index]
     if _STARTED.search(run) is not None or (last and any(known.startswith(last) for known in _STARTS)):
-        return start
-    found = _OPEN.search(text)
-    return None if found is None else found.start()
+        yield start
+    yield from (match.start() for match in _OPEN.finditer(text))

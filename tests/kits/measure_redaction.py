@@ -6,11 +6,8 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kits"))
 
 from secret_corpus import Case, innocents, secrets
 
