@@ -120,7 +120,7 @@ def _prefixed_at(text: str, sign: int) -> tuple[int, int] | None:
     rest = before[len(prefix) : len(prefix) + 1]
     if rest == "\\" and prefix[0] in "nrt":
         prefix = prefix[1:]  # an escape such as \n is no part of the word
-    elif rest and rest in "-_":
+    elif rest in ("-", "_") or rest.isalnum():
         return None
     start = prefix + text[sign]
     if start not in _PREFIXED:

@@ -132,6 +132,8 @@ class Redaction:
         found.sort()
         merged: list[tuple[int, int]] = []
         for start, end in found:
+            if start == end:
+                continue
             if merged and start < merged[-1][1]:
                 start, end = merged[-1][0], max(end, merged.pop()[1])
             merged.append((start, end))
