@@ -7,8 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
-
-import attrs
+from typing import NamedTuple
 
 from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_tokens, tokens_in
 from .secret_keys import SecretKeys, words_of
@@ -36,20 +35,21 @@ _BEARER = re.compile(
 )
 _NO_BEARER = re.compile(r"[a-z']+[.!:]?|[a-z_]{2,40}[=:].+")
 _BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
-_URLS = (
+_OPTION = re.compile(r"--([A-Za-z][\w\-]{0,60})[ \t]{1,8}(?=[^\s\-|&;<>])")
+_ON_LINE = r"[^\n|;&]{0,100}?[ \t]"
+_PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
+_SQL = re.compile(r"'(?:(?<=[oO][rR][dD] ')|(?<=IED BY ')|(?<=ied by '))([^'\r\n]+)'")
+_FORMS = (
     re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
     re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
     re.compile(r"(?:(?<=http)|(?<=https))://([^\s/?#\"'<>:,@]+)@", re.IGNORECASE),
+    re.compile(rf"(?:curl|wget){_ON_LINE}-(?:u|-user|-proxy-user)(?:[ \t]{{1,8}}|=)?{_PAIR}"),
+    re.compile(
+        rf"(?<!\w)(?:sshpass[ \t]{{1,4}}-p|redis-cli{_ON_LINE}-a|(?:docker|podman)[ \t]login{_ON_LINE}-p"
+        rf"|(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-]))[ \t]{{0,4}}[\"']?([^\s\"']+)"
+    ),
+    _SQL,
 )
-_OPTION = re.compile(r"--([A-Za-z][\w\-]{0,60})[ \t]{1,8}(?=[^\s\-|&;<>])")
-_COMMANDS = re.compile(
-    r"(?<!\w)(?:sshpass[ \t]{1,4}-p|redis-cli[^\n|;&]{0,100}?[ \t]-a|(?:mysql|mariadb)\w{0,9}[^\n|;&]{0,100}?[ \t]-p(?=[^\s\-])"
-    r"|(?:docker|podman)[ \t]login[^\n|;&]{0,100}?[ \t]-p)[ \t]{0,4}[\"']?([^\s\"']+)"
-)
-_SQL = re.compile(r"'(?:(?<=[oO][rR][dD] ')|(?<=IED BY ')|(?<=ied by '))([^'\r\n]+)'")
-_ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
-_PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
-_USER = re.compile(rf"(?:curl|wget)[^\n|;]{{0,200}}?[ \t]-(?:u|-user|-proxy-user)(?:[ \t]{{1,8}}|=)?{_PAIR}")
 _ARGUMENT = re.compile(_PAIR)
 
 _VALUE = re.compile(r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\()(\\{0,7}[\"'])|([\[({]))?")
@@ -64,6 +64,7 @@ _LINE = re.compile(r"[^\r\n\"'<>\\]+")
 _AUTHORIZED = re.compile(rf"{SCHEME}\s{{1,8}}", re.IGNORECASE)
 _TOKEN = re.compile(rf"{OPAQUE}+")
 _KEY = re.compile(r"[\w.\-]+")
+_ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
 _NAMED = re.compile(
     r".*(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)[\"'\\]{0,8}\s?[:=]\s?"
     r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,8}[\"'\\]{0,8}\Z",
@@ -76,43 +77,51 @@ _OPEN_AT_END = (
     re.compile(r"://[^\s\"'<>]*\Z"),
     re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
     re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
-    re.compile(rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z", re.IGNORECASE),
+    re.compile(
+        rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z",
+        re.IGNORECASE,
+    ),
 )
 _SPACE = re.compile(r"[ \t]*")
 
 # What is no secret although it stands where one would.
 _NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
-_STAND_IN = re.compile(r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[|(?i:your)[\-_]")
-_CODE = re.compile(r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]")
+_STAND_IN = re.compile(
+    r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[|(?i:your)[\-_]"
+)
+_CODE = re.compile(
+    r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
+)
 _PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
 _PLAIN_NEXT = re.compile(r"[,;.]?[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
 _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
 _WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
 _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STANDARD = str.maketrans("-_", "+/")
-_STATES = frozenset(
-    """
-    none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown
-    redacted masked hidden filtered removed str string bytes int bool any optional object field ok
-    await new function lambda enabled disabled valid revoked rejected accepted denied failed wrong incorrect active inactive default
-    """.split()
-)
-# What follows an option in a sentence.
-_PROSE = frozenset("to is are was or and for in on if as with from by of the a an flag option options argument must may can".split())
-_AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
+_STATE_WORDS = """
+none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown default
+redacted masked hidden filtered removed enabled disabled active inactive valid revoked rejected accepted denied failed
+wrong incorrect ok str string bytes int bool any object field await new function lambda
+"""
+_PROSE_WORDS = "to is are was or and for in on if as with from by of the a an flag option options argument must may can"
+_WEAK_WORDS = "auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets"
+_STATES = frozenset(_STATE_WORDS.split())
+_PROSE = frozenset(_PROSE_WORDS.split())  # what follows an option in a sentence
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
-_WEAK = frozenset("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets".split())
-_SELDOM = frozenset(["auth", "session"])
+_WEAK = frozenset(_WEAK_WORDS.split())
+_AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
 _IN_URLS = frozenset(["sig", "signature", "code"])
 
 
 @lru_cache(64)
 def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
-    """How to find each sign that may stand between a secret key and its value: it is searched, then what is before it."""
+    """How to find each sign that may stand between a secret key and its value: itself first, then what is before it."""
     by_last: dict[str, list[str]] = defaultdict(list)
     for word in (*last_words, "value", "val"):
         by_last[word[-1]].append(word[-3:].rjust(3))
-    columns = {last: [one_of(f"{''.join(c)}{''.join(c).upper()}") for c in zip(*t, strict=True)] for last, t in by_last.items()}
+    columns = {
+        last: [one_of(f"{''.join(c)}{''.join(c).upper()}") for c in zip(*t, strict=True)] for last, t in by_last.items()
+    }
     lasts, tails = one_of("".join(by_last) + "".join(by_last).upper()), "|".join(map("".join, columns.values()))
 
     def ends(after: str, also: str = "") -> str:
@@ -130,24 +139,17 @@ def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
     return found
 
 
-@attrs.frozen
-class _Place:
+class _Place(NamedTuple):
     """A place where the value of a secret key may stand."""
 
     entry: str
     key: str
     sign: str
     start: int
-    quoted_key: bool
-    in_url: bool
-    in_sentence: bool
-
-    @property
-    def wants_proof(self) -> bool:
-        """Whether the line may as well be about the thing itself, so that only what looks like a secret counts."""
-        if self.in_sentence:
-            return not self.entry.startswith("pass") and " " not in self.entry
-        return self.sign == ":" and not self.quoted_key and self.key.lower() in _WEAK
+    quoted_key: bool = False
+    in_url: bool = False
+    wants_proof: bool = False
+    """Whether the line may as well be about the thing itself, so that only what looks like a secret counts."""
 
 
 class SecretTexts:
@@ -184,9 +186,8 @@ class SecretTexts:
         yield from self._in_pairs(text)
         yield from self._in_tags(text)
         yield from self._in_commands(text)
-        if "@" in text:
-            for pattern in _URLS:
-                yield from (match.span(1) for match in pattern.finditer(text) if not _STAND_IN.match(match[1]))
+        for pattern in _FORMS:
+            yield from (match.span(1) for match in pattern.finditer(text) if not _says_nothing(match[1][:_SEEN], "pin"))
         for match in _BEARER.finditer(text):
             value = match[1][:_SEEN]
             if not _STAND_IN.match(value) and not (match[0][0] == "b" and _NO_BEARER.fullmatch(value)):
@@ -195,7 +196,7 @@ class SecretTexts:
         yield from tokens_in(text)
 
     def undecided(self, text: str) -> tuple[int, bool]:
-        """Return where a secret may begin, or go on, once more text follows, and whether only a line's end will tell."""
+        """Return where a secret may begin, or go on, once more text follows, and whether a line's end has to tell."""
         line = text.rfind("\n") + 1
         of_line = min(self._open_on(text, line), default=len(text))
         start = min((of_line, *_open_at_end(text)))
@@ -233,8 +234,12 @@ class SecretTexts:
         if not entry:
             return None
         quoted = bool(before[len(head) :].strip())
-        in_sentence = text[sign] == ":" and not quoted and prior[-1:] == " " and prior[-2:-1].islower()
-        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", in_sentence)
+        doubtful = text[sign] == ":" and not quoted
+        if doubtful and prior[-1:] == " " and prior[-2:-1].islower():  # in a sentence
+            doubtful = not entry.startswith("pass") and " " not in entry
+        else:
+            doubtful = doubtful and key.lower() in _WEAK
+        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", doubtful)
 
     def _entry_around(self, key: str, prior: str, in_url: bool) -> str:
         """The entry where the key alone is none: in a URL, `name="password" value="x"`, two words with a space."""
@@ -262,7 +267,7 @@ class SecretTexts:
             opening = head[: -len(found[0])].rstrip("\"'\\bBu")[-1:]
             end = _end_of_quoted(text, value)
             closing = text[end : end + 10].lstrip("\"'\\")[:1]
-            is_pair = opening == "(" and closing == ")" or opening == "[" and closing == "]"
+            is_pair = (opening == "(" and closing == ")") or (opening == "[" and closing == "]")
             if (is_pair or key.startswith("--")) and not self._keys.entry(text[value.end() : end][:_SEEN]):
                 yield value.end(), end
 
@@ -284,12 +289,10 @@ class SecretTexts:
         for match in _OPTION.finditer(text):
             entry = self._keys.entry(match[1])
             if entry:
-                place = _Place(entry, match[1], " ", match.end(), False, False, False)
+                place = _Place(entry, match[1], " ", match.end())
                 span = _value_at(text, place)
                 if span is not None and text[slice(*span)].lower() not in _PROSE:
                     yield span
-        for pattern in (_USER, _COMMANDS, _SQL):
-            yield from (match.span(1) for match in pattern.finditer(text) if not _says_nothing(match[1][:_SEEN], "pin"))
 
 
 def _open_at_end(text: str) -> Iterator[int]:
@@ -329,8 +332,7 @@ def _value_at(text: str, place: _Place) -> Span | None:
 
 
 def _end_of_quoted(text: str, opening: re.Match[str]) -> int:
-    quote = opening[1]
-    pattern = _IN_QUOTES.get(quote, _IN_ESCAPED)
+    pattern = _IN_QUOTES.get(opening[1], _IN_ESCAPED)
     return pattern.match(text, opening.end()).end()  # type: ignore[union-attr]
 
 
@@ -357,14 +359,19 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
     if end - start > _SEEN:
         return False
     value = text[start:end]
-    if _says_nothing(value, place.entry) or (place.wants_proof and not _OPAQUE_LOOK.search(value)):
+    # Beside a quoted key a number without quotes is one, as in JSON.
+    entry = place.entry if quoted or not place.quoted_key else ""
+    if _says_nothing(value, entry) or (place.wants_proof and not _OPAQUE_LOOK.search(value)):
         return True
     if quoted:
         return False
-    if value.lower() == place.key.rpartition(".")[2].lower() or _CODE.match(value) or (place.quoted_key and any(s.startswith(value) for s in _CUT)):
+    if value.lower() == place.key.rpartition(".")[2].lower() or _CODE.match(value):
+        return True
+    if place.quoted_key and any(word.startswith(value) for word in _CUT):
         return True
     if place.sign != ":":
-        return (place.entry == "code" and len(value) < 6) or (place.key in _SELDOM and value.isalpha() and value.islower())
+        seldom = place.key in ("auth", "session") and value.isalpha() and value.islower()
+        return seldom or (place.entry == "code" and len(value) < 6)
     if place.start == start and not place.quoted_key:  # as in the scope `token:read`
         return not _OPAQUE_LOOK.search(value)
     return _PLAIN.fullmatch(value) is not None and _PLAIN_NEXT.match(text, end) is not None

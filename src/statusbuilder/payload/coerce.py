@@ -181,8 +181,7 @@ class Coercion:
                     result[at] = REDACTED
                 before = item if item[:1] == "-" else ""
             elif kind is JsonArray and len(item) == 2 and type(item[0]) is str and not _is_number(item[1]):
-                if self._redaction.is_secret_key(item[0]):
-                    list.__setitem__(item, 1, REDACTED)
+                list.__setitem__(item, 1, REDACTED if self._redaction.is_secret_key(item[0]) else item[1])
 
     def _key(self, key: Any) -> tuple[str, int]:
         """A key of any type as text: as its JSON text where it is no text."""

@@ -17,7 +17,8 @@ REACH = 16_384
 
 # What a key says of the value under it, or beside it.
 SECRET, NAMES, HOLDS, COUNTS = 1, 2, 4, 8
-_NAMES = frozenset("name key k id field header property variable var param parameter option".split())
+_NAME_WORDS = "name key k id field header property variable var param parameter option"
+_NAMES = frozenset(_NAME_WORDS.split())
 _HOLDS = frozenset(["value", "val", "v"])
 _CACHED_KEYS = 4096
 _CACHED_LENGTH = 64
@@ -85,7 +86,7 @@ class Redaction:
         return bool(self._keys.entry(key))
 
     def key(self, key: str) -> tuple[str, int]:
-        """Return the key with secrets replaced, and what it says: SECRET (COUNTS, too, where numbers are none), NAMES, HOLDS or 0."""
+        """Return the key with secrets replaced, and what it says: SECRET, with COUNTS or without, NAMES, HOLDS or 0."""
         known = self._known.get(key)
         if known is None:
             known = (self.clean(key), self._says(key))
@@ -140,7 +141,7 @@ class Redaction:
         return merged
 
     def undecided(self, text: str) -> tuple[int, bool]:
-        """Return where a secret may begin, or go on, once more text follows, and whether only a line's end will tell."""
+        """Return where a secret may begin, or go on, once more text follows, and whether a line's end has to tell."""
         return self._texts.undecided(text) if self.text else (len(text), False)
 
     def suspects(self, text: str) -> bool:

@@ -22,7 +22,8 @@ class StreamRedactor:
 
     Text that cannot belong to a secret passes at once. Held back is only what may turn out to be one: an end of the
     text that is the beginning of a known value, of a token or URL until it ends, and what follows a secret key until
-    the line ends (4,096 characters at most). What the pieces and `finish()` return, joined, is the redacted text. Not thread-safe.
+    the line ends (4,096 characters at most). What the pieces and `finish()` return, joined, is the redacted text. Not
+    thread-safe.
     """
 
     __slots__ = ("_context", "_covered", "_held", "_longest", "_open", "_redaction", "_size", "_starts", "_swallow")

@@ -5,49 +5,49 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-DEFAULT_SECRET_KEYS: tuple[str, ...] = (
-    *("authorization", "auth", "basic_auth", "proxy_auth", "bearer", "bearer_token"),
-    *("password", "passwords", "passwd", "pass", "pass_word", "_pwd", "passphrase", "passcode"),
-    *("requirepass", "otp", "pin", "cvv", "ssn"),
-    *("secret", "secrets", "client_secret", "secret_key_base", "credential", "credentials", "creds"),
-    *("token", "access_token", "access_tokens", "refresh_token", "refresh_tokens", "auth_token", "auth_tokens"),
-    *("id_token", "session_token", "api_tokens", "=tokens", "jwt", "pat", "csrf", "xsrf"),
-    *("_key", "api_key", "api_keys", "access_key", "access_keys", "account_key", "secret_key", "private_key"),
-    *("private_keys", "signing_key", "encryption_key", "master_key", "session_key", "ssh_key"),
-    *("cookie", "cookies", "session", "sid", "sessid", "sessionid", "jsessionid"),
-    *("connection_string", "kubeconfig", "dockerconfigjson", "otp_code", "recovery_code", "recovery_codes", "backup_codes"),
-)
-"""Words, or consecutive words, that make the value under a key a secret where the key ends in them.
-
-`_key` needs another word before it, `=tokens` has to be the whole key.
+_ENTRIES = """
+authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds
+password passwords passwd pass pass_word _pwd passphrase passcode requirepass otp otp_code pin cvv ssn
+secret secrets client_secret secret_key_base recovery_code recovery_codes backup_codes
+token access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
+=tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
+encryption_key master_key session_key ssh_key
+cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig dockerconfigjson
 """
-
 _OTHER_TOKENS = """
-page next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task lock lease fencing
-resume stop skip cancel cancellation checkpoint first last max min total per bos eos pad unk mask cls sep special
-input output prompt completion
-""".split()
+page next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task lock lease
+fencing resume stop skip cancel cancellation checkpoint first last max min total per bos eos pad unk mask cls sep
+special input output prompt completion
+"""
 _OTHER_KEYS = """
 sort primary foreign partition public pub order cache idempotency dedup dedupe deduplication routing message object
 group unique shard range hash row lookup issue project translation metric config feature map dict json lock storage
 file blob natural surrogate composite index search state join merge event registry hot business correlation concurrency
 workflow execution run task job step node parent child column property attribute attr field label tag param parameter
-context redis s3 bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no any
-each missing unknown invalid duplicate same new old first last next by
-""".split()
+context redis s3 bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no
+any each missing unknown invalid duplicate same new old first last next by
+"""
+_OTHERS = "factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
+_ASKING = "is has no needs requires require without enable disable allow ask show forgot skip use"
+
+DEFAULT_SECRET_KEYS: tuple[str, ...] = tuple(_ENTRIES.split())
+"""Words, or consecutive words, that make the value under a key a secret where the key ends in them.
+
+`_key` needs another word before it, `=tokens` has to be the whole key.
+"""
 DEFAULT_HARMLESS_KEYS: tuple[str, ...] = (
-    *(f"{word}_token" for word in _OTHER_TOKENS),
-    *(f"{word}_key" for word in _OTHER_KEYS),
-    *("factor_auth", "old_pwd", "first_pass", "second_pass", "single_pass", "boarding_pass"),
+    *(f"{word}_token" for word in _OTHER_TOKENS.split()),
+    *(f"{word}_key" for word in _OTHER_KEYS.split()),
+    *_OTHERS.split(),
 )
 """Consecutive words at the end of a key that say that it is about another kind of token or key."""
 
-WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
-"""Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD."""
+# Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD.
+_WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
 # Which one of several, not what is told about it.
 _WHICH = frozenset(["old", "new", "prod", "test", "live", "value"])
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
-_ASKS = frozenset("is has no needs requires require without enable disable allow ask show forgot skip use".split())
+_ASKS = frozenset(_ASKING.split())
 _MOST_CACHED = 4096
 _LONGEST = 64
 
@@ -77,7 +77,7 @@ class SecretKeys:
                 kinds[entry[0]].add(" ".join(words))
         phrases = [words_of(phrase) for phrase in harmless]
         self._harmless = {" ".join(words) for words in phrases} - self._entries
-        self._endings = tuple(word for word in WITHIN_A_WORD if word in self._entries)
+        self._endings = tuple(word for word in _WITHIN_A_WORD if word in self._entries)
         self._harmless_endings = tuple("".join(words) for words in phrases if words and words[-1] in self._endings)
         self._longest = max((phrase.count(" ") + 1 for phrase in (*self._entries, *self._harmless)), default=0)
 
