@@ -9,6 +9,7 @@ from math import inf, isfinite
 from typing import Any
 
 from ..core.model.frozen import JsonArray, JsonObject
+from ._images import SMALLEST, elide
 from ._unfold import unfold
 from .members import DICT, LIST, Walk, describe
 from .redact import COUNTS, HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
@@ -199,6 +200,8 @@ class Coercion:
 
     def text(self, text: str) -> str:
         """Return a text as an exact str, redacted, and only its beginning where it is longer than the budget."""
+        if str.__len__(text) >= SMALLEST:
+            text = elide(str.__str__(text))
         left, size = self.left, str.__len__(text)
         self.left = left - size - 2
         if size > left:
