@@ -6,7 +6,8 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from tempfile import NamedTemporaryFile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from secret_corpus import Case, innocents, secrets
@@ -78,11 +79,11 @@ def detect_secrets(case: Case) -> tuple[str, str]:
 
     text = json.dumps(_as_json(case.value), indent=1) if case.place == "payload" else str(case.value)
     shown = text
-    with NamedTemporaryFile("w", suffix=".txt", delete_on_close=False) as file, default_settings():
-        file.write(text)
-        file.close()
+    with TemporaryDirectory() as folder, default_settings():
+        file = Path(folder, "case.txt")
+        file.write_text(text, errors="replace")
         found = SecretsCollection()
-        found.scan_file(file.name)
+        found.scan_file(str(file))
         for secret in (secret for secrets in found.data.values() for secret in secrets):
             shown = shown.replace(secret.secret_value or text.splitlines()[secret.line_number - 1], "*")
     return shown, text
