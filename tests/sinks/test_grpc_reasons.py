@@ -26,7 +26,7 @@ from grpc_kit import (
 from statusbuilder.delivery import Answer
 from statusbuilder.sinks._grpc_channel import credentials, open_channel
 from statusbuilder.sinks._grpc_key import Key
-from statusbuilder.sinks._grpc_sync import OwnLine
+from statusbuilder.sinks._grpc_own import OwnLine
 from statusbuilder.sinks._grpc_target import read_target
 from statusbuilder.sinks._grpc_transport import GrpcTransport
 
@@ -38,10 +38,10 @@ def transport_to(target: str, tls: Any = False, key: Any = None) -> Iterator[Grp
     """Open a transport as GrpcSink does."""
     read = read_target(target)
     creds = credentials(tls, read)
-    line = OwnLine(lambda stall: open_channel(read, creds, stall), 10.0)
+    line = OwnLine(lambda module, stall: open_channel(read, creds, stall, module), 10.0)
     transport = GrpcTransport(
         line,
-        Key(key, False, target),
+        Key(key, False, target, line.later),
         contract=None,
         label=target,
         max_bytes=4_000_000,

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 import grpc
 
-from ._grpc_key import Metadata
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
@@ -21,6 +21,16 @@ class Call:
     credentials: Any
     timeout: float
     wait: bool = False
+
+    def make(self, method: Any) -> Any:
+        """Call a method, or the like of it, with what the call says."""
+        return method(
+            self.body,
+            timeout=self.timeout,
+            metadata=self.metadata,
+            credentials=self.credentials,
+            wait_for_ready=self.wait,
+        )
 
 
 @attrs.frozen
@@ -39,6 +49,7 @@ Finish: TypeAlias = Callable[[Ending], None]
 
 CLOSED = Ending("CANCELLED", "the sink was closed")
 FORKED = Ending("CANCELLED", "the process forked")
+NO_TIME = Ending("DEADLINE_EXCEEDED", "no time was left", unsent=True)
 CHANNEL_CLOSED = Ending("UNAVAILABLE", "the channel that the sink was given is closed", unsent=True)
 INHERITED = Ending(
     "UNAVAILABLE", "the channel that the sink was given belongs to the parent process; make another one", unsent=True
@@ -52,11 +63,29 @@ class Line(Protocol):
 
     def call(self, call: Call) -> Ending: ...
 
+    def later(self, seconds: float, do: Callable[[], None]) -> None: ...
+
+    def cpu_seconds(self) -> float: ...
+
     def renew(self) -> None: ...
 
     def close(self) -> None: ...
 
     def after_fork(self) -> None: ...
+
+
+class Methods:
+    """The methods of a channel, by their paths; or those of a stub, and no others."""
+
+    def __init__(self, channel: Any, given: dict[str, Any] | None = None) -> None:
+        self.channel = channel
+        self._methods = dict(given or {})
+
+    def __getitem__(self, path: str) -> Any:
+        method = self._methods.get(path)
+        if method is None:
+            method = self._methods[path] = self.channel.unary_unary(path)
+        return method
 
 
 def of_future(future: Any) -> Ending:
@@ -73,15 +102,9 @@ def of_future(future: Any) -> Ending:
 def of_blocking(method: Any, call: Call) -> Ending:
     """Make a call and wait for its end, without a thread."""
     if call.timeout <= 0:
-        return Ending("DEADLINE_EXCEEDED", "no time was left", unsent=True)
+        return NO_TIME
     try:
-        response, made = method.with_call(
-            call.body,
-            timeout=call.timeout,
-            metadata=call.metadata,
-            credentials=call.credentials,
-            wait_for_ready=call.wait,
-        )
+        response, made = call.make(method.with_call)
     except grpc.RpcError as error:
         return of_error(error)
     return Ending("OK", "", made.trailing_metadata() or (), response)

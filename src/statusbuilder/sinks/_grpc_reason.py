@@ -108,7 +108,7 @@ def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path
             f"{target} does not accept the API key" if key_given else f"{target} wants an API key, and none was given"
         )
     if ending.code == "PERMISSION_DENIED":
-        return f"{target} does not allow this" + (" with this API key" if key_given else " without an API key")
+        return f"{target} does not allow {_what(path)}" + (" with this API key" if key_given else " without an API key")
     http = _HTTP.search(details)
     if http is not None:
         return _of_http(target, http[1])
@@ -116,7 +116,11 @@ def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path
         return f"{target} has no method {path}: is it the right service?"
     if ending.code == "NOT_FOUND":
         return f"{target} does not know the execution"
-    return f"{target} refused the update"
+    return f"{target} refused " + ("the update" if path.endswith("/updateStatus") else _what(path))
+
+
+def _what(path: str) -> str:
+    return "this" if path.endswith("/updateStatus") else path.rpartition("/")[2]
 
 
 def _of_http(target: str, status: str) -> str:
