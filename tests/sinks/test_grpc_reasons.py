@@ -38,7 +38,7 @@ def transport_to(target: str, tls: Any = False, key: Any = None) -> Iterator[Grp
     """Open a transport as GrpcSink does."""
     read = read_target(target)
     creds = credentials(tls, read)
-    line = OwnLine(lambda module, stall: open_channel(read, creds, stall, module), 10.0)
+    line = OwnLine(lambda module: open_channel(read, creds, 10.0, module))
     transport = GrpcTransport(
         line,
         Key(key, False, target, line.later),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from time import thread_time
 from typing import Any
 
@@ -13,15 +12,13 @@ import attrs
 import grpc
 
 from ._grpc_channel import is_connected, keep_for_ever
-from ._grpc_line import CHANNEL_CLOSED, CLOSED, INHERITED, NO_TIME, Call, Ending, Finish, Methods, of_error, unmade
+from ._grpc_line import CHANNEL_CLOSED, CLOSED, INHERITED, Call, Ending, Finish, Methods, of_error, unmade
 
 _NOT_RUNNING = Ending(
     "UNAVAILABLE", "the event loop of the channel that the sink was given is not running", unsent=True
 )
 _LOOP_CLOSED = attrs.evolve(_NOT_RUNNING, details="the event loop of the channel that the sink was given is closed")
-_OWN_LOOP = attrs.evolve(_NOT_RUNNING, details="the event loop that would send is waiting for the sink; use aclose()")
 _LOST = Ending("CANCELLED", "the channel was closed, or its event loop ended, with the call under way")
-_GRACE = 0.5
 
 
 @attrs.define(eq=False)
@@ -45,7 +42,7 @@ class AioLine:
         self._methods: Methods | None = None
         self.proven = False
         """Whether a call has come through."""
-        self.used = 0.0
+        self.cpu = 0.0
         """CPU seconds of the loop's thread at the end of the last call."""
         self._is_inherited = False
         self._handed: deque[_Attempt] = deque()
@@ -69,38 +66,36 @@ class AioLine:
         except RuntimeError:  # it was closed just now
             self._give_up(_LOOP_CLOSED)
 
-    def call(self, call: Call) -> Ending:
-        if asyncio._get_running_loop() is self._loop:
-            return _OWN_LOOP
-        if call.timeout <= 0:
-            return NO_TIME
-        box: SimpleQueue[Ending] = SimpleQueue()
-        self.start(call, box.put)
-        try:
-            return box.get(timeout=call.timeout + _GRACE)
-        except Empty:
-            return Ending("DEADLINE_EXCEEDED", "the event loop of the channel did not answer")
-
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         if self._obstacle() is None:
             self._on_loop(self._loop.call_later, seconds, do)
 
-    def cpu_seconds(self) -> float:
-        return 0.0  # the loop is the user's
-
     @property
     def is_busy(self) -> bool:
-        """Whether calls are under way, that end although this thread waits for them."""
-        return bool(self._under_way) and asyncio._get_running_loop() is not self._loop
+        """Whether calls are under way."""
+        return bool(self._under_way)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that would send, so that it must not wait."""
+        return asyncio._get_running_loop() is self._loop
 
     def renew(self) -> None:
         """Nothing: there is no other channel."""
 
-    def close(self, ending: Ending = CLOSED) -> None:
+    def close(self) -> None:
         under_way = list(self._under_way)
-        self._give_up(ending)
+        self._give_up(CLOSED)
         if self._obstacle() is None:
             self._on_loop(_cancel, under_way)
+
+    def leave(self) -> None:
+        """Close the channel, and what is under way on it."""
+        self._on_loop(lambda: self._loop.create_task(self._leave()))
+
+    async def _leave(self) -> None:
+        if self._methods is not None:
+            await self._methods.channel.close()
 
     def after_fork(self) -> None:
         keep_for_ever((self._methods, self._open, self._loop, self._under_way, self._handed))
@@ -153,7 +148,7 @@ class AioLine:
         except Exception as error:
             ending = unmade(error)
         finally:
-            self.used = thread_time()
+            self.cpu = thread_time()
             self._end(attempt, ending)
 
     # Anywhere

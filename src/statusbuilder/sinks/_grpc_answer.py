@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from ..contracts.wire import rpc_pb2
-from ._grpc_line import CLOSED, FORKED, Ending
+from ._grpc_line import CLOSED, Ending
 
 EPOCH_KEY = "statusbuilder-epoch"
 REVISION_KEY = "statusbuilder-revision"
@@ -77,7 +77,7 @@ def _of_connection(code: str, details: str) -> Meaning:
         local = _LOCAL_DEADLINE.fullmatch(details) is not None or "event loop" in details
         return Meaning(code, answered=not local, in_doubt=local)
     if code == "CANCELLED":
-        local = details in (CLOSED.details, FORKED.details) or _LOCAL_CANCEL.search(details) is not None
+        local = details == CLOSED.details or _LOCAL_CANCEL.search(details) is not None
         return Meaning(code, answered=not local, in_doubt=local)
     if _UNREACHED.search(details):
         return Meaning(code, answered=False)

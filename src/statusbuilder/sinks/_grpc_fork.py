@@ -6,29 +6,13 @@ import os
 import weakref
 from functools import cache
 from time import monotonic
-from typing import Protocol
+from typing import Any
 
 PATIENCE = 1.0
 """Seconds that a fork waits for calls under way, in all."""
 
-
-class Forkable(Protocol):
-    """Makes calls that a fork should not find under way."""
-
-    def before_fork(self, until: float) -> None: ...
-
-    def after_fork_in_parent(self) -> None: ...
-
-    def after_fork(self) -> None: ...
-
-
-_watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_forking: list[Forkable] = []
-
-
-def watch(line: Forkable) -> None:
-    """Call the line's methods around forks."""
-    _watched.add(line)
+watched: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Lines whose `before_fork`, `after_fork_in_parent` and `after_fork` are called around forks."""
 
 
 @cache
@@ -42,17 +26,15 @@ def register() -> None:
 
 def _before() -> None:
     until = monotonic() + PATIENCE
-    for line in list(_watched):
+    for line in list(watched):
         line.before_fork(until)
-        _forking.append(line)
 
 
 def _after_in_parent() -> None:
-    while _forking:
-        _forking.pop().after_fork_in_parent()
+    for line in list(watched):
+        line.after_fork_in_parent()
 
 
 def _after_in_child() -> None:
-    _forking.clear()
-    for line in list(_watched):
+    for line in list(watched):
         line.after_fork()

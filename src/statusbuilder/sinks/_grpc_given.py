@@ -11,10 +11,10 @@ from google.protobuf import message_factory
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..errors import ContractMismatchError
 from ._grpc_aio import AioLine, loop_of
-from ._grpc_line import Line, Methods
+from ._grpc_line import Methods
 from ._grpc_own import note_loop
 from ._grpc_sync import SyncLine
-from ._grpc_transport import Parse
+from ._grpc_transport import Line, Parse
 
 
 def line_of_channel(channel: Any) -> Line:

@@ -7,11 +7,10 @@ import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeAlias
 
-import attrs
 import grpc
 
 from ..errors import InsecureChannelError
@@ -23,18 +22,12 @@ from ._grpc_line import Metadata
 _INSECURE = re.compile("sufficient security level|only valid on secure channels")
 
 
-@attrs.frozen
-class Who:
-    """What says in a call who makes it."""
-
-    metadata: Metadata = ()
-    credentials: Any = None
-    unusable: str = ""
-    """Why there is no key to send; empty when there is one, or none is needed."""
-
-
+Who: TypeAlias = "tuple[Metadata, Any] | str"
+"""Metadata and call credentials that say who calls, or why there is no key to send."""
 Take: TypeAlias = Callable[[Who, float], None]
 """Takes who calls, and the seconds that are left for the call."""
+
+_LATE = "the API key's callable has not answered in time"
 
 
 class Key:
@@ -81,7 +74,7 @@ class Key:
     def attach(self, timeout: float, take: Take) -> None:
         """Call `take` with who calls: at once where that is known, else once the callable has said it."""
         if not callable(self._source):
-            take(Who() if self._source is None else self._who(self._source), timeout)
+            take(((), None) if self._source is None else self._who(self._source), timeout)
             return
         with self._lock:
             self._waiting.append((monotonic() + timeout, take))
@@ -91,15 +84,6 @@ class Key:
             self._expire_after(timeout)
         if asks:
             self._ask()
-
-    def wait(self, timeout: float) -> tuple[Who, float]:
-        """Return who calls, and the seconds that are left."""
-        box: SimpleQueue[tuple[Who, float]] = SimpleQueue()
-        self.attach(timeout, lambda who, left: box.put((who, left)))
-        try:
-            return box.get(timeout=max(0.0, timeout))
-        except Empty:
-            return self._late(), 0.0
 
     def close(self) -> None:
         """End the thread, once the callable comes back."""
@@ -126,16 +110,16 @@ class Key:
             self._is_asking = False
         now = monotonic()
         for deadline, take in waiting:
-            take(who if now < deadline else self._late(), max(0.0, deadline - now))
+            take(who if now < deadline else _LATE, max(0.0, deadline - now))
 
     def _asked(self) -> Who:
         assert callable(self._source)
         try:
             return self._who(check_key(self._source()))
         except (TypeError, ValueError) as error:
-            return Who(unusable=f"the API key's callable gave nothing usable: {error}")
+            return f"the API key's callable gave nothing usable: {error}"
         except BaseException as error:  # of the user's; nothing may end this thread
-            return Who(unusable=f"the API key's callable raised {_named(error)}")
+            return f"the API key's callable raised {_named(error)}"
 
     def _expire(self) -> None:
         now = monotonic()
@@ -145,7 +129,7 @@ class Key:
             first = min((deadline for deadline, _ in self._waiting), default=None)
             self._is_timed = first is not None
         for take in late:
-            take(self._late(), 0.0)
+            take(_LATE, 0.0)
         if first is not None:
             self._expire_after(first - now)
 
@@ -153,13 +137,10 @@ class Key:
         with suppress(Exception):  # no thread can be started, or no channel opened; the call will say so
             self._later(seconds, self._expire)
 
-    def _late(self) -> Who:
-        return Who(unusable="the API key's callable has not answered in time")
-
     def _who(self, key: str) -> Who:
         if key != self._last:
             self._last, self._metadata = key, (("authorization", f"Bearer {key}"),)
-        return Who(credentials=grpc.access_token_call_credentials(key)) if self._guarded else Who(self._metadata)
+        return ((), grpc.access_token_call_credentials(key)) if self._guarded else (self._metadata, None)
 
     def learn(self, details: str, answered: bool) -> str | None:
         """Take note of how an attempt ended; returns the reason when it was the channel that refused the key."""

@@ -1,9 +1,12 @@
-"""Lines: the ways in which one call is made, and how each ends in the same form."""
+"""One call, and how it ends, whichever line makes it.
+
+A line is a way to make calls: `start` begins one and tells its end, from any thread; nothing of a line raises or waits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import grpc
@@ -48,30 +51,10 @@ class Ending:
 Finish: TypeAlias = Callable[[Ending], None]
 
 CLOSED = Ending("CANCELLED", "the sink was closed")
-FORKED = Ending("CANCELLED", "the process forked")
-NO_TIME = Ending("DEADLINE_EXCEEDED", "no time was left", unsent=True)
 CHANNEL_CLOSED = Ending("UNAVAILABLE", "the channel that the sink was given is closed", unsent=True)
 INHERITED = Ending(
     "UNAVAILABLE", "the channel that the sink was given belongs to the parent process; make another one", unsent=True
 )
-
-
-class Line(Protocol):
-    """A way to make calls. Nothing here raises, and only `call` waits."""
-
-    def start(self, call: Call, finish: Finish) -> None: ...
-
-    def call(self, call: Call) -> Ending: ...
-
-    def later(self, seconds: float, do: Callable[[], None]) -> None: ...
-
-    def cpu_seconds(self) -> float: ...
-
-    def renew(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def after_fork(self) -> None: ...
 
 
 class Methods:
@@ -101,8 +84,6 @@ def of_future(future: Any) -> Ending:
 
 def of_blocking(method: Any, call: Call) -> Ending:
     """Make a call and wait for its end, without a thread."""
-    if call.timeout <= 0:
-        return NO_TIME
     try:
         response, made = call.make(method.with_call)
     except grpc.RpcError as error:

@@ -17,12 +17,11 @@ import grpc
 from . import _grpc_fork
 from ._grpc_aio import AioLine
 from ._grpc_channel import keep_for_ever
-from ._grpc_line import CLOSED, FORKED, Call, Ending, Finish, Methods, unmade
+from ._grpc_line import CLOSED, Call, Finish, Methods, unmade
 from ._grpc_sync import SyncLine
 
-Opener: TypeAlias = Callable[[Any, float], Any]
-"""Opens a channel of grpc or grpc.aio, whichever module it is given; the seconds are those after which a connection is
-given up whose bytes the other side does not take."""
+Opener: TypeAlias = Callable[[Any], Any]
+"""Opens a channel of grpc or grpc.aio, whichever module it is given."""
 
 _IMPORTED_IN = os.getpid()
 _LOOPS_SINCE = (1, 80)
@@ -49,69 +48,59 @@ class _Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.SelectorEventLoop()
-        self.thread = threading.Thread(target=self._run, name="statusbuilder-grpc", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="statusbuilder-grpc", daemon=True)
         running: Future[None] = Future()
         self.loop.call_soon(running.set_result, None)
-        self.thread.start()
+        self._thread.start()
         running.result()
 
     def _run(self) -> None:
         self.loop.run_forever()
+        self.loop.run_until_complete(_rest())
         self.loop.close()
 
-    def stop(self, lines: list[_LoopLine]) -> None:
-        """Close what is left of the lines and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._stop(lines), self.loop)
-        self.thread.join(_JOIN)
-
-    async def _stop(self, lines: list[_LoopLine]) -> None:
-        for line in lines:
-            await line.leave(None)
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        self.loop.call_later(0, self.loop.stop)
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_JOIN)
 
 
-class _LoopLine(AioLine):
-    """Sends over a channel of the sink's own, on its own loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, open: Callable[[], Methods], patience: float) -> None:
-        super().__init__(loop, open)
-        self._patience = patience
-
-    def retire(self) -> None:
-        """Close the channel once nothing is under way on it."""
-        self._on_loop(lambda: self._loop.create_task(self.leave(self._patience)))
-
-    async def leave(self, grace: float | None) -> None:
-        if self._methods is not None:
-            await self._methods.channel.close(grace)
+async def _rest() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=_JOIN)
 
 
 class OwnLine:
     """Calls over channels that the sink opens itself, at the first call, and leaves when it is told to.
 
     They belong to an event loop on a thread of their own, because that takes all answers that are there whenever it
-    gets the interpreter, where a synchronous channel's thread takes one; beside a thread that computes that is 940
-    against 64 a second. Where grpc.aio cannot be used they are synchronous.
+    gets the interpreter, where a synchronous channel's thread takes one: beside a thread that computes thousands a
+    second against 70. Where grpc.aio cannot be used they are synchronous.
     """
 
-    def __init__(self, opener: Opener, stall: float) -> None:
+    is_here = False
+
+    def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._stall = stall
         self._closed = False
         self._distrusts_loops = False
-        self._used = 0.0
+        self._cpu = 0.0
         self._forget()
-        _grpc_fork.watch(self)
+        _grpc_fork.watched.add(self)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._is_held = False
         self._loop: _Loop | None = None
-        self._line: _LoopLine | SyncLine | None = None
-        self._left: list[_LoopLine | SyncLine] = []
-        self._last: SyncLine | None = None
+        self._line: AioLine | SyncLine | None = None
+        self._left: list[AioLine | SyncLine] = []
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of the loop's thread so far."""
+        line = self._line
+        self._cpu = self._cpu if line is None else max(self._cpu, line.cpu)
+        return self._cpu
 
     def start(self, call: Call, finish: Finish) -> None:
         ending = attrs.evolve(CLOSED, unsent=True)
@@ -125,74 +114,58 @@ class OwnLine:
                 return
         finish(ending)
 
-    def call(self, call: Call) -> Ending:
-        try:
-            with self._lock:
-                if self._last is None:
-                    # A connection of its own: on the other one bytes may be stuck, and then no deadline holds.
-                    self._last = SyncLine(Methods(self._opener(grpc, max(call.timeout, 1.0))))
-                last = self._last
-            return last.call(call)
-        except Exception as error:
-            return unmade(error)
-
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         with self._lock:
             line = self._connected()
         if line is not None:
             line.later(seconds, do)
 
-    def cpu_seconds(self) -> float:
-        line = self._line
-        self._used = max(self._used, line.used if isinstance(line, AioLine) else 0.0)
-        return self._used
-
-    def _connected(self) -> _LoopLine | SyncLine | None:
+    def _connected(self) -> AioLine | SyncLine | None:
         if self._line is None and not self._closed:
             self._line = self._loop_line() if _can_loop() and not self._distrusts_loops else None
             if self._line is None:
-                self._line = SyncLine(Methods(self._open(grpc)))
+                self._line = SyncLine(self._open(grpc))
         return self._line
 
-    def _loop_line(self) -> _LoopLine | None:
+    def _loop_line(self) -> AioLine | None:
         try:
             self._loop = self._loop or _Loop()
         except RuntimeError:  # the interpreter is exiting, and starts no thread any more
             return None
         note_loop()
-        return _LoopLine(self._loop.loop, lambda: Methods(self._open(grpc.aio)), self._stall)
+        return AioLine(self._loop.loop, lambda: self._open(grpc.aio))
 
-    def _open(self, module: Any) -> Any:
-        channel = self._opener(module, self._stall)
+    def _open(self, module: Any) -> Methods:
+        methods = Methods(self._opener(module))
         _grpc_fork.register()
-        return channel
+        return methods
 
     def renew(self) -> None:
         with self._lock:
-            line, last = self._line, self._last
-            self._line = self._last = None
+            line, self._line = self._line, None
             if line is not None:
-                self._left = [left for left in self._left if left.is_busy] + [line]
+                self._left.append(line)
                 # Where another process began, its parent may have used grpc.aio, and nothing comes through here.
                 self._distrusts_loops |= not line.proven and os.getpid() != _IMPORTED_IN
-        for left in (line, last):
-            if left is not None:
-                left.retire()
+            self._leave()
+
+    def _leave(self) -> None:
+        for left in [left for left in self._left if not left.is_busy]:
+            self._left.remove(left)
+            left.leave()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            lines = self._left if self._line is None else [*self._left, self._line]
-            loop, last = self._loop, self._last
-            self._line = self._loop = self._last = None
-            self._left = []
-        for line in lines:
+        self._closed = True
+        self.renew()
+        for line in self._left:
             line.close()
-            line.retire()
-        if last is not None:
-            last.retire()
+            if isinstance(line, AioLine):
+                line.leave()
+            else:
+                keep_for_ever(line)  # bytes may be stuck, and closing, also by destruction, would wait for them
+        loop, self._loop, self._left = self._loop, None, []
         if loop is not None:
-            loop.stop([line for line in lines if isinstance(line, _LoopLine)])
+            loop.stop()
 
     # Around a fork
 
@@ -202,9 +175,6 @@ class OwnLine:
         line = self._line
         while line is not None and line.is_busy and monotonic() < until:
             sleep(0.001)
-        # With this variable gRPC hangs in the child of a fork during a call, also in one that makes no calls.
-        if line is not None and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in ("1", "true", "yes"):
-            line.close(FORKED)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -212,5 +182,5 @@ class OwnLine:
             self._lock.release()
 
     def after_fork(self) -> None:
-        keep_for_ever((self._loop, self._line, self._left, self._last, self._lock))
+        keep_for_ever((self._loop, self._line, self._left, self._lock))
         self._forget()

@@ -12,21 +12,26 @@ import attrs
 from ._grpc_channel import abandon, is_connected, keep_for_ever
 from ._grpc_line import CLOSED, INHERITED, Call, Ending, Finish, Methods, of_blocking, of_future, unmade
 
-_LAST = 1.0
+_LAST = 2.0
 """Seconds of a call at most that has to be waited for, although it was to be under way beside others."""
 
 
 class SyncLine:
-    """Sends over a channel, or by the methods of a stub, and never closes it unless it is told to `retire`."""
+    """Sends over a channel, or by the methods of a stub."""
+
+    is_here = False
+    cpu = 0.0  # gRPC's own thread makes these calls, and those of others on the channel
 
     def __init__(self, methods: Methods) -> None:
         self._methods: Methods | None = methods
         self.proven = False
         """Whether a call has come through."""
         self._under_way: dict[object, tuple[Any, Finish]] = {}
-        self._lock = threading.Lock()
-        self._open = 0
-        self._retired = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._under_way)
 
     def start(self, call: Call, finish: Finish) -> None:
         methods = self._methods
@@ -36,77 +41,51 @@ class SyncLine:
         # Only these two need it, because a deadline before the connection is there leaves no doubt.
         watched = methods.channel if call.wait or not self.proven else None
         before = watched is not None and is_connected(watched) is False
-        self._count(1)
         try:
             future = call.make(methods[call.path].future)
         except RuntimeError:  # the interpreter began to exit this moment, and starts no thread any more
             abandon(methods.channel)
-            finish(self.call(attrs.evolve(call, timeout=min(call.timeout, _LAST))))
-            return
+            finish(of_blocking(methods[call.path], attrs.evolve(call, timeout=min(call.timeout, _LAST))))
         except Exception as error:
-            self._count(-1)
             finish(unmade(error))
-            return
-        token = object()
-        self._under_way[token] = (future, finish)
-        future.add_done_callback(partial(self._ended, token, watched if before else None))
+        else:
+            token = object()
+            self._under_way[token] = (future, finish)
+            future.add_done_callback(partial(self._ended, token, watched if before else None))
 
     def _ended(self, token: object, watched: Any, future: Any) -> None:
         entry = self._under_way.pop(token, None)
-        if entry is not None:
-            try:
-                ending = of_future(future)
-            except Exception as error:
-                ending = Ending("UNKNOWN", f"{type(error).__name__}: {error}")
-            if ending.code == "OK":
-                self.proven = True
-            elif watched is not None and ending.code == "DEADLINE_EXCEEDED" and is_connected(watched) is False:
-                ending = attrs.evolve(ending, unsent=True)
-            entry[1](ending)
-        self._count(-1)
-
-    def _count(self, more: int) -> None:
-        with self._lock:
-            self._open += more
-            left = self._methods if self._retired and self._open == 0 else None
-        if left is not None:
-            left.channel.close()
-
-    def call(self, call: Call) -> Ending:
-        if self._methods is None:
-            return INHERITED
+        if entry is None:
+            return
         try:
-            return of_blocking(self._methods[call.path], call)
+            ending = of_future(future)
         except Exception as error:
-            return unmade(error)
+            ending = Ending("UNKNOWN", f"{type(error).__name__}: {error}")
+        if ending.code == "OK":
+            self.proven = True
+        elif watched is not None and ending.code == "DEADLINE_EXCEEDED" and is_connected(watched) is False:
+            ending = attrs.evolve(ending, unsent=True)
+        entry[1](ending)
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         timer = threading.Timer(seconds, do)
         timer.daemon = True
         timer.start()
 
-    def cpu_seconds(self) -> float:
-        return 0.0  # gRPC's own thread makes these calls, and those of others on the channel
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether calls are under way."""
-        return bool(self._under_way)
-
     def renew(self) -> None:
         """Nothing: there is no other channel."""
 
-    def close(self, ending: Ending = CLOSED) -> None:
+    def close(self) -> None:
         for token in list(self._under_way):
             entry = self._under_way.pop(token, None)
             if entry is not None:
                 entry[0].cancel()  # an attempt whose bytes are stuck ends later than this
-                entry[1](ending)
+                entry[1](CLOSED)
 
-    def retire(self) -> None:
-        """Close the channel once nothing is under way on it; closing waits for calls, so it must not come earlier."""
-        self._retired = True
-        self._count(0)
+    def leave(self) -> None:
+        """Close the channel, on which nothing is under way; else closing would wait for it."""
+        if self._methods is not None:
+            self._methods.channel.close()
 
     def after_fork(self) -> None:
         keep_for_ever((self._methods, self._under_way))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -12,13 +13,20 @@ from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, 
 from ..contracts.wire import workflow_pb2
 from ..core.model.values import Snapshot
 from ..delivery import Answer, Request
+from ._grpc_aio import AioLine
 from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interpret, retry_after
 from ._grpc_key import Key, Who
-from ._grpc_line import Call, Ending, Line, Metadata
+from ._grpc_line import Call, Ending
+from ._grpc_own import OwnLine
 from ._grpc_reason import explain
 from ._grpc_shown import marks_of, status_of
+from ._grpc_sync import SyncLine
 
-Parse = Callable[[bytes], Any]
+Line: TypeAlias = "OwnLine | SyncLine | AioLine"
+Parse: TypeAlias = Callable[[bytes], Any]
+
+_OWN_LOOP = "the event loop that would send is waiting for the sink; use aclose()"
+_GRACE = 0.5
 
 
 @attrs.define
@@ -27,17 +35,6 @@ class _Memo:
 
     contract: Contract | None = None
     encoder: Encoder | None = None
-
-
-@attrs.frozen
-class _Want:
-    """What a call is to do, until it is known who makes it."""
-
-    path: str
-    body: bytes
-    timeout: float
-    version: Metadata = ()
-    wait: bool = False
 
 
 class GrpcTransport:
@@ -140,19 +137,19 @@ class GrpcTransport:
             done(Answer("UNIMPLEMENTED", str(error)), None)
             return
         if not self.can_fetch:
-            done(Answer("UNIMPLEMENTED", "get: the sink has no such method; see from_stub(get=…)"), None)
+            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; see from_stub(get=…)"), None)
             return
 
         def ended(ending: Ending) -> None:
-            answer, found = self._answer(want, ending), None
+            answer, found = self._answer(call, ending), None
             if answer.code == "OK":
                 why, found = _held(contract, execution_id, ending)
                 code = "INTERNAL" if ending.code == "OK" else ending.code
                 answer = attrs.evolve(answer, code=code, reason=why) if why else answer
             done(answer if answer.code == "OK" else attrs.evolve(answer, reason=f"get: {answer.reason}"), found)
 
-        want = _ask_for(contract, execution_id, timeout)
-        self._begin(want, ended, lambda answer: done(answer, None))
+        call = self._ask_for(contract, execution_id, timeout)
+        self._begin(call, ended, lambda answer: done(answer, None))
 
     def connect(self, timeout: float, done: Callable[[Answer], None]) -> None:
         """Wait for a connection, without sending any state; the answer is OK, or says why there is none."""
@@ -161,11 +158,11 @@ class GrpcTransport:
             return
 
         def ended(ending: Ending) -> None:
-            answer = self._answer(want, ending)
+            answer = self._answer(call, ending)
             done(Answer() if answer.answered else attrs.evolve(answer, in_doubt=False))
 
-        want = _ask_for(self._contract or WORKFLOW_EXECUTION, "", timeout)  # nobody has it, so it changes nothing
-        self._begin(want, ended, done)
+        call = self._ask_for(self._contract or WORKFLOW_EXECUTION, "", timeout)  # nobody has it, so it changes nothing
+        self._begin(call, ended, done)
 
     def _named(self, kind: str) -> Contract:
         for contract in (self._contract, WORKFLOW_EXECUTION, AGENT_EXECUTION):
@@ -177,24 +174,25 @@ class GrpcTransport:
 
     def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
         """Begin one attempt; `done` may be called before this returns, where the attempt cannot even begin."""
-        want = _update(request, timeout, wait)
-        self._begin(want, lambda ending: done(self._answer(want, ending, request)), done)
+        contract, data = request.body
+        version = ((EPOCH_KEY, str(request.epoch)), (REVISION_KEY, str(request.revision)))
+        call = Call(contract.update_path, data, version, None, timeout, wait)
+        self._begin(call, lambda ending: done(self._answer(call, ending, request)), done)
 
     def call(self, request: Request, timeout: float) -> Answer:
         """Make one attempt and wait for its end."""
-        who, left = self._key.wait(timeout)
-        if who.unusable:
-            return self._keyless(who)
-        want = _update(request, timeout)
+        if self._line.is_here:
+            return Answer("UNAVAILABLE", _OWN_LOOP, answered=False)
+        box: SimpleQueue[Answer] = SimpleQueue()
+        self.start(request, timeout, False, box.put)
         try:
-            call = self._call(want, who, left)
-        except Exception as error:
-            return _unusable(error)
-        return self._answer(want, self._line.call(call), request)
+            return box.get(timeout=timeout + _GRACE)
+        except Empty:
+            return Answer("DEADLINE_EXCEEDED", "nothing came of the attempt", answered=False, in_doubt=True)
 
     def cpu_seconds(self) -> float:
         """Return the CPU seconds of the threads that only this transport has; gRPC's own are not among them."""
-        return self._line.cpu_seconds()
+        return self._line.cpu
 
     def renew(self) -> None:
         """Make the next attempt over a fresh connection; attempts under way end on the present one."""
@@ -210,28 +208,33 @@ class GrpcTransport:
         self._key.after_fork()
         self._line.after_fork()
 
-    def _begin(self, want: _Want, finish: Callable[[Ending], None], fail: Callable[[Answer], None]) -> None:
+    def _begin(self, call: Call, finish: Callable[[Ending], None], fail: Callable[[Answer], None]) -> None:
         def take(who: Who, left: float) -> None:
-            if who.unusable:
-                fail(self._keyless(who))
+            if isinstance(who, str):
+                # As if there were no connection: one attempt for all executions asks again, not each of them.
+                fail(Answer("UNAVAILABLE", self._key.clean(who), answered=False))
+                return
+            if left <= 0:
+                fail(Answer("DEADLINE_EXCEEDED", "no time was left", answered=False))
                 return
             try:
-                call = self._call(want, who, left)
+                body = call.body if self._parse is None else self._parse[call.path](call.body)
             except Exception as error:
-                fail(_unusable(error))
-            else:
-                self._line.start(call, finish)
+                fail(Answer("INTERNAL", f"the request could not be made: {type(error).__name__}: {error}"))
+                return
+            metadata = (*call.metadata, *who[0])
+            self._line.start(Call(call.path, body, metadata, who[1], left, call.wait), finish)
 
-        self._key.attach(want.timeout, take)
+        self._key.attach(call.timeout, take)
 
-    def _call(self, want: _Want, who: Who, timeout: float) -> Call:
-        body = want.body if self._parse is None else self._parse[want.path](want.body)
-        return Call(want.path, body, (*want.version, *who.metadata), who.credentials, timeout, want.wait)
+    def _ask_for(self, contract: Contract, execution_id: str, timeout: float) -> Call:
+        body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
+        return Call(contract.get_path, body, (), None, timeout)
 
-    def _answer(self, want: _Want, ending: Ending, request: Request | None = None) -> Answer:
+    def _answer(self, call: Call, ending: Ending, request: Request | None = None) -> Answer:
         held = held_version(ending.trailers) if ending.trailers else None
         if ending.code != "OK":
-            return self._failure(want, ending, held)
+            return self._failure(call, ending, held)
         self._unreached = ""
         self._key.learn("", answered=True)
         if request is None:
@@ -241,14 +244,14 @@ class GrpcTransport:
         shows = partial(_shows, contract, data, echo) if _says_something(echo) else None
         return Answer(held=held, shows=shows, marks=marks_of(status_of(contract, echo)))
 
-    def _failure(self, want: _Want, ending: Ending, held: tuple[int, int] | None) -> Answer:
-        meaning = interpret(ending, len(want.body), takes_any_answer=self._is_own_channel)
+    def _failure(self, call: Call, ending: Ending, held: tuple[int, int] | None) -> Answer:
+        meaning = interpret(ending, len(call.body), takes_any_answer=self._is_own_channel)
         refused_key = self._key.learn(ending.details, meaning.answered)
         if meaning.code == "OK":
             return Answer(held=held)
         return Answer(
             code=meaning.code,
-            reason=refused_key or self._reason(want, ending, meaning),
+            reason=refused_key or self._reason(call, ending, meaning),
             answered=meaning.answered,
             in_doubt=meaning.in_doubt,
             retry_after=retry_after(ending.trailers),
@@ -256,13 +259,13 @@ class GrpcTransport:
             too_large=meaning.too_large,
         )
 
-    def _reason(self, want: _Want, ending: Ending, meaning: Meaning) -> str:
+    def _reason(self, call: Call, ending: Ending, meaning: Meaning) -> str:
         reason = explain(
             attrs.evolve(ending, details=self._key.clean(ending.details)),
             meaning,
             target=self.label,
-            path=want.path,
-            timeout=want.timeout,
+            path=call.path,
+            timeout=call.timeout,
             encrypted=self._encrypted,
             key_given=self._key.given,
         )
@@ -274,21 +277,6 @@ class GrpcTransport:
             # An attempt that waits for a connection does not tell why there is none; the one before it did.
             return f"{reason}; before that: {self._unreached}"
         return reason
-
-    def _keyless(self, who: Who) -> Answer:
-        # As if there were no connection: one attempt for all executions asks again, not each of them.
-        return Answer("UNAVAILABLE", self._key.clean(who.unusable), answered=False)
-
-
-def _update(request: Request, timeout: float, wait: bool = False) -> _Want:
-    contract, data = request.body
-    version = ((EPOCH_KEY, str(request.epoch)), (REVISION_KEY, str(request.revision)))
-    return _Want(contract.update_path, data, timeout, version, wait)
-
-
-def _ask_for(contract: Contract, execution_id: str, timeout: float) -> _Want:
-    body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
-    return _Want(contract.get_path, body, timeout)
 
 
 def _says_something(echo: Any) -> bool:
@@ -317,7 +305,3 @@ def _held(contract: Contract, execution_id: str, ending: Ending) -> tuple[str, A
     if found.execution_id not in ("", execution_id):
         return f"the answer is of another execution, {found.execution_id!r}", None
     return "", attrs.evolve(found, execution_id=execution_id)
-
-
-def _unusable(error: Exception) -> Answer:
-    return Answer("INTERNAL", f"the request could not be made: {type(error).__name__}: {error}")

@@ -15,10 +15,9 @@ from ..errors import InsecureChannelError
 from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, insecure_key_allowed, open_channel
 from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers
 from ._grpc_key import Key
-from ._grpc_line import Line
 from ._grpc_own import OwnLine
 from ._grpc_target import Target, read_target
-from ._grpc_transport import GrpcTransport, Parse
+from ._grpc_transport import GrpcTransport, Line, Parse
 
 if TYPE_CHECKING:
     import grpc
@@ -205,7 +204,7 @@ def _over_own(
         raise InsecureChannelError(target.text)
     # Only credentials that the user made may be those of an unencrypted channel.
     guarded = creds is not None and creds is tls and not (target.is_loopback or allowed)
-    line = OwnLine(lambda module, seconds: open_channel(target, creds, seconds, module), stall)
+    line = OwnLine(lambda module: open_channel(target, creds, stall, module))
     key = Key(api_key, guarded, target.text, line.later)
     return GrpcTransport(line, key, contract=contract, label=target.text, max_bytes=limit, encrypted=creds is not None)
 
