@@ -163,5 +163,5 @@ class Key:
 def _named(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # it is the user's, and so is its text
+    except BaseException:  # it is the user's, and so is its text
         return type(error).__name__
