@@ -84,7 +84,7 @@ Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 class Backend(grpc.GenericRpcHandler):
-    """A gRPC server for both contracts' updateStatus, whose behaviour is one function, and for get where one is given."""
+    """A gRPC server for both contracts' updateStatus, whose behaviour is one function, and for a get that is given."""
 
     def __init__(
         self,

@@ -150,11 +150,6 @@ class Key:
             self._guarded = False
         return None
 
-    @property
-    def given(self) -> bool:
-        """Whether there is a key."""
-        return self._source is not None
-
     def clean(self, text: str) -> str:
         """Return a text without the key, and without other secrets that can be recognised."""
         return Redaction(values=[self._last]).clean(text)

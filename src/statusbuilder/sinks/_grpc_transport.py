@@ -18,7 +18,7 @@ from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interp
 from ._grpc_key import Key, Who
 from ._grpc_line import Call, Ending
 from ._grpc_own import OwnLine
-from ._grpc_reason import explain
+from ._grpc_reason import Where, explain
 from ._grpc_shown import marks_of, status_of
 from ._grpc_sync import SyncLine
 
@@ -29,71 +29,39 @@ _OWN_LOOP = "the event loop that would send is waiting for the sink; use aclose(
 _GRACE = 0.5
 
 
-@attrs.define
-class _Memo:
-    """What is kept of one execution between its snapshots."""
-
-    contract: Contract | None = None
-    encoder: Encoder | None = None
-
-
+@attrs.define(eq=False)
 class GrpcTransport:
-    """Sends snapshots over a line; a `statusbuilder.delivery.Transport`.
+    """Sends snapshots over a line; a `statusbuilder.delivery.Transport`."""
 
-    Args:
-        line: makes the calls.
-        key: says who calls.
-        contract: how snapshots become requests; None decides by the type of each execution's snapshots.
-        label: the backend, for texts.
-        max_bytes: of a request.
-        encrypted: whether the line is; None when nobody knows.
-        parse: by path, what turns serialized requests into what the line takes, and the only paths that it has; None
-            where it has all, and takes them as they are.
-    """
+    _line: Line
+    _key: Key
+    where: Where
+    max_bytes: int | None
+    _contract: Contract | None
+    """How snapshots become requests; None decides by the type of each execution's snapshots."""
+    _parse: dict[str, Parse] | None = None
+    """By path, what turns serialized requests into what the line takes, and the only paths that it has; None where it
+    has all, and takes them as they are."""
+    ends_in_time: bool = attrs.field(default=True, init=False)
+    _unreached: str = attrs.field(default="", init=False)
+    """Why the last attempt to connect failed; empty when the backend has answered since."""
 
-    ends_in_time = True
+    @property
+    def label(self) -> str:
+        """The backend, for texts."""
+        return self.where.target
 
-    def __init__(
-        self,
-        line: Line,
-        key: Key,
-        *,
-        contract: Contract | None,
-        label: str,
-        max_bytes: int,
-        encrypted: bool | None,
-        parse: dict[str, Parse] | None = None,
-    ) -> None:
-        self.max_bytes: int | None = max_bytes
-        self._line = line
-        self._key = key
-        self._contract = contract
-        self.label = label
-        self._encrypted = encrypted
-        self._is_own_channel = encrypted is not None  # of a given one only gRPC can say it
-        self._parse = parse
-        self._unreached = ""
-        """Why the last attempt to connect failed; empty when the backend has answered since."""
-
-    def memo(self) -> _Memo:
+    def memo(self) -> dict[Contract, Encoder]:
         """Return what `prepare` keeps for one execution."""
-        return _Memo()
+        return {}
 
-    def prepare(self, memo: _Memo, snapshot: Snapshot, max_bytes: int | None) -> Request:
+    def prepare(self, memo: dict[Contract, Encoder], snapshot: Snapshot, max_bytes: int | None) -> Request:
         """Encode what changed since the execution's last snapshot."""
         contract = self._contract or contract_for(snapshot)
-        if memo.encoder is None or memo.contract is not contract:
-            memo.contract, memo.encoder = contract, contract.encoder()
-        data = memo.encoder.encode(snapshot, max_bytes)
-        return Request(
-            snapshot.execution_id,
-            snapshot.epoch,
-            snapshot.revision,
-            snapshot.is_terminal,
-            (contract, data),
-            len(data),
-            marks_of(status_of(contract, data, is_request=True)) if snapshot.is_terminal else (),
-        )
+        encoder = memo.get(contract)
+        if encoder is None:
+            encoder = memo[contract] = contract.encoder()
+        return _request(contract, snapshot, encoder.encode(snapshot, max_bytes))
 
     # What a spool needs
 
@@ -114,9 +82,7 @@ class GrpcTransport:
         """
         contract = self._named(kind)
         snapshot = attrs.evolve(contract.read_request(body), epoch=epoch, revision=revision)
-        marks = marks_of(status_of(contract, body, is_request=True))
-        made = Request(snapshot.execution_id, epoch, revision, snapshot.is_terminal, (contract, body), len(body), marks)
-        return made, snapshot
+        return _request(contract, snapshot, body), snapshot
 
     @property
     def can_fetch(self) -> bool:
@@ -245,7 +211,7 @@ class GrpcTransport:
         return Answer(held=held, shows=shows, marks=marks_of(status_of(contract, echo)))
 
     def _failure(self, call: Call, ending: Ending, held: tuple[int, int] | None) -> Answer:
-        meaning = interpret(ending, len(call.body), takes_any_answer=self._is_own_channel)
+        meaning = interpret(ending, len(call.body), takes_any_answer=self.where.encrypted is not None)
         refused_key = self._key.learn(ending.details, meaning.answered)
         if meaning.code == "OK":
             return Answer(held=held)
@@ -260,15 +226,8 @@ class GrpcTransport:
         )
 
     def _reason(self, call: Call, ending: Ending, meaning: Meaning) -> str:
-        reason = explain(
-            attrs.evolve(ending, details=self._key.clean(ending.details)),
-            meaning,
-            target=self.label,
-            path=call.path,
-            timeout=call.timeout,
-            encrypted=self._encrypted,
-            key_given=self._key.given,
-        )
+        ending = attrs.evolve(ending, details=self._key.clean(ending.details))
+        reason = explain(ending, meaning, self.where, call.path, call.timeout)
         if meaning.answered:
             self._unreached = ""
         elif ending.code == "UNAVAILABLE" and not meaning.in_doubt:
@@ -277,6 +236,11 @@ class GrpcTransport:
             # An attempt that waits for a connection does not tell why there is none; the one before it did.
             return f"{reason}; before that: {self._unreached}"
         return reason
+
+
+def _request(contract: Contract, of: Snapshot, data: bytes) -> Request:
+    marks = marks_of(status_of(contract, data, is_request=True)) if of.is_terminal else ()
+    return Request(of.execution_id, of.epoch, of.revision, of.is_terminal, (contract, data), len(data), marks)
 
 
 def _says_something(echo: Any) -> bool:

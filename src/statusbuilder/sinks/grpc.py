@@ -16,6 +16,7 @@ from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, insecure
 from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers
 from ._grpc_key import Key
 from ._grpc_own import OwnLine
+from ._grpc_reason import Where
 from ._grpc_target import Target, read_target
 from ._grpc_transport import GrpcTransport, Line, Parse
 
@@ -206,7 +207,8 @@ def _over_own(
     guarded = creds is not None and creds is tls and not (target.is_loopback or allowed)
     line = OwnLine(lambda module: open_channel(target, creds, stall, module))
     key = Key(api_key, guarded, target.text, line.later)
-    return GrpcTransport(line, key, contract=contract, label=target.text, max_bytes=limit, encrypted=creds is not None)
+    where = Where(target.text, creds is not None, api_key is not None)
+    return GrpcTransport(line, key, where, limit, contract)
 
 
 def _over_given(
@@ -222,7 +224,7 @@ def _over_given(
     label = found or _OF_CHANNEL
     guarded = not (allowed or (found is not None and _is_loopback(found)))
     key = Key(api_key, guarded, label, line.later)
-    return GrpcTransport(line, key, contract=contract, label=label, max_bytes=limit, encrypted=None, parse=parse)
+    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
 
 
 def _is_loopback(target: str) -> bool:
