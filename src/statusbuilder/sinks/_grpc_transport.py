@@ -112,7 +112,9 @@ class GrpcTransport:
                 why, found = _held(contract, execution_id, ending)
                 code = "INTERNAL" if ending.code == "OK" else ending.code
                 answer = attrs.evolve(answer, code=code, reason=why) if why else answer
-            done(answer if answer.code == "OK" else attrs.evolve(answer, reason=f"get: {answer.reason}"), found)
+            if answer.answered and answer.code != "OK":
+                answer = attrs.evolve(answer, reason=f"get: {answer.reason}")
+            done(answer, found)
 
         call = self._ask_for(contract, execution_id, timeout)
         self._begin(call, ended, lambda answer: done(answer, None))
