@@ -66,12 +66,10 @@ def test_each_dependency_has_its_place() -> None:
 
 # Modules of one room that another room takes although their names have an underscore. A line goes when its import goes.
 TAKEN = {
-    "client": {"sinks._grpc_answer", "sinks._grpc_channel", "sinks._grpc_key", "sinks._grpc_target"},
     "commands": {
         "delivery._spool_owner",
         "delivery._spool_row",
         "delivery._spool_store",
-        "sinks._grpc_reason",
         "views._table",
     },
     "temporal": {"delivery._slot"},

@@ -22,6 +22,8 @@ class Request:
     """What the transport sends: the serialized request, or the snapshot itself."""
     size: int = 0
     """Bytes of the body, for pacing; 0 where that is not known."""
+    marks: tuple[str, ...] = ()
+    """What it says of the execution's end: see `Answer.marks`."""
 
     def is_of(self, snapshot: Snapshot) -> bool:
         """Whether this is the request of that snapshot."""
@@ -48,6 +50,9 @@ class Answer:
     """Whether the request was over the size that the backend receives."""
     shows: Callable[[], bool] | None = None
     """Whether a successful answer shows the phase and tasks that were sent; None where that cannot be told."""
+    marks: tuple[str, ...] = ()
+    """A text for the `error` and one for the `completed_at` that a successful answer shows, made in the same way as a
+    request's; without those that are empty."""
 
 
 class Transport(Protocol):
