@@ -16,7 +16,7 @@ class PerProcess(Generic[T]):
     closing it may harm the parent. There is no lock here, for the same reason.
     """
 
-    __slots__ = ("_make", "_values")
+    __slots__ = ("__weakref__", "_make", "_values")
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make

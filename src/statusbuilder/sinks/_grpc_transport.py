@@ -144,10 +144,10 @@ class GrpcTransport:
 
     # Attempts
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Begin one attempt; `done` may be called before this returns, where the attempt cannot even begin."""
         try:
-            call = self._call(request, timeout, wait)
+            call = self._call(request, timeout, False)
         except KeyUnusableError as error:
             done(self._keyless(error))
         except Exception as error:

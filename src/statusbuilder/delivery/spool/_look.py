@@ -10,7 +10,7 @@ from .rows import Listed
 from .store import Store
 
 
-def listed(path: str | os.PathLike[str]) -> list[Listed]:
+def read_rows(path: str | os.PathLike[str]) -> list[Listed]:
     """Return all rows of a spool without their requests, the oldest first; nothing is taken over or changed.
 
     Raises:

@@ -14,17 +14,18 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import Any
+from time import monotonic, thread_time
+from typing import Any, TypeVar
 
 import attrs
 
 from ...core.process import PerProcess
 from .owner import Owner
-from .rows import Claimed, Key, Row, SpoolUnusableError
+from .rows import Key, Row, SpoolUnusableError
 from .store import Store, is_corrupt, move_away
 
 log = logging.getLogger("statusbuilder")
+T = TypeVar("T")
 
 GROUP = 1000
 """Jobs of one commit at most."""
@@ -75,6 +76,8 @@ class Disk:
         self._pause = 0.0
         self._try_at = 0.0
         self._is_full = False
+        self.cpu_seconds = 0.0
+        """CPU time of its thread."""
         _disks.get().live.add(self)
 
     # For the delivery's thread
@@ -95,9 +98,9 @@ class Disk:
         """Note that nobody works on an execution any more."""
         self._post(_Job(lambda store: store.mark_orphaned(key, epoch, revision), is_owed=True))
 
-    def note_absent(self, key: Key, at: float | None) -> None:
-        """Note when the backend first said that it does not know the execution."""
-        self._post(_Job(lambda store: store.note_absent(key, at), is_owed=True))
+    def note(self, key: Key, **times: float | None) -> None:
+        """Note times of a row, see `Store.note`."""
+        self._post(_Job(lambda store: store.note(key, **times), is_owed=True))
 
     def drop(self, key: Key, epoch: int, revision: int) -> None:
         """Remove a row."""
@@ -107,9 +110,16 @@ class Disk:
         """Keep a row for people only."""
         self._post(_Job(lambda store: store.set_aside(key, epoch, revision, why), is_owed=True))
 
-    def claim(self, target: str, most: int, most_bytes: int, done: Callable[[Claimed | None], object]) -> None:
-        """Take over rows of dead owners, see `Store.claim`; `done` gets None when the file cannot be used."""
-        self._post(_Job(lambda store: store.claim(target, most, most_bytes), done))
+    def claim(self, target: str, most: int, look: Callable[[Row], T], done: Callable[[list[T]], object]) -> None:
+        """Take over rows of dead owners, see `Store.claim`; `done` gets none where the file cannot be used.
+
+        `look` is called with each, on the spool's thread, and what it returns is kept of it.
+        """
+        self._post(_Job(lambda store: [look(row) for row in store.claim(target, most)], done, []))
+
+    def read(self, key: Key, done: Callable[[bytes | None], object]) -> None:
+        """Read the request of a row; `done` gets None where there is none."""
+        self._post(_Job(lambda store: store.read(key), done))
 
     def close(self, timeout: float) -> None:
         """Finish, and leave the rows that remain to whoever opens the spool next.
@@ -148,6 +158,7 @@ class Disk:
             answers = self._do(jobs)
         for done, answer in answers:
             done(answer)
+        self.cpu_seconds = thread_time()
         return not ended
 
     def _receive(self) -> tuple[list[_Job], bool]:

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import attrs
 
 from ...core.model.values import ExecutionPhase
-
-
-class State(IntEnum):
-    """Whether somebody still works on the execution of a row."""
-
-    CLOSED = 0
-    """It has ended, or its builder has detached."""
-    OPEN = 1
-    """Its builder is there, or died with its process."""
-    ORPHANED = 2
-    """Its builder died with its process, and that was reported."""
+from ..core.values import State
 
 
 class Key(NamedTuple):
@@ -48,22 +37,17 @@ class Row:
     """The serialized request; None when the backend has it."""
     claimed_at: float | None = None
     """When a process first took it over from a dead one, in seconds since 1970."""
-    absent_at: float | None = None
+    missing_at: float | None = None
     """When the backend first said that it knows nothing of the execution, in seconds since 1970."""
+    doubt_at: float | None = None
+    """When an attempt of its last owner ended without an answer, in seconds since 1970."""
+    damage: str = ""
+    """Why it is not to be believed, and was set aside; such a row has its id and nothing else."""
 
     @property
     def is_terminal(self) -> bool:
         """Whether the execution had ended."""
         return self.phase >= ExecutionPhase.COMPLETED
-
-
-@attrs.frozen
-class Claimed:
-    """What was taken over from the dead."""
-
-    rows: list[Row]
-    damaged: list[str]
-    """The ids of executions whose row does not fit its checksum; these rows are set aside."""
 
 
 @attrs.frozen

@@ -16,8 +16,9 @@ from time import strftime, time
 from typing import Any
 
 from ...core.model.values import ExecutionPhase
+from ..core.values import State
 from .owner import Owner, alone, is_alive, remove_abandoned
-from .rows import Claimed, Key, Listed, Row, SpoolUnusableError, State, checksum
+from .rows import Key, Listed, Row, SpoolUnusableError, checksum
 
 BUSY_TIMEOUT = 0.5
 """Seconds to wait for another process that writes."""
@@ -41,7 +42,7 @@ _SCHEMA = (
 _BESIDE = (
     """CREATE TABLE IF NOT EXISTS beside (
         target TEXT NOT NULL, kind TEXT NOT NULL, execution_id TEXT NOT NULL,
-        checksum BLOB NOT NULL, claimed_at REAL, absent_at REAL,
+        checksum BLOB NOT NULL, claimed_at REAL, missing_at REAL, doubt_at REAL,
         PRIMARY KEY (target, kind, execution_id)) WITHOUT ROWID""",
     f"CREATE TABLE IF NOT EXISTS aside ({_FACTS}, written_at, owner, body, why, set_aside_at)",
     *(
@@ -143,7 +144,7 @@ class Store:
         facts = (*row.key, row.epoch, row.revision, int(row.phase), int(row.state))
         written = self._connection.execute(_PUT, (*facts, row.written_at, row.body, self._owner)).rowcount > 0
         if written:
-            self._seal(checksum(facts, row.body), row.key, row.claimed_at, row.absent_at)
+            self._seal(checksum(facts, row.body), row.key, row.claimed_at, row.missing_at, row.doubt_at)
         return written
 
     def acknowledge(self, key: Key, epoch: int, revision: int) -> None:
@@ -163,9 +164,10 @@ class Store:
         """Note that nobody works on the execution any more."""
         self._rewrite(f"state = {State.ORPHANED:d}", key, epoch, revision)
 
-    def note_absent(self, key: Key, at: float | None) -> None:
-        """Note when the backend first said that it does not know the execution; None takes the note away."""
-        self._connection.execute(f"UPDATE beside SET absent_at = ? WHERE {_KEY}", (at, *key))
+    def note(self, key: Key, **times: float | None) -> None:
+        """Note a time of a row, in seconds since 1970: `claimed_at`, `missing_at`, `doubt_at`; None takes it away."""
+        for name, at in times.items():
+            self._connection.execute(f"UPDATE beside SET {name} = ? WHERE {_KEY}", (at, *key))
 
     def drop(self, key: Key, epoch: int, revision: int) -> None:
         """Remove a row of that revision, or an older one."""
@@ -188,13 +190,12 @@ class Store:
             ).fetchone()
             self._seal(checksum(facts, body), key, *notes[1:])
 
-    def _notes(self, key: tuple[Any, ...]) -> tuple[bytes | None, float | None, float | None]:
-        query = f"SELECT checksum, claimed_at, absent_at FROM beside WHERE {_KEY}"
-        return self._connection.execute(query, key).fetchone() or (None, None, None)
+    def _notes(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        query = f"SELECT checksum, claimed_at, missing_at, doubt_at FROM beside WHERE {_KEY}"
+        return self._connection.execute(query, key).fetchone() or (None,) * 4
 
-    def _seal(self, check: bytes, key: tuple[Any, ...], claimed_at: float | None, absent_at: float | None) -> None:
-        values = (*key, check, claimed_at, absent_at)
-        self._connection.execute("INSERT OR REPLACE INTO beside VALUES (?, ?, ?, ?, ?, ?)", values)
+    def _seal(self, check: bytes, key: tuple[Any, ...], *notes: float | None) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO beside VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, check, *notes))
 
     def _set_aside(self, where: str, values: tuple[Any, ...], why: str) -> None:
         copy = f"INSERT INTO aside SELECT {_FACTS}, written_at, owner, body, ?, ? FROM executions WHERE {where}"
@@ -203,50 +204,49 @@ class Store:
 
     # Rows of the dead
 
-    def claim(self, target: str, most: int, most_bytes: int) -> Claimed:
+    def claim(self, target: str, most: int) -> Iterator[Row]:
         """Take over rows for that backend whose owner is dead; those first that have ended, and of them the oldest.
+
+        They come one by one, as their requests may be large. What does not fit its checksum is set aside.
 
         Args:
             target: the backend.
-            most: rows at most.
-            most_bytes: of all their requests together; one row is taken in any case.
+            most: rows at most; when there are fewer, there are no more.
         """
-        dead, claimed = self._dead(target), Claimed([], [])
+        dead = self._dead(target)
         marks = ", ".join("?" * len(dead))
         found = self._connection.execute(
-            f"SELECT rowid, length(body) FROM executions WHERE owner IN ({marks}) AND target = ? "
+            f"SELECT rowid FROM executions WHERE owner IN ({marks}) AND target = ? "
             f"ORDER BY phase < {ExecutionPhase.COMPLETED:d}, written_at LIMIT {most:d}",
             (*dead, target),
         ).fetchall()
-        taken = 0
-        for number, size in found:
-            most_bytes -= size or 0
-            if taken and most_bytes < 0:
-                break
-            taken += 1
-            self._take(number, claimed)
-        if dead and taken == len(found):
+        for (number,) in found:
+            yield self._take(number)
+        if dead and len(found) < most:
             remove_abandoned(self.path, self._owners())
-        return claimed
 
-    def _take(self, number: int, claimed: Claimed) -> None:
+    def _take(self, number: int) -> Row:
         query = f"SELECT {_FACTS}, written_at, body FROM executions WHERE rowid = ?"
         *facts, written_at, body = self._connection.execute(query, (number,)).fetchone()
         key = Key(*facts[:3])
-        wanted, claimed_at, absent_at = self._notes(key)
+        wanted, claimed_at, *notes = self._notes(key)
         check = checksum(facts, body)
         try:
             if wanted not in (None, check) or not isinstance(body, bytes | None):
                 raise ValueError("it does not fit its checksum")
             epoch, revision, phase, state = facts[3:]
-            row = Row(key, epoch, revision, phase, State(state), written_at, body, claimed_at or time(), absent_at)
+            row = Row(key, epoch, revision, phase, State(state), written_at, body, claimed_at, *notes)
         except ValueError as error:
             self._set_aside("rowid = ?", (number,), str(error))
-            claimed.damaged.append(key.execution_id)
-            return
+            return Row(key, 0, 0, ExecutionPhase.FAILED, State.CLOSED, 0.0, damage=str(error))
         self._connection.execute("UPDATE executions SET owner = ? WHERE rowid = ?", (self._owner, number))
-        self._seal(check, key, row.claimed_at, absent_at)
-        claimed.rows.append(row)
+        self._seal(check, key, claimed_at or time(), *notes)
+        return row
+
+    def read(self, key: Key) -> bytes | None:
+        """Return the request of a row; None when the row is gone, or has none."""
+        found = self._connection.execute(f"SELECT body FROM executions WHERE {_KEY}", key).fetchone()
+        return None if found is None else found[0]
 
     def retarget(self, target: str) -> int:
         """Have all rows of the dead delivered to that backend instead; returns how many there are."""
