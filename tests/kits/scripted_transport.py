@@ -21,7 +21,6 @@ class Try:
 
     request: Request
     timeout: float
-    wait: bool
     done: Callable[[Answer], None]
 
     @property
@@ -64,12 +63,12 @@ class ScriptedTransport:
         key = (snapshot.execution_id, snapshot.epoch, snapshot.revision, snapshot.is_terminal)
         return Request(*key, snapshot, self.sizes)
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         if self.respond is not None:
             self.calls.append(request)
             done(self.respond(request))
         else:
-            self.tries.put(Try(request, timeout, wait, done))
+            self.tries.put(Try(request, timeout, done))
 
     def call(self, request: Request, timeout: float) -> Answer:
         self.calls.append(request)

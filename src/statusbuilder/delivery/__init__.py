@@ -9,6 +9,7 @@ from ._options import DeliveryOptions, DeliveryStats
 from ._orphan import Orphan
 from ._transport import Transport
 from .core import Answer, Request, RetryPolicy
+from .core.retry import Verdict, judge
 
 __all__ = [
     "Answer",
@@ -21,4 +22,6 @@ __all__ = [
     "Request",
     "RetryPolicy",
     "Transport",
+    "Verdict",
+    "judge",
 ]

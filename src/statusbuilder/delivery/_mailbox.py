@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 log = logging.getLogger("statusbuilder")
@@ -19,6 +19,10 @@ _BATCH = 1000
 
 _LONGEST = 3600.0
 """Seconds between two turns at most; a backend may ask for a wait that is longer than the system can wait."""
+
+
+_PAUSE = 0.05
+"""Seconds without a turn after a defect."""
 
 
 def _is_patched() -> bool:
@@ -123,6 +127,7 @@ class Mailbox:
             return call(*arguments)
         except BaseException:  # SystemExit out of a user's function, an exception that was thrown into this thread
             log.exception("A delivery met a defect and goes on")
+            sleep(_PAUSE)  # whatever it is, it does not take the processor from the work
             return True
 
     def _receive(self, wait: float | None) -> bool:

@@ -140,11 +140,13 @@ class DeliveryStats:
     """Rows of dead processes that are not delivered yet."""
     conflicts: int = 0
     """Executions of which the backend shows another state than was sent."""
-    failures_by_code: Mapping[str, int] = attrs.field(factory=dict)
+    failures: Mapping[str, int] = attrs.field(factory=dict)
     """Attempts that failed, by the name of the gRPC status code."""
-    oldest_pending_age: float = 0.0
+    pending_age: float = 0.0
     """Seconds since the oldest state that is not acknowledged was made; 0 without one."""
-    spool_rows: int = 0
+    rows: int = 0
     """Rows that this process has in the spool."""
     cpu_seconds: float = 0.0
     """CPU time of the delivery's own threads."""
+    age: float = 0.0
+    """Seconds since the sink was made, in this process."""

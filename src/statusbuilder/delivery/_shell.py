@@ -236,9 +236,9 @@ class Shell(Mailbox):
             last_error=counters.last_error,
             waiting=core.waiting,
             conflicts=counters.conflicts,
-            failures_by_code=dict(counters.codes),
-            oldest_pending_age=0.0 if core.oldest is None else now - core.oldest,
-            spool_rows=core.rows,
+            failures=dict(counters.codes),
+            pending_age=0.0 if core.oldest is None else now - core.oldest,
+            rows=core.rows,
             cpu_seconds=self._cpu,
         )
 
