@@ -127,7 +127,7 @@ class Core:
         if self._keeper.is_on:
             times.append(self._recovery.wake())
         if self._waiters.next() is not None:
-            times.append(self._sender.target.away_at())
+            times.append(self._sender.target.away_at(self._desk.now))
         wake = min((time for time in times if time is not None), default=inf)
         return None if wake == inf else wake
 
@@ -168,9 +168,9 @@ class Core:
         return self._sender.target.is_away(now)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it knows of no execution, and waits for nothing."""
-        return not (self._executions or self._unsent or self._storing or self._flushes or self._closers)
+    def known(self) -> tuple[Ref, ...]:
+        """The sources in charge of the executions that are not over."""
+        return tuple(execution.source.ref for execution in self._executions.values())
 
     # What sources do
 
@@ -186,8 +186,7 @@ class Core:
             return
         else:
             self._replace(execution, source)
-        if event.marks is not None:
-            execution.know(event.marks, is_all=True)
+        execution.know(event.marks or ())
 
     def _replace(self, execution: Execution, source: Source) -> None:
         old = execution.source

@@ -33,6 +33,8 @@ class Source:
     outlives: bool
     fate: Fate = attrs.field(factory=Fate)
     final: Final | None = None
+    tried: Version = (-1, -1)
+    """What an attempt was last made for."""
     hopeless: int = -1
     """The newest revision that was refused for good."""
     told: tuple[Outcome, int, str] | None = None
@@ -91,6 +93,11 @@ class Source:
         self.epoch, self.is_fixed = epoch, is_fixed
         if self.final is not None:
             self.final = attrs.evolve(self.final, version=(epoch, self.final.version[1]))
+
+    def try_(self, version: Version) -> bool:
+        """Note what an attempt is made for; says whether that is new."""
+        is_first, self.tried = version != self.tried, version
+        return is_first
 
     def refuse(self, revision: int) -> None:
         """Note a revision that will never be taken."""
@@ -256,7 +263,7 @@ class Execution:
             raise IllegalError(f"{self.key!r} is {step!r}")
         time = self.backoff.until
         if step.settles and self.doubt is not None:
-            time = max(time, self.doubt.since + settle)
+            time = max(time, self.doubt.since + settle, self.doubt.not_before)
         elif step.rank is Rank.OTHER and source.final is None:
             time = max(time, self.not_before)
         if source.found is not None and source.found.missing is not None:

@@ -48,6 +48,8 @@ class Outcomes:
         if answer.answered:
             self._sender.reached()
         verdict = judge(answer, *request.version)
+        if verdict is Verdict.ACCEPTED and answer.code != "OK" and sending.is_first and not source.is_fixed:
+            verdict = Verdict.STALE  # another builder that began in the same millisecond
         if verdict is not Verdict.ACCEPTED:
             asked = answer.retry_after or 0.0
             wait = f" (in {min(asked, LONGEST_ASKED):g} s)" if asked > 0 else ""
@@ -173,43 +175,51 @@ class Outcomes:
         if source is not execution.source or source.is_ended or self._has_newer(execution):
             execution.rest()  # the next state is there
             return
-        self.be_patient(execution, sending, answer)
+        request = sending.request
+        if request.revision > source.fate.delivered and source.is_last(request.version, request.is_terminal):
+            self._be_patient(execution, source, answer)
+            return
+        execution.rest()
+        self._desk.fate(source, refused=max(request.revision, source.fate.refused))
+        self._doubt_on(execution, source, answer)
+        self._desk.settle(source)
 
     def _refused(self, execution: Execution, source: Source, sending: Sending, answer: Answer) -> None:
         text = f"execution {execution.text!r} was refused for good: {answer.reason}"
         self._desk.say(answer.code, answer.reason, text, execution.text)
         revision = sending.request.revision
         is_needed = source is execution.source and not source.is_ended and not self._has_newer(execution)
-        if revision <= source.fate.delivered and is_needed:
-            self.be_patient(execution, sending, answer)  # only sent again: the backend has it
-            return
         execution.rest()
-        source.refuse(revision)
+        if revision > source.fate.delivered:
+            source.refuse(revision)
         if not is_needed:
             return
-        self._desk.fate(source, refused=revision)
+        self._desk.fate(source, refused=max(revision, source.fate.refused))
+        self._doubt_on(execution, source, answer)
         if source.is_last(sending.request.version, sending.request.is_terminal):
             self.give_up(execution, source, source.fate.reason)
         self._desk.settle(source)
 
-    def be_patient(self, execution: Execution, sending: Sending, answer: Answer) -> None:
-        """Try what was refused, but perhaps not for good, at long intervals, where it is the last state or repeated."""
-        desk, source, request = self._desk, execution.source, sending.request
-        settings, now, old = desk.settings, desk.now, execution.backoff
-        is_repeated = request.revision <= source.fate.delivered
-        if not is_repeated and not source.is_last(request.version, request.is_terminal):
-            execution.rest()
-            desk.fate(source, refused=request.revision)
-            desk.settle(source)
+    def _doubt_on(self, execution: Execution, source: Source, answer: Answer) -> None:
+        """Settle a doubt later where what would settle it is refused, but not for ever."""
+        doubt, now, retry = execution.doubt, self._desk.now, self._desk.settings.retry
+        if doubt is None:
             return
+        refused = now if doubt.refused is None else doubt.refused
+        if now < refused + retry.terminal_patience:
+            execution.set_doubt(Doubt(doubt.since, doubt.differing, now + retry.terminal_interval, refused))
+            return
+        text = f"execution {execution.text!r} could not be confirmed: {answer.reason}"
+        self._desk.say("DOUBT", answer.reason, text, execution.text)
+        execution.set_doubt(None)
+        self._keeper.settled(source)
+
+    def _be_patient(self, execution: Execution, source: Source, answer: Answer) -> None:
+        """Try a last state that was refused, but perhaps not for good, at long intervals."""
+        desk, old = self._desk, execution.backoff
+        settings, now = desk.settings, desk.now
         refused = now if old.refused is None else old.refused
         is_short = now < refused + settings.retry.terminal_patience
-        if not is_short and is_repeated:
-            execution.rest()
-            desk.say("DOUBT", answer.reason, f"execution {execution.text!r} could not be confirmed: {answer.reason}")
-            execution.set_doubt(None)
-            self._keeper.settled(source)
-            return
         if not is_short and not (is_spooled(source) and now < self._kept_until(source)):
             execution.rest()
             self.give_up(execution, source, source.fate.reason)

@@ -84,16 +84,19 @@ class Sender:
 
     def begin(self) -> None:
         """Have the executions make their next step whose turn it is, as far as there is room."""
-        while len(self._busy) < self._desk.settings.max_in_flight and self._bytes < MAX_BYTES:
-            asks = self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= self._ready.best
-            queue = self._questions if asks else self._ready
-            if not queue:
-                return
+        while queue := self._next():
             if self.target.down is not None and not self._may_probe():
                 return
             execution = queue.pop()
             self.target.probe(execution, self._desk.now)
             self._start(execution)
+
+    def _next(self) -> ReadyQueue[Execution] | None:
+        """Return the queue whose turn it is; None without one, or without room."""
+        if len(self._busy) >= self._desk.settings.max_in_flight or self._bytes >= MAX_BYTES:
+            return None
+        asks = self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= self._ready.best
+        return (self._questions if asks else self._ready) or None
 
     def _may_probe(self) -> bool:
         now, time = self._desk.now, self.target.next_probe()
@@ -135,7 +138,9 @@ class Sender:
         execution.know(request.marks)
         self._hold(execution, request.size)
         attempt = self._new_attempt(execution)
-        execution.go(Sending(attempt, request, execution.source.ref, step.ready, desk.now, self.target.limit))
+        is_first = execution.source.try_(request.version)
+        ref, limit = execution.source.ref, self.target.limit
+        execution.go(Sending(attempt, request, ref, step.ready, desk.now, limit, is_first))
         desk.do(Send(attempt, execution.source.ref, request, self._timeout()))
 
     def _timeout(self) -> float:
@@ -209,6 +214,6 @@ class Sender:
     def wake(self) -> float | None:
         """Return when something is to be done."""
         times = [self._timers.next(), self._overdue.next()]
-        if (self._ready or self._questions) and self.target.down is not None:
+        if self.target.down is not None and self._next():
             times.append(self.target.next_probe())
         return min((time for time in times if time is not None), default=None)

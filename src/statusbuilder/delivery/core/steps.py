@@ -86,6 +86,8 @@ class Sending:
     ready: Ready
     started: float
     limit: int | None
+    is_first: bool
+    """Whether its source has sent this version for the first time."""
     again: Ready | None = None
 
 
@@ -101,6 +103,10 @@ class Doubt:
     since: float
     differing: int = 0
     """Answers in a row that showed something else than was sent."""
+    not_before: float = 0.0
+    """When what settles it is sent again that was refused."""
+    refused: float | None = None
+    """When that was refused first."""
 
     def __attrs_post_init__(self) -> None:
         _check(0 <= self.differing < 2)

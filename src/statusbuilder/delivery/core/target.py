@@ -84,10 +84,10 @@ class Target:
         down = self.down
         return self._has_kept_waiting or (down is not None and not down.is_silent and now >= down.since + AWAY_AFTER)
 
-    def away_at(self) -> float | None:
-        """Return when the backend counts as away, if nothing changes; None when it does, or will not."""
+    def away_at(self, now: float) -> float | None:
+        """Return when the backend will count as away, if nothing changes; None when it does, or will not."""
         down = self.down
-        return None if down is None or down.is_silent or self._has_kept_waiting else down.since + AWAY_AFTER
+        return None if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
 
     def keep_waiting(self, since: float, now: float) -> None:
         """Note that somebody has waited in vain."""
