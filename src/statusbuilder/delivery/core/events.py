@@ -113,8 +113,8 @@ class Ended:
 class Holds:
     """The answer to `Ask`.
 
-    `answer` is OK with `held` and what the backend holds, NOT_FOUND, UNIMPLEMENTED where it cannot be asked, or any other
-    failure. No status, another id, and bytes that cannot be read are a failure (INTERNAL, `answered=True`).
+    `answer` is OK with `held` and what the backend holds, NOT_FOUND, UNIMPLEMENTED where it cannot be asked, or any
+    other failure. No status, another id, and bytes that cannot be read are a failure (INTERNAL, `answered=True`).
     """
 
     attempt: int

@@ -13,6 +13,7 @@ from ...core.model.values import Outcome, Snapshot
 Version: TypeAlias = tuple[int, int]
 """An epoch and a revision."""
 
+
 class Ref(NamedTuple):
     """One source of an execution's states: a builder, what was given to `Deliverer.send`, or a row of the spool."""
 
@@ -162,11 +163,11 @@ class RetryPolicy:
 
     def wait(self, failures: int, random: Callable[[], float]) -> float:
         """Return the wait after that many failures in a row of one execution, with full jitter."""
-        return random() * min(self.cap, self.first * 2 ** min(failures - 1, 32))
+        return random() * min(self.cap, self.first * 2.0 ** min(failures - 1, 32))
 
     def probe_wait(self, failures: int, random: Callable[[], float]) -> float:
         """Return the wait before the next probe of a backend, with full jitter."""
-        return random() * min(self.connection_cap, self.first * 2 ** min(failures - 1, 32))
+        return random() * min(self.connection_cap, self.first * 2.0 ** min(failures - 1, 32))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,363 @@
+"""What must hold in the simulated world, at every step and at the end."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from statusbuilder.core.model.values import Outcome
+from statusbuilder.delivery.core import effects as do
+from statusbuilder.delivery.core.values import Answer, Ref, State, Version
+
+if TYPE_CHECKING:
+    from .backend import Shown
+    from .disk import OnDisk
+    from .world import Builder, Process, World
+
+GIVEN_UP_AFTER = 12.0
+"""Seconds after which an attempt whose end nobody told may be made again."""
+MOST_IN_A_SECOND = 30
+ORPHAN_ORDER = 500_000
+
+
+class Violation(Exception):
+    """Something that must hold does not."""
+
+
+@dataclass
+class Waiting:
+    """Somebody who waits."""
+
+    process: Process
+    ref: Ref | None
+    revision: int
+    deadline: float
+    is_patient: bool
+
+
+class Checks:
+    """Looks at all that cores do, and knows what really happened."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.waiting: dict[int, Waiting] = {}
+        self._under_way: dict[tuple[Process, str], tuple[int, float, Any]] = {}
+        self._acknowledged: dict[tuple[Process, str], tuple[int, Version]] = {}
+        """The newest source and version that each process knows to be acknowledged."""
+        self._attempts: dict[tuple[Process, str], deque[float]] = defaultdict(deque)
+        self._asked_to_wait: dict[tuple[Process, str], tuple[float, bool]] = {}
+        self._late: dict[tuple[Process, str], list[tuple[float, Version, int]]] = defaultdict(list)
+        self._failed_at: dict[tuple[Process, float], dict[str, float | None]] = {}
+        self._persisting: dict[tuple[Process, Ref, Version], float] = {}
+        self._stored: dict[tuple[Process, Ref], Version] = {}
+        self._disk_failed: set[tuple[Process, Ref]] = set()
+        self._answers: dict[tuple[Process, Ref], tuple[Answer, Any]] = {}
+        self._missing: dict[str, float] = {}
+        self._first_claims: dict[str, float] = {}
+        self.excused: set[str] = set()
+        """Executions of which something was lost that nobody could keep."""
+        self.aside: set[str] = set()
+        self.ended_orphans: dict[str, int] = {}
+        self._spins: dict[Process, int] = defaultdict(int)
+        self._spun_at = -1.0
+
+    def fail(self, text: str) -> None:
+        raise Violation(text)
+
+    # Attempts
+
+    def send(self, process: Process, effect: do.Send) -> None:
+        """Check an attempt as it begins."""
+        now, request, ref = self.world.now, effect.request, effect.ref
+        key = (process, ref.execution_id)
+        known = self._under_way.get(key)
+        if known is not None and now < known[1]:
+            self.fail(f"two attempts of {ref.execution_id} under way in {process.name}")
+        self._under_way[key] = (effect.attempt, now + GIVEN_UP_AFTER - 0.001, None)
+        newest = self._acknowledged.get(key)
+        if newest is not None and (ref.number, request.version) < newest and ref.number <= newest[0]:
+            self.fail(f"{process.name} sends {request.version} of {ref} after {newest} was acknowledged")
+        times = self._attempts[key]
+        times.append(now)
+        while times and times[0] <= now - 1.0:
+            times.popleft()
+        if len(times) > MOST_IN_A_SECOND:
+            self.fail(f"{len(times)} attempts of {ref.execution_id} in a second")
+        self._check_wait(process, key, request.is_terminal)
+        self._check_herd(process, ref.execution_id)
+        if self.world.config.spool:
+            self._check_disk(process, ref, request)
+        if ref.is_row:
+            self._check_row(process, ref, request)
+
+    def _check_wait(self, process: Process, key: tuple[Process, str], is_terminal: bool) -> None:
+        wait = self._asked_to_wait.get(key)
+        if wait is not None and self.world.now < wait[0] - 1e-6 and not process.is_closing:
+            self.fail(f"{key[1]} is sent before the backend wants it")
+        self._asked_to_wait.pop(key, None)
+
+    def _check_herd(self, process: Process, execution_id: str) -> None:
+        for (other, _), members in self._failed_at.items():
+            if other is process and execution_id in members and members[execution_id] is None:
+                members[execution_id] = self.world.now
+                times = [time for time in members.values() if time is not None]
+                if len(times) == len(members) >= 3 and len(set(times)) == 1 and not process.is_closing:
+                    self.fail(f"{len(times)} executions that failed together come back together")
+
+    def _check_disk(self, process: Process, ref: Ref, request: Any) -> None:
+        if not request.is_terminal or ref.is_row:
+            return
+        begun = self._persisting.get((process, ref, request.version))
+        is_stored = self._stored.get((process, ref)) == request.version
+        if is_stored or (process, ref) in self._disk_failed:
+            return
+        if begun is None or (self.world.now < begun + 0.499 and self.world.disk.mode not in ("slow", "hanging")):
+            self.fail(f"the end of {ref} is sent before it is on disk")
+
+    def _check_row(self, process: Process, ref: Ref, request: Any) -> None:
+        found = self._answers.get((process, ref))
+        if found is None:
+            self.fail(f"{ref} is sent without asking")
+            return
+        answer, shown = found
+        if answer.code == "OK":
+            if shown is not None and answer.held is not None and answer.held > request.version:
+                self.fail(f"{ref} is sent over something newer")
+        elif answer.code == "NOT_FOUND":
+            first = self._missing.get(ref.execution_id)
+            if first is None or self.world.now < first + self.world.settings.settle - 1e-6:
+                self.fail(f"{ref} is sent after one NOT_FOUND")
+        elif not request.is_terminal:
+            self.fail(f"{ref}, which is no end, is sent without an answer")
+        elif answer.code != "UNIMPLEMENTED" and not process.is_closing:
+            patience = self.world.settings.get_patience
+            if self.world.now < self._first_claims[ref.execution_id] + patience - 1e-3:
+                self.fail(f"{ref} is sent without an answer before its patience is over")
+
+    def lost_attempt(self, process: Process, effect: do.Send) -> None:
+        """Note an attempt whose end nobody will tell."""
+
+    def late(self, process: Process, request: Any, at: float) -> None:
+        """Note a request that reaches the backend after its attempt has ended."""
+        self._late[process, request.execution_id].append((at, request.version, request.body.order))
+
+    def ended(self, process: Process, effect: do.Send, answer: Answer) -> None:
+        """Note how an attempt ended."""
+        key = (process, effect.ref.execution_id)
+        known = self._under_way.get(key)
+        if known is not None and known[0] == effect.attempt:
+            del self._under_way[key]
+        now, request = self.world.now, effect.request
+        if answer.code == "OK" or answer.held == request.version:
+            newest = self._acknowledged.get(key, (-(1 << 60), (0, 0)))
+            if effect.ref.number > newest[0] or (effect.ref.number == newest[0] and request.version > newest[1]):
+                self._acknowledged[key] = (effect.ref.number, request.version)
+        elif answer.retry_after is not None and answer.retry_after > 0:
+            waited = key in self._asked_to_wait
+            if not request.is_terminal:
+                self._asked_to_wait[key] = (now + min(answer.retry_after, 900.0), waited)
+        elif answer.code == "UNAVAILABLE" and answer.answered:
+            holder = process.holders.get(effect.ref)
+            if holder is not None:
+                self._failed_at.setdefault((process, now), {})[effect.ref.execution_id] = None
+
+    def changed(self, process: Process, execution_id: str) -> None:
+        """Note a change, after which an execution is sent for a reason of its own."""
+        for (other, _), members in self._failed_at.items():
+            if other is process:
+                members.pop(execution_id, None)
+
+    def replaced(self, process: Process, execution_id: str) -> None:
+        """Note that another builder goes on."""
+
+    # Rows
+
+    def asked(self, process: Process, effect: do.Ask) -> None:
+        """Note a question."""
+
+    def holds(self, process: Process, effect: do.Ask, answer: Answer, shown: Any) -> None:
+        """Note an answer about a row."""
+        self._answers[process, effect.ref] = (answer, shown)
+        execution_id = effect.ref.execution_id
+        if answer.code == "NOT_FOUND":
+            self._missing.setdefault(execution_id, self.world.now)
+        elif answer.code == "OK":
+            self._missing.pop(execution_id, None)
+
+    def claimed(self, process: Process, ref: Ref, row: OnDisk) -> None:
+        """Note a row that was taken over."""
+        self._first_claims.setdefault(ref.execution_id, self.world.now)
+
+    def persisting(self, process: Process, effect: do.Persist) -> None:
+        """Note what is about to be written."""
+        self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
+
+    def stored(self, process: Process, effect: do.Persist, is_stored: bool) -> None:
+        """Note what was written."""
+        if is_stored and effect.request is not None:
+            self._stored[process, effect.ref] = effect.version
+            self._disk_failed.discard((process, effect.ref))
+        elif not is_stored:
+            self._disk_failed.add((process, effect.ref))
+
+    def dropping(self, process: Process, ref: Ref, version: Version) -> None:
+        """Check that what goes is acknowledged and beyond doubt, or given up."""
+        row = self.world.disk.mine(ref.execution_id, process.owner, version)
+        if row is None or row.body is None:
+            return
+        fate = process.fates.get(ref)
+        if fate is not None and fate.outcome is not None:
+            return
+        builder = process.builders.get(ref.execution_id)
+        if ref.is_row and builder is not None:
+            return
+        newest = self._acknowledged.get((process, ref.execution_id))
+        if newest is None or newest < (ref.number, row.version):
+            found = self._answers.get((process, ref))
+            if ref.is_row and found is not None and found[0].code == "OK" and found[1] is not None:
+                return
+            self.fail(f"{ref} is dropped from the spool, and was never acknowledged")
+        if row.is_terminal and not self.world.config.knows_versions:
+            for at, late, order in self._late[process, ref.execution_id]:
+                if at > self.world.now and order < row.order and late != row.version:
+                    self.fail(f"{ref} is dropped from the spool while an older request may still be applied")
+
+    def set_aside(self, process: Process, effect: do.SetAside) -> None:
+        """Note a row that was set aside."""
+        self.aside.add(effect.ref.execution_id)
+
+    # Who waits, and what is told
+
+    def waits(self, waiter: int, waiting: Waiting) -> None:
+        """Note who waits."""
+        self.waiting[waiter] = waiting
+
+    def settle(self, process: Process, effect: do.Settle) -> None:
+        """Check an answer to somebody who waits."""
+        waiting = self.waiting.pop(effect.waiter, None)  # type: ignore[call-overload]
+        if waiting is None:
+            self.fail(f"{effect.waiter} is answered twice")
+            return
+        if waiting.ref is None:
+            return
+        fate = process.fates.get(waiting.ref)
+        delivered = -1 if fate is None else fate.delivered
+        if effect.done and delivered < waiting.revision:
+            self.fail(f"{waiting.ref} waits for {waiting.revision}, is told it is delivered, and the fate says {fate}")
+        if not effect.done and delivered >= waiting.revision:
+            self.fail(f"{waiting.ref} is told that {waiting.revision} is not delivered, and the fate says {fate}")
+        is_early = self.world.now < waiting.deadline - 1e-9 and waiting.is_patient
+        if not effect.done and is_early and not process.is_closing:
+            is_known = fate is not None and (
+                fate.outcome is not None or fate.refused >= waiting.revision or fate.reason
+            )
+            if not is_known and waiting.ref in process.holders:
+                self.fail(
+                    f"{waiting.ref} is told that {waiting.revision} will not be delivered, and the fate says {fate}"
+                )
+
+    def told(self, process: Process, effect: do.Tell) -> None:
+        """Check what `on_receipt` hears."""
+        holder = process.holders.get(effect.ref)
+        if holder is None:
+            self.fail(f"on_receipt hears of {effect.ref}, which is forgotten")
+            return
+        builder = holder.builder
+        if builder is not None and builder.revision != effect.revision:
+            self.fail(f"on_receipt hears of revision {effect.revision} of {effect.ref}, the last is {builder.revision}")
+        told = (effect.outcome, effect.revision, effect.reason)
+        if holder.told == told:
+            self.fail(f"on_receipt hears twice of {effect.ref}: {told}")
+        holder.told = told
+
+    # Processes
+
+    def closed(self, process: Process) -> None:
+        """Note that a sink has closed."""
+
+    def killed(self, process: Process) -> None:
+        """Forget who waited in a process that is gone."""
+        self.waiting = {name: waiting for name, waiting in self.waiting.items() if waiting.process is not process}
+
+    def spin(self, process: Process) -> None:
+        """Check that a core does not want to be called for ever at one moment."""
+        if self._spun_at != self.world.now:
+            self._spun_at = self.world.now
+            self._spins.clear()
+        self._spins[process] += 1
+        if self._spins[process] > 50:
+            self.fail(f"{process.name} spins: it wants to be called at {process.wake}")
+
+    def order_of_orphan(self, execution_id: str) -> int:
+        """Return the order of an end that is made for an orphan: after its builder, before any later one."""
+        born = max((b.born for b in self.world.builders if b.execution_id == execution_id), default=0)
+        self.ended_orphans[execution_id] = born * 1_000_000 + ORPHAN_ORDER
+        return self.ended_orphans[execution_id]
+
+    # At the end
+
+    def final(self) -> None:
+        """Check what is left when the faults have ended and time has gone by."""
+        world = self.world
+        for name, waiting in self.waiting.items():
+            self.fail(f"waiter {name} of {waiting.process.name} was never answered")
+        for process in world.processes:
+            left = (
+                [ref for ref in process.core.known if not self._may_stay(ref.execution_id)] if process.is_alive else []
+            )
+            if left:
+                self.fail(f"{process.name} has something left: {left}")
+        for builder in world.builders:
+            self._check_builder(builder)
+        for execution_id in world.disk.rows:
+            if not self._may_stay(execution_id):
+                self.fail(f"a row of {execution_id} is left in the spool: {world.disk.rows[execution_id]}")
+
+    def _may_stay(self, execution_id: str) -> bool:
+        """Whether a row stays: that of an orphan, and what needs an answer that never comes."""
+        row = self.world.disk.rows.get(execution_id)
+        if row is None or row.is_terminal:
+            return False
+        return row.state is not State.CLOSED or self.world.config.get != "served"
+
+    def _check_builder(self, builder: Builder) -> None:
+        world, execution_id = self.world, builder.execution_id
+        process, shown = builder.process, world.backend.shown.get(execution_id)
+        if not builder.is_attached or execution_id in self.excused:
+            return
+        if execution_id in world.backend.foreign:
+            return
+        order = -1 if shown is None else shown.order
+        fate = builder.fate
+        outcome, reason = (Outcome.PENDING, "") if fate is None else fate.of(builder.revision)
+        if process.was_killed:
+            self._check_spooled(builder, order)
+            return
+        if not builder.is_closed:
+            return
+        text = f"{builder.ref} of {process.name} ended with {builder.order}, is {outcome}, and {shown} is shown"
+        if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order:
+            self.fail(text)
+        later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
+        if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):
+            self.fail(f"{text}, with nobody later")
+        if outcome is Outcome.CONFLICT:
+            self.fail(f"{text}, though nobody else wrote: {reason}")
+        if outcome is Outcome.PENDING and process.is_alive:
+            self.fail(text)
+        if outcome is Outcome.SPOOLED:
+            self._check_spooled(builder, order)
+        if outcome is Outcome.LOST and not (world.may_lose or process.is_closing):
+            self.fail(f"{text}, though nothing refused it for good: {reason}")
+
+    def _check_spooled(self, builder: Builder, order: int) -> None:
+        """Check that what was on disk is shown."""
+        stored = self._stored.get((builder.process, builder.ref))
+        is_last = stored is not None and stored[1] == builder.revision and builder.phase.is_terminal
+        is_last = is_last and not any(
+            b.execution_id == builder.execution_id and b.born > builder.born and b.is_attached
+            for b in self.world.builders
+        )
+        if is_last and order < builder.order and builder.execution_id not in self.aside and not self.world.may_lose:
+            self.fail(f"{builder.ref} of {builder.process.name} was spooled with {builder.order}, and {order} is shown")
