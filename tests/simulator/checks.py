@@ -51,6 +51,9 @@ class Checks:
         self._failed_at: dict[tuple[Process, float], dict[str, float | None]] = {}
         self._persisting: dict[tuple[Process, Ref, Version], float] = {}
         self._stored: dict[tuple[Process, Ref], Version] = {}
+        self._dropped: list[tuple[Process, Ref, Version]] = []
+        self._behind: set[Process] = set()
+        self._pending: dict[Process, deque[float]] = defaultdict(deque)
         self._disk_failed: set[tuple[Process, Ref]] = set()
         self._answers: dict[tuple[Process, Ref], tuple[Answer, Any]] = {}
         self._missing: dict[str, float] = {}
@@ -76,7 +79,7 @@ class Checks:
             self.fail(f"two attempts of {ref.execution_id} under way in {process.name}")
         self._under_way[key] = (effect.attempt, now + GIVEN_UP_AFTER - 0.001, None)
         newest = self._acknowledged.get(key)
-        if newest is not None and (ref.number, request.version) < newest and ref.number <= newest[0]:
+        if newest is not None and (request.version < newest[1] if ref.is_row else (ref.number, request.version) < newest):
             self.fail(f"{process.name} sends {request.version} of {ref} after {newest} was acknowledged")
         times = self._attempts[key]
         times.append(now)
@@ -110,9 +113,9 @@ class Checks:
             return
         begun = self._persisting.get((process, ref, request.version))
         is_stored = self._stored.get((process, ref)) == request.version
-        if is_stored or (process, ref) in self._disk_failed:
+        if is_stored or (process, ref) in self._disk_failed or process in self._behind:
             return
-        if begun is None or (self.world.now < begun + 0.499 and self.world.disk.mode not in ("slow", "hanging")):
+        if begun is None or self.world.now < begun + 0.499:
             self.fail(f"the end of {ref} is sent before it is on disk")
 
     def _check_row(self, process: Process, ref: Ref, request: Any) -> None:
@@ -168,8 +171,10 @@ class Checks:
             if other is process:
                 members.pop(execution_id, None)
 
-    def replaced(self, process: Process, execution_id: str) -> None:
-        """Note that another builder goes on."""
+    def forgotten(self, process: Process, ref: Ref) -> None:
+        """Note that a core knows nothing of a source any more."""
+        if all(known.execution_id != ref.execution_id for known in process.core.known):
+            self._asked_to_wait.pop((process, ref.execution_id), None)
 
     # Rows
 
@@ -192,9 +197,19 @@ class Checks:
     def persisting(self, process: Process, effect: do.Persist) -> None:
         """Note what is about to be written."""
         self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
+        self._pending[process].append(self.world.now)
+
+    def logged(self, process: Process, effect: do.Log) -> None:
+        """Check what is said of the disk."""
+        if effect.text.startswith("The spool is too slow"):
+            if not self._pending[process] or self.world.now < self._pending[process][0] + 0.499:
+                self.fail(f"{process.name} does not wait for the disk, which is not slow")
+            self._behind.add(process)
 
     def stored(self, process: Process, effect: do.Persist, is_stored: bool) -> None:
         """Note what was written."""
+        self._behind.discard(process)
+        self._pending[process].popleft()
         if is_stored and effect.request is not None:
             self._stored[process, effect.ref] = effect.version
             self._disk_failed.discard((process, effect.ref))
@@ -202,6 +217,17 @@ class Checks:
             self._disk_failed.add((process, effect.ref))
 
     def dropping(self, process: Process, ref: Ref, version: Version) -> None:
+        """Note what goes."""
+        self._dropped.append((process, ref, version))
+
+    def step(self) -> None:
+        """Check what goes, when all is known that a step has decided."""
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
+            for process, ref, version in dropped:
+                self._check_dropped(process, ref, version)
+
+    def _check_dropped(self, process: Process, ref: Ref, version: Version) -> None:
         """Check that what goes is acknowledged and beyond doubt, or given up."""
         row = self.world.disk.mine(ref.execution_id, process.owner, version)
         if row is None or row.body is None:
@@ -296,6 +322,13 @@ class Checks:
         return self.ended_orphans[execution_id]
 
     # At the end
+
+    def is_over(self) -> bool:
+        """Whether nothing more can come."""
+        world = self.world
+        alive = [process for process in world.processes if process.is_alive]
+        is_idle = all(ref.is_row and self._may_stay(ref.execution_id) for process in alive for ref in process.core.known)
+        return is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
 
     def final(self) -> None:
         """Check what is left when the faults have ended and time has gone by."""

@@ -11,7 +11,7 @@ from statusbuilder.delivery.core import events as on
 from statusbuilder.delivery.core.values import Rank
 
 from .checks import Waiting
-from .world import Builder, Config, Process, World
+from .world import SETTLE, Builder, Config, Process, World
 
 Op: TypeAlias = tuple[Any, ...]
 
@@ -79,13 +79,19 @@ def _finish(world: World) -> None:
             if not builder.phase.is_terminal:
                 _change(world, builder, ExecutionPhase.COMPLETED)
             _close(world, builder, 5.0, True)
+    _become_quiet(world)
     if world.config.spool:
         world.new_process()
-    world.advance(QUIET)
-    if world.config.spool:
-        world.new_process()
-        world.advance(QUIET)
+        _become_quiet(world)
     world.checks.final()
+
+
+def _become_quiet(world: World) -> None:
+    """Let time go by until nothing is left, or should be."""
+    end = world.now + QUIET
+    world.advance(2 * SETTLE)  # what is late comes within that time
+    while world.now < end and not world.checks.is_over():
+        world.advance(20.0)
 
 
 # What is done

@@ -46,6 +46,8 @@ class Builder:
         self.given = given
         self.marks = marks
         wall = int((1e9 + world.now + process.skew) * 1000)
+        while not given and world.epochs.setdefault((execution_id, wall), process) is not process:
+            wall += 1
         self.epoch = wall if not given else max(wall, world.last_epoch.get(execution_id, 0) + 1)
         world.last_epoch[execution_id] = max(self.epoch, world.last_epoch.get(execution_id, 0))
         self.number = process.next_number()
@@ -169,6 +171,8 @@ class World:
         self._ticket = 0
         self._order = 0
         self.last_epoch: dict[str, int] = {}
+        self.epochs: dict[tuple[str, int], Process] = {}
+        """Who uses which default epoch: two processes of one execution never begin in the same millisecond."""
         self.steps = 0
         self.processes: list[Process] = []
         self.builders: list[Builder] = []
@@ -195,6 +199,7 @@ class World:
             do.ReportOrphan: self._report_orphan,
             do.EndOrphan: self._end_orphan,
             do.Closed: self._closed,
+            do.Log: self.checks.logged,
         }
         for process in self.processes:
             self._begin(process)
@@ -280,6 +285,7 @@ class World:
             perform = self._perform.get(type(effect))
             if perform is not None:
                 perform(process, effect)
+        self.checks.step()
 
     # Sources
 
@@ -334,6 +340,7 @@ class World:
 
     def _forget(self, process: Process, effect: do.Forget) -> None:
         process.holders.pop(effect.ref, None)
+        self.checks.forgotten(process, effect.ref)
 
     # The network
 
@@ -678,8 +685,9 @@ class World:
             builder = other.builders.get(execution_id)
             if builder is not None and not builder.is_closed:
                 return False
-            if not self.config.knows_versions and any(ref.execution_id == execution_id for ref in other.core.known):
-                return False
+            if any(ref.execution_id == execution_id for ref in other.core.known):
+                if not self.config.knows_versions or builder is None or not builder.given:
+                    return False
         row = self.disk.rows.get(execution_id)
         return self.config.knows_versions or row is None or row.owner is process.owner
 

@@ -10,7 +10,7 @@ import attrs
 
 from ...core.model.values import Outcome
 from .desk import Desk
-from .effects import Closed, Effect, Forget, Log, Note, SetFate, Settle
+from .effects import Closed, Effect, Forget, Log, Note, SetFate, Settle, TakeOver
 from .events import (
     Attached,
     Changed,
@@ -36,7 +36,7 @@ from .outcomes import Outcomes
 from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
-from .steps import Absent, Final, Idle, Ready, Storing, Taking
+from .steps import Absent, Final, Idle, Ready, Storing, Taking, Writing
 from .values import Answer, Counters, Fate, Rank, Ref, Settings
 
 CLOSE_WAIT = 0.4
@@ -192,6 +192,9 @@ class Core:
         old = execution.source
         self._interrupt(execution)
         execution.put(source)
+        if not source.is_fixed and source.epoch <= old.epoch:
+            source.go_on_at(old.epoch + 1, is_fixed=False)
+            self._desk.do(TakeOver(source.ref, source.epoch))
         if old.ref.is_row:
             self._recovery.seen(old)
         self._keeper.drop(old)
@@ -250,6 +253,8 @@ class Core:
             self._finish(execution, source, final)
         elif execution.doubt is None and not execution.has_news:
             self._keeper.settled(source)
+        elif not final.is_terminal:
+            self._keeper.detached(source, final)
         self._after(execution)
 
     def _finish(self, execution: Execution, source: Source, final: Final) -> None:
@@ -413,7 +418,8 @@ class Core:
             return
         is_awaited = self._keeper.stored(source, event.version, event.is_on_disk)
         execution = self._execution(source)
-        if is_awaited and execution is not None and execution in self._storing:
+        is_over = is_awaited or not isinstance(source.disk, Writing)
+        if is_over and execution is not None and execution in self._storing:
             self._launch(execution)
 
     def _launch(self, execution: Execution) -> None:
@@ -526,16 +532,22 @@ class Core:
         for execution in list(self._executions.values()):
             execution.unpace()
             self._after(execution)
-        for execution in self._unsent:
-            self._keeper.hurry(execution.source)
+        for source in self._unkept():
+            self._keeper.hurry(source)
 
     def _look_at_end(self) -> None:
         deadline, now = self._deadline, self._desk.now
         if deadline is None or (now < deadline and (self._recovery.is_claiming or self._has_hope(deadline))):
             return
-        if now < deadline + CLOSE_WAIT and self._keeper.is_busy and not all(map(is_spooled, self._own_unsent())):
+        if now < deadline + CLOSE_WAIT and self._keeper.is_busy and self._unkept():
             return
         self._end()
+
+    def _unkept(self) -> list[Source]:
+        """Return the sources of which the disk should have something, and has not."""
+        executions = self._executions.values()
+        open_ = [e.source for e in executions if e.has_news or (e.doubt is not None and not e.source.is_ended)]
+        return [source for source in open_ if not source.ref.is_row and not is_spooled(source)]
 
     def _own_unsent(self) -> list[Source]:
         return [execution.source for execution in self._unsent if not execution.source.ref.is_row]

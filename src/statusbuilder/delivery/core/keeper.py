@@ -79,28 +79,26 @@ class Keeper:
         if self.is_on and not source.outlives and source.final is None and not isinstance(source.disk, Absent):
             self._persist(source, (source.epoch, 0), None)
 
-    def accepted(self, source: Source, request: Request, has_doubt: bool, has_news: bool) -> None:
+    def accepted(self, source: Source, has_doubt: bool, has_news: bool) -> None:
         """Take note that the backend has a state."""
-        if not self.is_on:
-            return
-        if not has_news:
+        if not has_news and not has_doubt:
             self._unwant(source)
         elif source in self._timers:
             self._timers.set(source, self._desk.now + UNACKNOWLEDGED)
-        if isinstance(source.disk, Absent):
-            return
-        if source.is_last(request.version, request.is_terminal) and not source.outlasts_delivery:
-            if not has_doubt:
-                self.drop(source)
-        elif _row(source).has_body and _row(source).version <= request.version:
-            self._desk.do(Acknowledge(source.ref, request.version))
-            row = attrs.evolve(_row(source), has_body=False)
-            source.set_disk(attrs.evolve(source.disk, row=row) if isinstance(source.disk, Writing) else row)
+        if not has_doubt:
+            self.settled(source)
 
     def settled(self, source: Source) -> None:
-        """Take note that no doubt is left."""
-        if source.is_last_delivered and not isinstance(source.disk, Absent):
+        """Remove what is acknowledged and beyond doubt; what says that an execution is open stays."""
+        if isinstance(source.disk, Absent):
+            return
+        row = _row(source)
+        if source.is_last_delivered and not source.outlasts_delivery:
             self.drop(source)
+        elif row.has_body and row.version[1] <= source.fate.delivered:
+            self._desk.do(Acknowledge(source.ref, row.version))
+            row = attrs.evolve(row, has_body=False)
+            source.set_disk(attrs.evolve(source.disk, row=row) if isinstance(source.disk, Writing) else row)
 
     def drop(self, source: Source) -> None:
         """Remove what is on disk: it is acknowledged and beyond doubt, or given up."""

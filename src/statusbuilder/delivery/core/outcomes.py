@@ -74,8 +74,8 @@ class Outcomes:
         delivered = max(source.fate.delivered, revision)
         reason = source.fate.reason if source.is_ended else ""
         desk.fate(source, delivered=delivered, reason=reason)
-        self._keeper.accepted(source, sending.request, execution.doubt is not None, execution.has_news)
-        if is_settled:
+        self._keeper.accepted(source, execution.doubt is not None, execution.has_news)
+        if is_settled and source is not execution.source:
             self._keeper.settled(execution.source)
         desk.settle(source)
         desk.tell(source, revision if sending.request.is_terminal else None)

@@ -58,7 +58,10 @@ class Sender:
             due = execution.due(settle)
             if due <= self._desk.now:
                 self._timers.remove(execution)
-                (self._questions if execution.asks_first else self._ready).push(execution, execution.step.rank)
+                queues = (self._ready, self._questions)
+                queue, other = reversed(queues) if execution.asks_first else queues
+                other.remove(execution)
+                queue.push(execution, execution.step.rank)
                 return
         elif isinstance(execution.step, Idle) and execution.doubt is not None:
             due = execution.doubt.since + settle
