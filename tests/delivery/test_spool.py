@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from places import KITS
-from spool_kit import PATIENCE, Child, claim, key, owned, row, rows_of, unclaimed, until, write
+from spool_kit import PATIENCE, Child, claim, key, locked, owned, row, rows_of, unclaimed, until, write
 
 from statusbuilder.delivery.spool import disk
 from statusbuilder.delivery.spool.disk import Disk
@@ -49,15 +49,6 @@ def put(spool: Disk, *arguments: Any, **options: Any) -> bool:
 
 def put_until_written(spool: Disk, *arguments: Any) -> None:
     until(lambda: put(spool, *arguments))
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep the file locked, as another program does that never ends its transaction."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 def test_nothing_happens_before_it_is_used(path: Path) -> None:
@@ -105,14 +96,12 @@ def test_claim_hands_over_what_the_dead_left(spool: Disk, path: Path) -> None:
         write(store, row())
     found: SimpleQueue[Any] = SimpleQueue()
     for _ in range(2):
-        spool.claim("here:1", 10, 1000, found.put)
-    assert [unclaimed(one) for one in found.get(timeout=PATIENCE).rows] == [row()]
-    assert found.get(timeout=PATIENCE).rows == []
+        spool.claim("here:1", 10, unclaimed, found.put)
+    assert found.get(timeout=PATIENCE) == [row()]
+    assert found.get(timeout=PATIENCE) == []
 
 
-def test_locked_file_is_given_up_soon_and_used_again(
-    spool: Disk, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_locked_file_is_given_up_soon_and_used_again(spool: Disk, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that another program keeps locked costs answers, not time; it is logged once, and recovers by itself."""
     caplog.set_level(logging.INFO, "statusbuilder")
     assert put(spool, "acknowledged")
@@ -197,8 +186,8 @@ def test_file_that_cannot_be_one_harms_nothing(kind: str, tmp_path: Path, caplog
             connection.execute("CREATE TABLE theirs (x)")
     spool = Disk(path, lambda: None)
     found: SimpleQueue[Any] = SimpleQueue()
-    spool.claim("here:1", 10, 1000, found.put)
-    assert found.get(timeout=PATIENCE) is None
+    spool.claim("here:1", 10, unclaimed, found.put)
+    assert found.get(timeout=PATIENCE) == []
     assert not put(spool)
     spool.drop(key(), 7, 1)
     spool.close(PATIENCE)
@@ -293,7 +282,7 @@ print("closed")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 def test_fork_without_hooks_leaves_the_spool_to_the_parent(tmp_path: Path) -> None:
-    """Where no hook of Python runs, a child of an idle parent has a spool of its own on the same file, and both live on."""
+    """Where no hook of Python runs, a child of an idle parent has a spool of its own on the same file."""
     code = """
 import ctypes, os, sys
 from queue import SimpleQueue

@@ -97,3 +97,18 @@ class ScriptedTransport:
         except Empty:
             return True
         return False
+
+
+class Connecting(ScriptedTransport):
+    """Can wait for a connection, which the test makes or refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: Queue[Callable[[Answer], None]] = Queue()
+
+    def connect(self, timeout: float, done: Callable[[Answer], None]) -> None:
+        self._connections.put(done)
+
+    def next_connection(self) -> Callable[[Answer], None]:
+        """Wait for the next look at the connection; it is answered by a call."""
+        return self._connections.get(timeout=PATIENCE)

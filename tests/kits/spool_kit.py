@@ -69,10 +69,10 @@ def leave(path: Path | str, *rows: Row) -> None:
         assert all(write(store, *rows))
 
 
-def claim(store: Store, target: str = "here:1", most: int = 100, most_bytes: int = 2**30) -> list[Row]:
+def claim(store: Store, target: str = "here:1", most: int = 100) -> list[Row]:
     """Take over what the dead left; without the note of when that was."""
     with store.transaction():
-        return [unclaimed(one) for one in store.claim(target, most, most_bytes).rows]
+        return [unclaimed(one) for one in store.claim(target, most)]
 
 
 def unclaimed(row: Row) -> Row:
@@ -100,6 +100,15 @@ def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
         assert monotonic() < deadline, "this did not come true in time"
         sleep(0.005)  # nothing tells when a file changes, and looking without a pause would hinder who writes
     return found
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep the file locked, as another program does that never ends its transaction."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 class Child:

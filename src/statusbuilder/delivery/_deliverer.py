@@ -47,10 +47,10 @@ class Deliverer:
         if unknown:
             known = ", ".join(field.name for field in attrs.fields(Options))
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; its settings are {known}.")
-        if spool is not None and not hasattr(transport, "unpack"):
-            raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
         self._transport = transport
         self._options = chosen = Options(spool=spool, orphans=orphans, **options)
+        if spool is not None and not hasattr(transport, "unpack"):
+            raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
         born, me = os.getpid(), weakref.ref(self)
         self._shell = close_at_exit(
             lambda: Shell(transport, chosen, me, is_child=os.getpid() != born), chosen.close_timeout

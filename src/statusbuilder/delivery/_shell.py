@@ -261,8 +261,8 @@ class Shell(Mailbox):
                 self._spooling.learn(record, snapshot)
         except Exception as error:
             what = (snapshot.revision, snapshot.execution_id)
-            log.error("Revision %d of execution %r could not be encoded", *what, exc_info=error)
-            self.answer(events.Taken(effect.ref, None, f"it could not be encoded ({type(error).__name__})"))
+            log.debug("Revision %d of execution %r could not be encoded", *what, exc_info=error)
+            self.answer(events.Taken(effect.ref, None, f"{type(error).__name__}: {error}"))
         else:
             self.answer(events.Taken(effect.ref, request))
 
@@ -315,7 +315,7 @@ class Shell(Mailbox):
 
     def _log(self, effect: effects.Log) -> None:
         extra = {"execution_id": effect.execution_id, "sink": self._name(), "code": effect.code}
-        say(effect.level, effect.text, extra, effect.is_loss)
+        say(effect.level, f"{effect.code}: {effect.text}" if effect.code else effect.text, extra, effect.is_loss)
 
     def _name(self) -> str:
         return getattr(self._transport, "label", "") or repr(self._sink())
