@@ -98,6 +98,12 @@ class Holder:
         self.told: Any = None
         self.queued: Rank | None = None
 
+    @property
+    def newest_order(self) -> int:
+        if self.final is not None:
+            return self.final.order
+        return 0 if self.builder is None else self.builder.order
+
 
 class Process:
     """A process with one sink."""
@@ -124,9 +130,16 @@ class Process:
         self.with_late: set[int] = set()
         self.loose: dict[str, Builder] = {}
         self.was_killed = False
+        self.is_down = False
+        self.down_at = 1e18
         self.gone_at = 1e18
         self.left_rows: set[str] = set()
         """Executions that had a row on disk as it went."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no connection could be made for a while."""
+        return self.is_down and self.world.network == "refused" and self.world.now > self.world.network_since + 12.5
 
     def next_number(self) -> int:
         self._number += 1
@@ -162,8 +175,10 @@ class World:
             max_bytes=4_000_000,
         )
         self.network = "fine"
+        self.network_since = 0.0
         self.key_fails = False
         self.has_faults = True
+        self.has_jumped = False
         self.may_lose = False
         """Whether the backend has refused something for good."""
         self.checks = Checks(self)
@@ -200,6 +215,8 @@ class World:
             do.EndOrphan: self._end_orphan,
             do.Closed: self._closed,
             do.Log: self.checks.logged,
+            do.Looked: self.checks.looked,
+            do.SetOutage: self._set_outage,
         }
         for process in self.processes:
             self._begin(process)
@@ -338,6 +355,12 @@ class World:
         if holder is not None and holder.builder is not None:
             holder.builder.fate = effect.fate
 
+    def _set_outage(self, process: Process, effect: do.SetOutage) -> None:
+        if effect.outage is None:
+            process.is_down, process.down_at = False, 1e18
+        else:
+            process.is_down, process.down_at = True, min(process.down_at, self.now)
+
     def _forget(self, process: Process, effect: do.Forget) -> None:
         process.holders.pop(effect.ref, None)
         self.checks.forgotten(process, effect.ref)
@@ -452,6 +475,7 @@ class World:
             sent: Any = None if row is None else row.body
             held: Any = shown
             self.post(process, on.Holds(effect.attempt, answer, held, sent))
+            self.checks.answered(process, effect.ref, answer, row)
 
     # The disk
 
