@@ -429,7 +429,8 @@ class Checks:
         is_idle = all(
             ref.is_row and self._may_stay(ref.execution_id) for process in alive for ref in process.core.known
         )
-        return is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
+        is_still = all(process.disk_at < world.now for process in alive)
+        return is_still and is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
 
     def claimed_all(self) -> None:
         """Check that whoever lives has taken over the rows of the dead."""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from statusbuilder.core.model.values import ExecutionPhase
 from statusbuilder.delivery.core import events as on
+from statusbuilder.delivery.core.recovery import CLAIM_EVERY
 from statusbuilder.delivery.core.values import Rank
 
 from .checks import Waiting
@@ -95,6 +96,7 @@ def _become_quiet(world: World) -> None:
     world.advance(2 * SETTLE)  # what is late comes within that time
     while world.now < end and not world.checks.is_over():
         world.advance(20.0)
+    world.advance(CLAIM_EVERY + 1)
 
 
 # What is done

@@ -489,6 +489,8 @@ class World:
                 event = run()
                 if event is not None:
                     self.post(process, event)
+            elif not process.was_killed and self.now < process.gone_at + 0.5:
+                run()  # a sink that closes gives the disk a moment
 
         self.later(process.disk_at - self.now, done)
 
