@@ -11,7 +11,6 @@ from statusbuilder.delivery.core import effects as do
 from statusbuilder.delivery.core.values import Answer, Rank, Ref, State, Version
 
 if TYPE_CHECKING:
-    from .backend import Shown
     from .disk import OnDisk
     from .world import Builder, Process, World
 
@@ -233,12 +232,14 @@ class Checks:
         fate = process.fates.get(ref)
         if (process, ref) in self._seen_foreign and fate is not None and not fate.conflict:
             self.fail(f"somebody else has ended {ref.execution_id}, and {ref} is told {fate}")
-        if all(known.execution_id != ref.execution_id for known in process.core.known):
-            key = (process, ref.execution_id)
-            self._asked_to_wait.pop(key, None)
-            self._first_answer.pop(key, None)
-            self._sent_at.pop(key, None)
-            self._ends_ready.pop(key, None)
+        self.begins(process, ref.execution_id)
+
+    def begins(self, process: Process, execution_id: str) -> None:
+        """Note that a core begins, or began, anew with an execution that it knows nothing of."""
+        if all(known.execution_id != execution_id for known in process.core.known):
+            key = (process, execution_id)
+            for facts in (self._asked_to_wait, self._first_answer, self._sent_at, self._ends_ready, self._ranks):
+                facts.pop(key, None)  # type: ignore[attr-defined]
 
     # Rows
 

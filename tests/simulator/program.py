@@ -48,8 +48,8 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
-    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1), ("loose", 1),
-    ("key", 1),
+    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1),
+    ("loose", 1), ("key", 1),
 )  # fmt: skip
 _MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1), ("foreign", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
@@ -60,7 +60,7 @@ def run(
     program: list[Op],
     make_core: Any = None,
     tell: Callable[[str], object] | None = None,
-    finish: bool = True,
+    done: Callable[[World], object] | None = None,
 ) -> World:
     """Run a schedule to its end, where all faults end and everything must come right."""
     world = World(config, tell=tell) if make_core is None else World(config, make_core, tell)
@@ -68,8 +68,11 @@ def run(
         if tell is not None:
             tell(f"{world.now:9.3f} === {op[0]} {op[1]} {op[2]:.3f}")
         _DO[op[0]](world, op[1], op[2])
-    if finish:
+    try:
         _finish(world)
+    finally:
+        if done is not None:
+            done(world)
     return world
 
 

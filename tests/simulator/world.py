@@ -312,6 +312,7 @@ class World:
             builder.is_attached = True
             process = builder.process
             process.holders[builder.ref] = Holder(builder)
+            self.checks.begins(process, builder.execution_id)
             event = on.Attached(builder.ref, builder.epoch, builder.given, False, builder.marks)
             process.inbox.append(event)
 
@@ -398,6 +399,7 @@ class World:
         elif kind == "before":
             self._cut(process, effect, latency, "UNAVAILABLE")
         elif kind == "after":
+            process.with_late.add(effect.attempt)
             self.later(latency / 2, lambda: self._arrive(process, request))
             self._cut(process, effect, latency, "UNAVAILABLE")
         elif kind == "late":
@@ -580,11 +582,11 @@ class World:
 
     def claimed(self, process: Process, most: int) -> on.Event:
         """Take over rows of the dead."""
-        living = {other.owner for other in self.processes if other.is_alive}
+        living = {other.owner for other in self.processes if self.is_alive(other)}
         found = [
             (execution_id, row)
             for execution_id, row in self.disk.rows.items()
-            if row.owner not in living and self.may_claim(process)
+            if row.owner is not process.owner and row.owner not in living and self.may_claim(process)
         ]
         found.sort(key=lambda item: (not item[1].is_terminal, item[1].written))
         rows = []
@@ -592,6 +594,10 @@ class World:
             row.owner = process.owner
             rows.append(self._claim_one(process, execution_id, row))
         return on.Claimed(tuple(rows), len(found) <= most)
+
+    def is_alive(self, process: Process) -> bool:
+        """Whether the lock of an owner is held."""
+        return process.is_alive
 
     def may_claim(self, process: Process) -> bool:
         """Whether the file can be read."""
@@ -711,9 +717,9 @@ class World:
             builder = other.builders.get(execution_id)
             if builder is not None and not builder.is_closed:
                 return False
-            if any(ref.execution_id == execution_id for ref in other.core.known):
-                if not self.config.knows_versions or builder is None or not builder.given:
-                    return False
+            gives_way = self.config.knows_versions and builder is not None and builder.given
+            if not gives_way and any(ref.execution_id == execution_id for ref in other.core.known):
+                return False
         row = self.disk.rows.get(execution_id)
         return self.config.knows_versions or row is None or row.owner is process.owner
 
