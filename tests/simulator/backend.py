@@ -11,7 +11,7 @@ from statusbuilder.delivery.core.values import Answer, Request, Version
 class Shown:
     """A state of an execution, as builders make it and the backend shows it; has what `compare` looks at."""
 
-    __slots__ = ("completed_at", "epoch", "execution_id", "order", "phase", "revision", "started_at", "tasks")
+    __slots__ = ("completed_at", "epoch", "execution_id", "order", "phase", "revision", "started_at", "tasks", "who")
 
     def __init__(self, execution_id: str, epoch: int, revision: int, phase: ExecutionPhase, at: float, order: int):
         self.execution_id = execution_id
@@ -22,6 +22,7 @@ class Shown:
         self.completed_at = None
         self.tasks = ()
         self.order = order
+        self.who = "end"
         """States of one execution are newer the larger it is."""
 
     @property
@@ -30,7 +31,7 @@ class Shown:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        return (f"end:{self.order}",) if self.is_terminal else ()
+        return (f"{self.who}:{self.order}",) if self.is_terminal else ()
 
     def __repr__(self) -> str:
         return f"{self.phase.name}@{self.epoch}.{self.revision}#{self.order}"
@@ -109,12 +110,16 @@ class Backend:
             return Answer("NOT_FOUND", "no such execution"), None
         return Answer(held=self.held(execution_id), marks=self.marks.get(execution_id, ())), shown
 
-    def end_from_outside(self, execution_id: str, at: float, order: int) -> None:
+    def end_from_outside(self, execution_id: str, at: float, order: int) -> bool:
         """Have somebody else end an execution, as a time-out of the backend's own does."""
         old = self.shown.get(execution_id)
         if old is not None and not old.is_terminal:
-            self.apply(Shown(execution_id, old.epoch, old.revision, ExecutionPhase.FAILED, at, order))
+            shown = Shown(execution_id, old.epoch, old.revision, ExecutionPhase.FAILED, at, order)
+            shown.who = "foreign"
+            self.apply(shown)
             self.foreign.add(execution_id)
+            return True
+        return False
 
 
 def self_shows(shown: Any, sent: Any) -> bool:

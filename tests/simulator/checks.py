@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
 from statusbuilder.delivery.core import effects as do
-from statusbuilder.delivery.core.values import Answer, Ref, State, Version
+from statusbuilder.delivery.core.values import Answer, Rank, Ref, State, Version
 
 if TYPE_CHECKING:
-    from .backend import Shown
     from .disk import OnDisk
     from .world import Builder, Process, World
 
@@ -62,6 +61,15 @@ class Checks:
         """Executions of which something was lost that nobody could keep."""
         self.aside: set[str] = set()
         self.ended_orphans: dict[str, int] = {}
+        self._sent_at: dict[tuple[Process, str], float] = {}
+        self._ranks: dict[tuple[Process, str], Rank] = {}
+        self._ends_ready: dict[tuple[Process, str], None] = {}
+        self._failing: set[tuple[Process, str]] = set()
+        self._first_answer: dict[tuple[Process, str], float] = {}
+        self._foreign_ends: dict[str, float] = {}
+        self._seen_foreign: set[tuple[Process, Ref]] = set()
+        self._written: dict[Process, deque[tuple[float, int]]] = defaultdict(deque)
+        self._unseen: dict[Process, set[Ref]] = defaultdict(set)
         self._spins: dict[Process, int] = defaultdict(int)
         self._spun_at = -1.0
 
@@ -79,7 +87,9 @@ class Checks:
             self.fail(f"two attempts of {ref.execution_id} under way in {process.name}")
         self._under_way[key] = (effect.attempt, now + GIVEN_UP_AFTER - 0.001, None)
         newest = self._acknowledged.get(key)
-        if newest is not None and (request.version < newest[1] if ref.is_row else (ref.number, request.version) < newest):
+        if newest is not None and (
+            request.version < newest[1] if ref.is_row else (ref.number, request.version) < newest
+        ):
             self.fail(f"{process.name} sends {request.version} of {ref} after {newest} was acknowledged")
         times = self._attempts[key]
         times.append(now)
@@ -89,8 +99,11 @@ class Checks:
             self.fail(f"{len(times)} attempts of {ref.execution_id} in a second")
         self._check_wait(process, key, request.is_terminal)
         self._check_herd(process, ref.execution_id)
+        self._check_pace(key, process)
         if self.world.config.spool:
             self._check_disk(process, ref, request)
+        elif ref in process.holders and request.body.order != process.holders[ref].newest_order:
+            self.fail(f"{ref} is sent with an old state: {request.body}")
         if ref.is_row:
             self._check_row(process, ref, request)
 
@@ -99,6 +112,36 @@ class Checks:
         if wait is not None and self.world.now < wait[0] - 1e-6 and not process.is_closing:
             self.fail(f"{key[1]} is sent before the backend wants it")
         self._asked_to_wait.pop(key, None)
+
+    def _check_pace(self, key: tuple[Process, str], process: Process) -> None:
+        """Check that nothing is sent too soon, and nothing before what matters more."""
+        now, last, rank = self.world.now, self._sent_at.get(key), self._ranks.pop(key, None)
+        self._sent_at[key] = now
+        if key in self._failing:
+            rank = None
+        if rank is Rank.OTHER and last is not None and now < last + 0.0999 and not process.is_closing:
+            self.fail(f"{key[1]} is sent {now - last:.3f} s after the last time")
+        self._ends_ready.pop(key, None)
+        if rank is Rank.OTHER and not self.world.config.spool:
+            for other, execution_id in self._ends_ready:
+                if other is process:
+                    self.fail(f"{key[1]} is sent before the end of {execution_id}")
+
+    def wants(self, process: Process, execution_id: str, rank: Rank) -> None:
+        """Note a change of that rank, of an execution whose attempts do not fail."""
+        key = (process, execution_id)
+        self._ranks[key] = min(rank, self._ranks.get(key, Rank.OTHER))
+        if key in self._failing:
+            self._ranks[key] = Rank.PHASE
+        elif rank is Rank.TERMINAL and key not in self._under_way and key not in self._asked_to_wait:
+            self._ends_ready[key] = None
+
+    def sent_at_once(self, process: Process, execution_id: str) -> None:
+        """Check that a change of phase did not wait, where nothing was in its way."""
+        world, key = self.world, (process, execution_id)
+        has_room = len(process.in_flight) < world.config.max_in_flight
+        if key in self._ends_ready and has_room and not world.config.spool and not process.is_down:
+            self.fail(f"the end of {execution_id} is not sent at once")
 
     def _check_herd(self, process: Process, execution_id: str) -> None:
         for (other, _), members in self._failed_at.items():
@@ -112,7 +155,7 @@ class Checks:
         if not request.is_terminal or ref.is_row:
             return
         begun = self._persisting.get((process, ref, request.version))
-        is_stored = self._stored.get((process, ref)) == request.version
+        is_stored = self._stored.get((process, ref), (-1, -1)) >= request.version
         if is_stored or (process, ref) in self._disk_failed or process in self._behind:
             return
         if begun is None or self.world.now < begun + 0.499:
@@ -135,7 +178,8 @@ class Checks:
             self.fail(f"{ref}, which is no end, is sent without an answer")
         elif answer.code != "UNIMPLEMENTED" and not process.is_closing:
             patience = self.world.settings.get_patience
-            if self.world.now < self._first_claims[ref.execution_id] + patience - 1e-3:
+            is_early = self.world.now < self._first_claims[ref.execution_id] + patience - 1e-3
+            if is_early and not self.world.has_jumped:
                 self.fail(f"{ref} is sent without an answer before its patience is over")
 
     def lost_attempt(self, process: Process, effect: do.Send) -> None:
@@ -152,6 +196,13 @@ class Checks:
         if known is not None and known[0] == effect.attempt:
             del self._under_way[key]
         now, request = self.world.now, effect.request
+        (self._failing.discard if answer.code == "OK" else self._failing.add)(key)
+        if answer.code == "OK" and answer.shows is not None:
+            foreign = self._foreign_ends.get(effect.ref.execution_id)
+            is_new = foreign is not None and self._first_answer.setdefault(key, now) < foreign
+            if is_new and any(mark.startswith("foreign") for mark in answer.marks):
+                self._seen_foreign.add((process, effect.ref))
+                del self._foreign_ends[effect.ref.execution_id]
         if answer.code == "OK" or answer.held == request.version:
             newest = self._acknowledged.get(key, (-(1 << 60), (0, 0)))
             if effect.ref.number > newest[0] or (effect.ref.number == newest[0] and request.version > newest[1]):
@@ -171,10 +222,24 @@ class Checks:
             if other is process:
                 members.pop(execution_id, None)
 
+    def ended_from_outside(self, execution_id: str) -> None:
+        """Note that somebody else has ended an execution."""
+        self._foreign_ends[execution_id] = self.world.now
+
     def forgotten(self, process: Process, ref: Ref) -> None:
         """Note that a core knows nothing of a source any more."""
-        if all(known.execution_id != ref.execution_id for known in process.core.known):
-            self._asked_to_wait.pop((process, ref.execution_id), None)
+        self._unseen[process].discard(ref)
+        fate = process.fates.get(ref)
+        if (process, ref) in self._seen_foreign and fate is not None and not fate.conflict:
+            self.fail(f"somebody else has ended {ref.execution_id}, and {ref} is told {fate}")
+        self.begins(process, ref.execution_id)
+
+    def begins(self, process: Process, execution_id: str) -> None:
+        """Note that a core begins, or began, anew with an execution that it knows nothing of."""
+        if all(known.execution_id != execution_id for known in process.core.known):
+            key = (process, execution_id)
+            for facts in (self._asked_to_wait, self._first_answer, self._sent_at, self._ends_ready, self._ranks):
+                facts.pop(key, None)  # type: ignore[attr-defined]
 
     # Rows
 
@@ -184,6 +249,7 @@ class Checks:
     def holds(self, process: Process, effect: do.Ask, answer: Answer, shown: Any) -> None:
         """Note an answer about a row."""
         self._answers[process, effect.ref] = (answer, shown)
+        self._unseen[process].discard(effect.ref)
         execution_id = effect.ref.execution_id
         if answer.code == "NOT_FOUND":
             self._missing.setdefault(execution_id, self.world.now)
@@ -193,11 +259,39 @@ class Checks:
     def claimed(self, process: Process, ref: Ref, row: OnDisk) -> None:
         """Note a row that was taken over."""
         self._first_claims.setdefault(ref.execution_id, self.world.now)
+        if row.is_damaged:
+            return
+        self._unseen[process].add(ref)
+        if row.owner is not process.owner and any(p.is_alive and p.owner is row.owner for p in self.world.processes):
+            self.fail(f"{process.name} takes a row of {ref.execution_id} from an owner that lives")
+
+    def looked(self, process: Process, effect: do.Looked) -> None:
+        """Check that the first look is over when that is said."""
+        if self._unseen[process]:
+            self.fail(f"{process.name} says it has looked, and has not: {self._unseen[process]}")
+
+    def answered(self, process: Process, ref: Ref, answer: Answer, row: OnDisk | None) -> None:
+        """Check that an end does not wait for an answer that never comes."""
+        if row is None or row.claimed is None or not row.is_terminal or row.body is None or self.world.has_jumped:
+            return
+        is_refused = answer.answered and answer.code not in ("OK", "NOT_FOUND")
+        is_late = self.world.now + process.skew >= row.claimed + self.world.settings.get_patience + 0.1
+        is_sent = any(effect.ref == ref for effect in process.in_flight.values())
+        if is_refused and is_late and not is_sent and ref in process.holders:
+            self.fail(f"{ref} still waits for an answer, {self.world.now - row.claimed:.0f} s after its first claim")
 
     def persisting(self, process: Process, effect: do.Persist) -> None:
         """Note what is about to be written."""
         self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
         self._pending[process].append(self.world.now)
+        request = effect.request
+        if request is not None and not request.is_terminal and not process.is_closing:
+            written, now = self._written[process], self.world.now
+            written.append((now, request.size))
+            while written[0][0] < now - 5:
+                written.popleft()
+            if sum(size for _, size in written) > 5 * 5 * 1024 * 1024 + 20_000_000:
+                self.fail(f"{process.name} writes {sum(size for _, size in written)} bytes in 5 s")
 
     def logged(self, process: Process, effect: do.Log) -> None:
         """Check what is said of the disk."""
@@ -258,6 +352,12 @@ class Checks:
     def waits(self, waiter: int, waiting: Waiting) -> None:
         """Note who waits."""
         self.waiting[waiter] = waiting
+
+    def is_impatient_wait_needless(self, waiter: int, process: Process) -> None:
+        """Check that nobody waits for a backend that is known to be away."""
+        waiting = self.waiting.get(waiter)
+        if waiting is not None and not waiting.is_patient and not self.world.config.spool and process.is_away:
+            self.fail(f"{waiting.ref} waits for a backend that is known to be away")
 
     def settle(self, process: Process, effect: do.Settle) -> None:
         """Check an answer to somebody who waits."""
@@ -327,8 +427,18 @@ class Checks:
         """Whether nothing more can come."""
         world = self.world
         alive = [process for process in world.processes if process.is_alive]
-        is_idle = all(ref.is_row and self._may_stay(ref.execution_id) for process in alive for ref in process.core.known)
-        return is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
+        is_idle = all(
+            ref.is_row and self._may_stay(ref.execution_id) for process in alive for ref in process.core.known
+        )
+        is_still = all(process.disk_at < world.now for process in alive)
+        return is_still and is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
+
+    def claimed_all(self) -> None:
+        """Check that whoever lives has taken over the rows of the dead."""
+        living = {process.owner for process in self.world.processes if process.is_alive}
+        for execution_id, row in self.world.disk.rows.items():
+            if row.owner not in living:
+                self.fail(f"nobody has taken over the row of {execution_id}: {row}")
 
     def final(self) -> None:
         """Check what is left when the faults have ended and time has gone by."""
@@ -336,9 +446,8 @@ class Checks:
         for name, waiting in self.waiting.items():
             self.fail(f"waiter {name} of {waiting.process.name} was never answered")
         for process in world.processes:
-            left = (
-                [ref for ref in process.core.known if not self._may_stay(ref.execution_id)] if process.is_alive else []
-            )
+            known = process.core.known if process.is_alive else ()
+            left = [ref for ref in known if not (ref.is_row and self._may_stay(ref.execution_id))]
             if left:
                 self.fail(f"{process.name} has something left: {left}")
         for builder in world.builders:
@@ -352,7 +461,7 @@ class Checks:
         row = self.world.disk.rows.get(execution_id)
         if row is None or row.is_terminal:
             return False
-        return row.state is not State.CLOSED or self.world.config.get != "served"
+        return row.state is State.ORPHANED or self.world.config.get != "served"
 
     def _check_builder(self, builder: Builder) -> None:
         world, execution_id = self.world, builder.execution_id
@@ -370,7 +479,12 @@ class Checks:
         if not builder.is_closed:
             return
         text = f"{builder.ref} of {process.name} ended with {builder.order}, is {outcome}, and {shown} is shown"
-        if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order:
+        # A sink that closes with a doubt left can do no more than leave it to the spool.
+        is_unkept = not process.is_alive and (
+            (process, builder.ref) in self._disk_failed
+            or (not world.config.spool and self._late[process, execution_id])
+        )
+        if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_unkept:
             self.fail(text)
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
         if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):

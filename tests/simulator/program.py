@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from statusbuilder.core.model.values import ExecutionPhase
 from statusbuilder.delivery.core import events as on
+from statusbuilder.delivery.core.recovery import CLAIM_EVERY
 from statusbuilder.delivery.core.values import Rank
 
 from .checks import Waiting
@@ -47,8 +48,8 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
-    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1), ("loose", 1),
-    ("key", 1),
+    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1),
+    ("loose", 1), ("key", 1),
 )  # fmt: skip
 _MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1), ("foreign", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
@@ -59,7 +60,7 @@ def run(
     program: list[Op],
     make_core: Any = None,
     tell: Callable[[str], object] | None = None,
-    finish: bool = True,
+    done: Callable[[World], object] | None = None,
 ) -> World:
     """Run a schedule to its end, where all faults end and everything must come right."""
     world = World(config, tell=tell) if make_core is None else World(config, make_core, tell)
@@ -67,8 +68,11 @@ def run(
         if tell is not None:
             tell(f"{world.now:9.3f} === {op[0]} {op[1]} {op[2]:.3f}")
         _DO[op[0]](world, op[1], op[2])
-    if finish:
+    try:
         _finish(world)
+    finally:
+        if done is not None:
+            done(world)
     return world
 
 
@@ -79,8 +83,11 @@ def _finish(world: World) -> None:
             if not builder.phase.is_terminal:
                 _change(world, builder, ExecutionPhase.COMPLETED)
             _close(world, builder, 5.0, True)
+    if world.config.spool and _alive(world, 0) is None:
+        world.new_process()
     _become_quiet(world)
     if world.config.spool:
+        world.checks.claimed_all()
         world.new_process()
         _become_quiet(world)
     world.checks.final()
@@ -92,6 +99,7 @@ def _become_quiet(world: World) -> None:
     world.advance(2 * SETTLE)  # what is late comes within that time
     while world.now < end and not world.checks.is_over():
         world.advance(20.0)
+    world.advance(CLAIM_EVERY + 1)
 
 
 # What is done
@@ -128,7 +136,10 @@ def _change(world: World, builder: Builder, phase: ExecutionPhase | None) -> Non
         holder = process.holders.get(builder.ref)
     if holder is not None and (holder.queued is None or rank < holder.queued):
         holder.queued = rank
+        if process.builders.get(builder.execution_id) is builder:
+            world.checks.wants(process, builder.execution_id, rank)
         world.post(process, on.Changed(builder.ref, rank))
+        world.checks.sent_at_once(process, builder.execution_id)
     else:
         world.turn(process)
 
@@ -167,6 +178,7 @@ def _close(world: World, builder: Builder, timeout: float, is_patient: bool) -> 
     state = builder.snapshot()
     if holder is not None:
         holder.final = state
+    world.checks.wants(process, builder.execution_id, Rank.PHASE)
     process.inbox.append(on.Detached(builder.ref, (state.epoch, state.revision), state.is_terminal))
     _wait_for(world, builder, timeout, is_patient)
 
@@ -179,6 +191,7 @@ def _wait_for(world: World, builder: Builder, timeout: float, is_patient: bool) 
     waiter, deadline = world.next_waiter(), world.now + timeout
     world.checks.waits(waiter, Waiting(builder.process, builder.ref, builder.revision, deadline, is_patient))
     world.post(builder.process, on.Flush(builder.ref, builder.revision, waiter, deadline, is_patient))
+    world.checks.is_impatient_wait_needless(waiter, builder.process)
 
 
 def _flush(world: World, number: int, x: float) -> None:
@@ -200,6 +213,7 @@ def _wait(world: World, number: int, x: float) -> None:
 
 
 def _network(world: World, number: int, x: float) -> None:
+    world.network_since = world.now
     world.network = ("down", "refused", "silent", "before", "after", "late", "wild", "wild")[number]
 
 
@@ -232,6 +246,7 @@ def _withdraw(world: World, number: int, x: float) -> None:
 def _anew(world: World, number: int, x: float) -> None:
     builder = _builder(world, number)
     if builder is not None and builder.is_attached and builder.ref in builder.process.holders:
+        world.checks.wants(builder.process, builder.execution_id, Rank.PHASE)
         world.post(builder.process, on.Changed(builder.ref, Rank.OTHER, True))
 
 
@@ -280,11 +295,13 @@ def _fork(world: World, number: int, x: float) -> None:
 def _jump(world: World, number: int, x: float) -> None:
     process = _alive(world, number)
     if process is not None:
+        world.has_jumped = True
         process.skew += (-3600.0, 3600.0, -5.0, 5.0, 40.0, -40.0, 1e6, -1e6)[number]
 
 
 def _foreign(world: World, number: int, x: float) -> None:
-    world.backend.end_from_outside(f"x{number % 4}", 1e9 + world.now, world.next_order() * 1_000_000)
+    if world.backend.end_from_outside(f"x{number % 4}", 1e9 + world.now, world.next_order() * 1_000_000):
+        world.checks.ended_from_outside(f"x{number % 4}")
 
 
 def _disk(world: World, number: int, x: float) -> None:

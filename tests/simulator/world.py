@@ -98,6 +98,12 @@ class Holder:
         self.told: Any = None
         self.queued: Rank | None = None
 
+    @property
+    def newest_order(self) -> int:
+        if self.final is not None:
+            return self.final.order
+        return 0 if self.builder is None else self.builder.order
+
 
 class Process:
     """A process with one sink."""
@@ -124,9 +130,16 @@ class Process:
         self.with_late: set[int] = set()
         self.loose: dict[str, Builder] = {}
         self.was_killed = False
+        self.is_down = False
+        self.down_at = 1e18
         self.gone_at = 1e18
         self.left_rows: set[str] = set()
         """Executions that had a row on disk as it went."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no connection could be made for a while."""
+        return self.is_down and self.world.network == "refused" and self.world.now > self.world.network_since + 12.5
 
     def next_number(self) -> int:
         self._number += 1
@@ -162,8 +175,10 @@ class World:
             max_bytes=4_000_000,
         )
         self.network = "fine"
+        self.network_since = 0.0
         self.key_fails = False
         self.has_faults = True
+        self.has_jumped = False
         self.may_lose = False
         """Whether the backend has refused something for good."""
         self.checks = Checks(self)
@@ -200,6 +215,8 @@ class World:
             do.EndOrphan: self._end_orphan,
             do.Closed: self._closed,
             do.Log: self.checks.logged,
+            do.Looked: self.checks.looked,
+            do.SetOutage: self._set_outage,
         }
         for process in self.processes:
             self._begin(process)
@@ -295,6 +312,7 @@ class World:
             builder.is_attached = True
             process = builder.process
             process.holders[builder.ref] = Holder(builder)
+            self.checks.begins(process, builder.execution_id)
             event = on.Attached(builder.ref, builder.epoch, builder.given, False, builder.marks)
             process.inbox.append(event)
 
@@ -338,6 +356,12 @@ class World:
         if holder is not None and holder.builder is not None:
             holder.builder.fate = effect.fate
 
+    def _set_outage(self, process: Process, effect: do.SetOutage) -> None:
+        if effect.outage is None:
+            process.is_down, process.down_at = False, 1e18
+        else:
+            process.is_down, process.down_at = True, min(process.down_at, self.now)
+
     def _forget(self, process: Process, effect: do.Forget) -> None:
         process.holders.pop(effect.ref, None)
         self.checks.forgotten(process, effect.ref)
@@ -375,6 +399,7 @@ class World:
         elif kind == "before":
             self._cut(process, effect, latency, "UNAVAILABLE")
         elif kind == "after":
+            process.with_late.add(effect.attempt)
             self.later(latency / 2, lambda: self._arrive(process, request))
             self._cut(process, effect, latency, "UNAVAILABLE")
         elif kind == "late":
@@ -452,6 +477,7 @@ class World:
             sent: Any = None if row is None else row.body
             held: Any = shown
             self.post(process, on.Holds(effect.attempt, answer, held, sent))
+            self.checks.answered(process, effect.ref, answer, row)
 
     # The disk
 
@@ -465,6 +491,8 @@ class World:
                 event = run()
                 if event is not None:
                     self.post(process, event)
+            elif not process.was_killed and self.now < process.gone_at + 0.5:
+                run()  # a sink that closes gives the disk a moment
 
         self.later(process.disk_at - self.now, done)
 
@@ -554,11 +582,11 @@ class World:
 
     def claimed(self, process: Process, most: int) -> on.Event:
         """Take over rows of the dead."""
-        living = {other.owner for other in self.processes if other.is_alive}
+        living = {other.owner for other in self.processes if self.is_alive(other)}
         found = [
             (execution_id, row)
             for execution_id, row in self.disk.rows.items()
-            if row.owner not in living and self.may_claim(process)
+            if row.owner is not process.owner and row.owner not in living and self.may_claim(process)
         ]
         found.sort(key=lambda item: (not item[1].is_terminal, item[1].written))
         rows = []
@@ -566,6 +594,10 @@ class World:
             row.owner = process.owner
             rows.append(self._claim_one(process, execution_id, row))
         return on.Claimed(tuple(rows), len(found) <= most)
+
+    def is_alive(self, process: Process) -> bool:
+        """Whether the lock of an owner is held."""
+        return process.is_alive
 
     def may_claim(self, process: Process) -> bool:
         """Whether the file can be read."""
@@ -685,9 +717,9 @@ class World:
             builder = other.builders.get(execution_id)
             if builder is not None and not builder.is_closed:
                 return False
-            if any(ref.execution_id == execution_id for ref in other.core.known):
-                if not self.config.knows_versions or builder is None or not builder.given:
-                    return False
+            gives_way = self.config.knows_versions and builder is not None and builder.given
+            if not gives_way and any(ref.execution_id == execution_id for ref in other.core.known):
+                return False
         row = self.disk.rows.get(execution_id)
         return self.config.knows_versions or row is None or row.owner is process.owner
 
