@@ -293,7 +293,7 @@ def put(spool, name, epoch=7):
     spool.put(row(name, epoch=epoch), answers.put)
     return answers.get(timeout=20)
 assert put(spool, "parent")
-fork = ctypes.CDLL(None).fork
+fork = ctypes.PyDLL(None).fork
 for number in range(5):
     child = fork()
     if not child:

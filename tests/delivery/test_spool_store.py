@@ -96,7 +96,7 @@ def test_killed_owner_is_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
-@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.CDLL(None).fork()"], ids=["by Python", "without its hooks"])
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["by Python", "without its hooks"])
 def test_dead_owner_is_dead_although_a_child_of_it_lives(tmp_path: Path, fork: str) -> None:
     """A forked child inherits no ownership: its parent lives while it lives, whatever the child opens and closes."""
     code = f"""

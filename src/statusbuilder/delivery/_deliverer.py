@@ -35,6 +35,9 @@ class Deliverer:
     owner closes it. At the exit of the interpreter it closes itself. In a forked child it begins anew.
     """
 
+    on_attempt: Callable[[str, float], object] | None = None
+    """Called with the code of each attempt that has ended and the seconds that it took, on the thread of `on_receipt`."""
+
     def __init__(
         self,
         transport: Transport,
@@ -229,6 +232,9 @@ class Delivery(Deliverer):
         if hasattr(sink, "scope"):
             self.scope = sink.scope
             """What a block enters, where the sink has something of the kind; see `Sink`."""
+        if hasattr(sink, "opened"):
+            self.opened = lambda source, *, inline: sink.opened(source, inline=False)
+            """What is called when a builder is made, where the sink has something of the kind; see `Sink`."""
         if is_coroutine_sink(sink):
             super().__init__(LoopTransport(sink), **options)
         else:

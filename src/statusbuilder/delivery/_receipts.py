@@ -6,8 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-
-from ..core.model.values import Receipt
+from typing import Any
 
 log = logging.getLogger("statusbuilder")
 
@@ -15,27 +14,24 @@ PATIENCE = 0.5
 """Seconds that closing waits for the last calls."""
 
 
-class Receipts:
-    """Calls `on_receipt`, one call at a time; what it raises is logged and harms nothing."""
+class Teller:
+    """Makes an application's calls, one at a time; what they raise is logged and harms nothing."""
 
-    def __init__(self, call: Callable[[Receipt], object] | None) -> None:
-        self._call = call
-        self._queue: SimpleQueue[Receipt | None] = SimpleQueue()
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[tuple[str, Callable[..., object], tuple[Any, ...]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def tell(self, receipt: Receipt) -> None:
-        """Hand a receipt over; returns at once, but for the exit of the interpreter."""
-        if self._call is None:
-            return
+    def tell(self, name: str, call: Callable[..., object], *facts: Any) -> None:
+        """Have a call made; returns at once, but at the exit of the interpreter."""
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="statusbuilder-receipts", daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is exiting
-                self._tell(self._call, receipt)
+                _tell(name, call, facts)
                 return
             self._thread = thread
-        self._queue.put(receipt)
+        self._queue.put((name, call, facts))
 
     def finish(self) -> None:
         """Wait a little for what was handed over."""
@@ -44,13 +40,12 @@ class Receipts:
             self._thread.join(PATIENCE)
 
     def _work(self) -> None:
-        while (receipt := self._queue.get()) is not None:
-            if self._call is not None:
-                self._tell(self._call, receipt)
+        while (job := self._queue.get()) is not None:
+            _tell(*job)
 
-    @staticmethod
-    def _tell(call: Callable[[Receipt], object], receipt: Receipt) -> None:
-        try:
-            call(receipt)
-        except BaseException:  # nothing may end the thread
-            log.exception("on_receipt failed for %r", receipt)
+
+def _tell(name: str, call: Callable[..., object], facts: tuple[Any, ...]) -> None:
+    try:
+        call(*facts)
+    except BaseException:  # nothing may end the thread
+        log.exception("%s failed for %r", name, facts[0])

@@ -20,7 +20,7 @@ from ._link import DeliveryLink
 from ._mailbox import Mailbox, seconds_until
 from ._options import DeliveryStats, Options
 from ._orphan import Orphan
-from ._receipts import Receipts
+from ._receipts import Teller
 from ._records import Record
 from ._threads import BLOCKING, can_start_threads
 from ._transport import Transport
@@ -62,7 +62,7 @@ class Shell(Mailbox):
         self._records: dict[Ref, Record] = {}
         self._answers: deque[events.Event] = deque()
         """What effects have answered at once; events of the next turn."""
-        self._receipts = Receipts(options.on_receipt)
+        self._teller = Teller()
         self._closers: dict[Future[bool], bool] = {}
         """Who closes, and whether nothing was lost."""
         self._deadline: float | None = None
@@ -277,7 +277,7 @@ class Shell(Mailbox):
         timeout = effect.timeout
         try:
             if can_start_threads():
-                self._transport.start(effect.request, timeout, partial(self._ended, effect.attempt))
+                self._transport.start(effect.request, timeout, partial(self._ended, effect.attempt, monotonic()))
                 return
             # Everything waits for this one: it may neither take all that is left of the exit nor keep a close waiting.
             timeout /= 2 if self._core.pending > 1 else 1
@@ -286,8 +286,14 @@ class Shell(Mailbox):
             answer = Answer("UNKNOWN", f"the attempt could not be made ({type(error).__name__}: {error})")
         self.answer(events.Ended(effect.attempt, answer))
 
-    def _ended(self, attempt: int, answer: Answer) -> None:
-        self.reply(self.feed, events.Ended(attempt, answer))
+    def _ended(self, attempt: int, started: float, answer: Answer) -> None:
+        self.reply(self._end_attempt, attempt, answer, monotonic() - started)
+
+    def _end_attempt(self, attempt: int, answer: Answer, seconds: float) -> None:
+        self.feed(events.Ended(attempt, answer))
+        on_attempt: Callable[..., object] | None = getattr(self._sink(), "on_attempt", None)
+        if on_attempt is not None:
+            self._teller.tell("on_attempt", on_attempt, answer.code, seconds)
 
     def _forget(self, effect: effects.Forget) -> None:
         self._records.pop(effect.ref, None)
@@ -308,10 +314,12 @@ class Shell(Mailbox):
             future.set_result(effect.done)
 
     def _tell(self, effect: effects.Tell) -> None:
+        if self._options.on_receipt is None:
+            return
         facts = (effect.outcome, effect.revision, effect.reason, effect.ref.execution_id)
         record = self._records.get(effect.ref)
         sink = self._sink() if record is None or record.link is None else record.link.sink
-        self._receipts.tell(Receipt(sink, *facts))
+        self._teller.tell("on_receipt", self._options.on_receipt, Receipt(sink, *facts))
 
     def _log(self, effect: effects.Log) -> None:
         extra = {"execution_id": effect.execution_id, "sink": self._name(), "code": effect.code}
@@ -327,7 +335,7 @@ class Shell(Mailbox):
             self._transport.close()
         except BaseException:  # a sink's own close()
             log.warning("Closing the sink behind a delivery failed", exc_info=True)
-        self._receipts.finish()
+        self._teller.finish()
         self._cpu = self._cpu_seconds()
         self.closed = True
         for future, is_clean in self._closers.items():
