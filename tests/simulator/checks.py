@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
 from statusbuilder.delivery.core import effects as do
-from statusbuilder.delivery.core.values import Answer, Rank, Ref, State, Version
+from statusbuilder.delivery.core.values import Answer, Fate, Rank, Ref, Request, State, Version
 
 if TYPE_CHECKING:
     from .disk import OnDisk
@@ -46,7 +46,7 @@ class Checks:
         """The newest source and version that each process knows to be acknowledged."""
         self._attempts: dict[tuple[Process, str], deque[float]] = defaultdict(deque)
         self._asked_to_wait: dict[tuple[Process, str], tuple[float, bool]] = {}
-        self._late: dict[tuple[Process, str], list[tuple[float, Version, int]]] = defaultdict(list)
+        self._late: dict[tuple[Process, str], list[tuple[float, Request]]] = defaultdict(list)
         self._failed_at: dict[tuple[Process, float], dict[str, float | None]] = {}
         self._persisting: dict[tuple[Process, Ref, Version], float] = {}
         self._stored: dict[tuple[Process, Ref], Version] = {}
@@ -68,7 +68,10 @@ class Checks:
         self._first_answer: dict[tuple[Process, str], float] = {}
         self._foreign_ends: dict[str, float] = {}
         self._seen_foreign: set[tuple[Process, Ref]] = set()
-        self._written: dict[Process, deque[tuple[float, int]]] = defaultdict(deque)
+        self._written: dict[Process, tuple[float, float]] = {}
+        """When each process wrote last, and the bytes that are beyond its budget."""
+        self._noted_claims: dict[tuple[str, int], float] = {}
+        self._lost: dict[Process, int] = defaultdict(int)
         self._unseen: dict[Process, set[Ref]] = defaultdict(set)
         self._spins: dict[Process, int] = defaultdict(int)
         self._spun_at = -1.0
@@ -187,7 +190,7 @@ class Checks:
 
     def late(self, process: Process, request: Any, at: float) -> None:
         """Note a request that reaches the backend after its attempt has ended."""
-        self._late[process, request.execution_id].append((at, request.version, request.body.order))
+        self._late[process, request.execution_id].append((at, request))
 
     def ended(self, process: Process, effect: do.Send, answer: Answer) -> None:
         """Note how an attempt ended."""
@@ -260,38 +263,52 @@ class Checks:
         """Note a row that was taken over."""
         self._first_claims.setdefault(ref.execution_id, self.world.now)
         if row.is_damaged:
+            self._lost[process] += 1
             return
         self._unseen[process].add(ref)
         if row.owner is not process.owner and any(p.is_alive and p.owner is row.owner for p in self.world.processes):
             self.fail(f"{process.name} takes a row of {ref.execution_id} from an owner that lives")
 
+    def noted(self, execution_id: str, row: OnDisk) -> None:
+        """Note that a row says when it was claimed."""
+        if row.body is not None:
+            self._noted_claims.setdefault((execution_id, row.body.order), self.world.now)
+
+    def fated(self, process: Process, before: Fate | None, effect: do.SetFate) -> None:
+        """Count what is said to be lost."""
+        was_lost = before is not None and before.outcome is Outcome.LOST
+        self._lost[process] += effect.fate.outcome is Outcome.LOST and not was_lost
+
     def looked(self, process: Process, effect: do.Looked) -> None:
         """Check that the first look is over when that is said."""
-        if self._unseen[process]:
-            self.fail(f"{process.name} says it has looked, and has not: {self._unseen[process]}")
+        unseen = [ref for ref in self._unseen[process] if ref.execution_id not in process.builders]
+        if unseen:
+            self.fail(f"{process.name} says it has looked, and has not: {unseen}")
 
     def answered(self, process: Process, ref: Ref, answer: Answer, row: OnDisk | None) -> None:
         """Check that an end does not wait for an answer that never comes."""
-        if row is None or row.claimed is None or not row.is_terminal or row.body is None or self.world.has_jumped:
+        if row is None or not row.is_terminal or row.body is None or self.world.has_jumped:
+            return
+        claimed = self._noted_claims.get((ref.execution_id, row.body.order))
+        if claimed is None:
             return
         is_refused = answer.answered and answer.code not in ("OK", "NOT_FOUND")
-        is_late = self.world.now + process.skew >= row.claimed + self.world.settings.get_patience + 0.1
+        is_late = self.world.now >= claimed + self.world.settings.get_patience + 0.1
         is_sent = any(effect.ref == ref for effect in process.in_flight.values())
         if is_refused and is_late and not is_sent and ref in process.holders:
-            self.fail(f"{ref} still waits for an answer, {self.world.now - row.claimed:.0f} s after its first claim")
+            self.fail(f"{ref} still waits for an answer, {self.world.now - claimed:.0f} s after its first claim")
 
     def persisting(self, process: Process, effect: do.Persist) -> None:
         """Note what is about to be written."""
         self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
         self._pending[process].append(self.world.now)
         request = effect.request
-        if request is not None and not request.is_terminal and not process.is_closing:
-            written, now = self._written[process], self.world.now
-            written.append((now, request.size))
-            while written[0][0] < now - 5:
-                written.popleft()
-            if sum(size for _, size in written) > 5 * 5 * 1024 * 1024 + 20_000_000:
-                self.fail(f"{process.name} writes {sum(size for _, size in written)} bytes in 5 s")
+        if request is not None:
+            now, (paid_at, debt) = self.world.now, self._written.get(process, (0.0, 0.0))
+            debt = max(0.0, debt - (now - paid_at) * 5 * 1024 * 1024)
+            if not request.is_terminal and debt > 1.0 and now > paid_at:
+                self.fail(f"{process.name} writes {request.size} bytes of {effect.ref} with a debt of {debt:.0f}")
+            self._written[process] = (now, debt + request.size)
 
     def logged(self, process: Process, effect: do.Log) -> None:
         """Check what is said of the disk."""
@@ -339,9 +356,11 @@ class Checks:
                 return
             self.fail(f"{ref} is dropped from the spool, and was never acknowledged")
         if row.is_terminal and not self.world.config.knows_versions:
-            for at, late, order in self._late[process, ref.execution_id]:
-                if at > self.world.now and order < row.order and late != row.version:
-                    self.fail(f"{ref} is dropped from the spool while an older request may still be applied")
+            for other in self.world.processes:
+                for at, request in self._late[other, ref.execution_id]:
+                    is_older = request.body.order < row.body.order
+                    if at > self.world.now and is_older and self.world.is_applied(other, request, at):
+                        self.fail(f"{ref} is dropped from the spool while an older request may still be applied")
 
     def set_aside(self, process: Process, effect: do.SetAside) -> None:
         """Note a row that was set aside."""
@@ -365,6 +384,8 @@ class Checks:
         if waiting is None:
             self.fail(f"{effect.waiter} is answered twice")
             return
+        if self.world.now > waiting.deadline + 0.5:
+            self.fail(f"{waiting.ref} waits until {waiting.deadline}, and is answered at {self.world.now}")
         if waiting.ref is None:
             return
         fate = process.fates.get(waiting.ref)
@@ -450,6 +471,8 @@ class Checks:
             left = [ref for ref in known if not (ref.is_row and self._may_stay(ref.execution_id))]
             if left:
                 self.fail(f"{process.name} has something left: {left}")
+            if process.is_alive and process.core.counters.lost != self._lost[process]:
+                self.fail(f"{process.name} counts {process.core.counters.lost} lost, and {self._lost[process]} are")
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:
