@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
 from statusbuilder.delivery.core import effects as do
-from statusbuilder.delivery.core.values import Answer, Rank, Ref, State, Version
+from statusbuilder.delivery.core.values import Answer, Fate, Rank, Ref, Request, State, Version
 
 if TYPE_CHECKING:
     from .disk import OnDisk
@@ -46,7 +46,7 @@ class Checks:
         """The newest source and version that each process knows to be acknowledged."""
         self._attempts: dict[tuple[Process, str], deque[float]] = defaultdict(deque)
         self._asked_to_wait: dict[tuple[Process, str], tuple[float, bool]] = {}
-        self._late: dict[tuple[Process, str], list[tuple[float, Version, int]]] = defaultdict(list)
+        self._late: dict[tuple[Process, str], list[tuple[float, Request]]] = defaultdict(list)
         self._failed_at: dict[tuple[Process, float], dict[str, float | None]] = {}
         self._persisting: dict[tuple[Process, Ref, Version], float] = {}
         self._stored: dict[tuple[Process, Ref], Version] = {}
@@ -68,7 +68,10 @@ class Checks:
         self._first_answer: dict[tuple[Process, str], float] = {}
         self._foreign_ends: dict[str, float] = {}
         self._seen_foreign: set[tuple[Process, Ref]] = set()
-        self._written: dict[Process, deque[tuple[float, int]]] = defaultdict(deque)
+        self._written: dict[Process, tuple[float, float]] = {}
+        """When each process wrote last, and the bytes that are beyond its budget."""
+        self._noted_claims: dict[tuple[str, int], float] = {}
+        self._lost: dict[Process, int] = defaultdict(int)
         self._unseen: dict[Process, set[Ref]] = defaultdict(set)
         self._spins: dict[Process, int] = defaultdict(int)
         self._spun_at = -1.0
@@ -172,7 +175,8 @@ class Checks:
                 self.fail(f"{ref} is sent over something newer")
         elif answer.code == "NOT_FOUND":
             first = self._missing.get(ref.execution_id)
-            if first is None or self.world.now < first + self.world.settings.settle - 1e-6:
+            is_soon = first is None or self.world.now < first + self.world.settings.settle - 1e-6
+            if is_soon and not self.world.has_jumped:
                 self.fail(f"{ref} is sent after one NOT_FOUND")
         elif not request.is_terminal:
             self.fail(f"{ref}, which is no end, is sent without an answer")
@@ -187,7 +191,7 @@ class Checks:
 
     def late(self, process: Process, request: Any, at: float) -> None:
         """Note a request that reaches the backend after its attempt has ended."""
-        self._late[process, request.execution_id].append((at, request.version, request.body.order))
+        self._late[process, request.execution_id].append((at, request))
 
     def ended(self, process: Process, effect: do.Send, answer: Answer) -> None:
         """Note how an attempt ended."""
@@ -260,38 +264,52 @@ class Checks:
         """Note a row that was taken over."""
         self._first_claims.setdefault(ref.execution_id, self.world.now)
         if row.is_damaged:
+            self._lost[process] += 1
             return
         self._unseen[process].add(ref)
         if row.owner is not process.owner and any(p.is_alive and p.owner is row.owner for p in self.world.processes):
             self.fail(f"{process.name} takes a row of {ref.execution_id} from an owner that lives")
 
+    def noted(self, execution_id: str, row: OnDisk) -> None:
+        """Note that a row says when it was claimed."""
+        if row.body is not None:
+            self._noted_claims.setdefault((execution_id, row.body.order), self.world.now)
+
+    def fated(self, process: Process, before: Fate | None, effect: do.SetFate) -> None:
+        """Count what is said to be lost."""
+        was_lost = before is not None and before.outcome is Outcome.LOST
+        self._lost[process] += effect.fate.outcome is Outcome.LOST and not was_lost
+
     def looked(self, process: Process, effect: do.Looked) -> None:
         """Check that the first look is over when that is said."""
-        if self._unseen[process]:
-            self.fail(f"{process.name} says it has looked, and has not: {self._unseen[process]}")
+        unseen = [ref for ref in self._unseen[process] if ref.execution_id not in process.builders]
+        if unseen:
+            self.fail(f"{process.name} says it has looked, and has not: {unseen}")
 
     def answered(self, process: Process, ref: Ref, answer: Answer, row: OnDisk | None) -> None:
         """Check that an end does not wait for an answer that never comes."""
-        if row is None or row.claimed is None or not row.is_terminal or row.body is None or self.world.has_jumped:
+        if row is None or not row.is_terminal or row.body is None or self.world.has_jumped:
+            return
+        claimed = self._noted_claims.get((ref.execution_id, row.body.order))
+        if claimed is None:
             return
         is_refused = answer.answered and answer.code not in ("OK", "NOT_FOUND")
-        is_late = self.world.now + process.skew >= row.claimed + self.world.settings.get_patience + 0.1
+        is_late = self.world.now >= claimed + self.world.settings.get_patience + 0.1
         is_sent = any(effect.ref == ref for effect in process.in_flight.values())
         if is_refused and is_late and not is_sent and ref in process.holders:
-            self.fail(f"{ref} still waits for an answer, {self.world.now - row.claimed:.0f} s after its first claim")
+            self.fail(f"{ref} still waits for an answer, {self.world.now - claimed:.0f} s after its first claim")
 
     def persisting(self, process: Process, effect: do.Persist) -> None:
         """Note what is about to be written."""
         self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
         self._pending[process].append(self.world.now)
         request = effect.request
-        if request is not None and not request.is_terminal and not process.is_closing:
-            written, now = self._written[process], self.world.now
-            written.append((now, request.size))
-            while written[0][0] < now - 5:
-                written.popleft()
-            if sum(size for _, size in written) > 5 * 5 * 1024 * 1024 + 20_000_000:
-                self.fail(f"{process.name} writes {sum(size for _, size in written)} bytes in 5 s")
+        if request is not None:
+            now, (paid_at, debt) = self.world.now, self._written.get(process, (0.0, 0.0))
+            debt = max(0.0, debt - (now - paid_at) * 5 * 1024 * 1024)
+            if not request.is_terminal and debt > 1.0 and now > paid_at:
+                self.fail(f"{process.name} writes {request.size} bytes of {effect.ref} with a debt of {debt:.0f}")
+            self._written[process] = (now, debt + request.size)
 
     def logged(self, process: Process, effect: do.Log) -> None:
         """Check what is said of the disk."""
@@ -339,9 +357,11 @@ class Checks:
                 return
             self.fail(f"{ref} is dropped from the spool, and was never acknowledged")
         if row.is_terminal and not self.world.config.knows_versions:
-            for at, late, order in self._late[process, ref.execution_id]:
-                if at > self.world.now and order < row.order and late != row.version:
-                    self.fail(f"{ref} is dropped from the spool while an older request may still be applied")
+            for other in self.world.processes:
+                for at, request in self._late[other, ref.execution_id]:
+                    is_older = request.body.order < row.body.order
+                    if at > self.world.now and is_older and self.world.is_applied(other, request, at):
+                        self.fail(f"{ref} is dropped from the spool while an older request may still be applied")
 
     def set_aside(self, process: Process, effect: do.SetAside) -> None:
         """Note a row that was set aside."""
@@ -365,6 +385,8 @@ class Checks:
         if waiting is None:
             self.fail(f"{effect.waiter} is answered twice")
             return
+        if self.world.now > waiting.deadline + 0.5:
+            self.fail(f"{waiting.ref} waits until {waiting.deadline}, and is answered at {self.world.now}")
         if waiting.ref is None:
             return
         fate = process.fates.get(waiting.ref)
@@ -427,9 +449,7 @@ class Checks:
         """Whether nothing more can come."""
         world = self.world
         alive = [process for process in world.processes if process.is_alive]
-        is_idle = all(
-            ref.is_row and self._may_stay(ref.execution_id) for process in alive for ref in process.core.known
-        )
+        is_idle = all(self._may_be_known(ref) for process in alive for ref in process.core.known)
         is_still = all(process.disk_at < world.now for process in alive)
         return is_still and is_idle and not self.waiting and all(map(self._may_stay, world.disk.rows))
 
@@ -447,14 +467,21 @@ class Checks:
             self.fail(f"waiter {name} of {waiting.process.name} was never answered")
         for process in world.processes:
             known = process.core.known if process.is_alive else ()
-            left = [ref for ref in known if not (ref.is_row and self._may_stay(ref.execution_id))]
+            left = [ref for ref in known if not self._may_be_known(ref)]
             if left:
                 self.fail(f"{process.name} has something left: {left}")
+            if process.is_alive and process.core.counters.lost != self._lost[process]:
+                self.fail(f"{process.name} counts {process.core.counters.lost} lost, and {self._lost[process]} are")
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:
             if not self._may_stay(execution_id):
                 self.fail(f"a row of {execution_id} is left in the spool: {world.disk.rows[execution_id]}")
+
+    def _may_be_known(self, ref: Ref) -> bool:
+        """Whether a core may still know of a source: of a row that needs an answer."""
+        is_gone = ref.execution_id not in self.world.disk.rows and self.world.config.get != "served"
+        return ref.is_row and (is_gone or self._may_stay(ref.execution_id))
 
     def _may_stay(self, execution_id: str) -> bool:
         """Whether a row stays: that of an orphan, and what needs an answer that never comes."""
@@ -480,10 +507,8 @@ class Checks:
             return
         text = f"{builder.ref} of {process.name} ended with {builder.order}, is {outcome}, and {shown} is shown"
         # A sink that closes with a doubt left can do no more than leave it to the spool.
-        is_unkept = not process.is_alive and (
-            (process, builder.ref) in self._disk_failed
-            or (not world.config.spool and self._late[process, execution_id])
-        )
+        is_kept = self._stored.get((process, builder.ref), (0, -1))[1] == builder.revision
+        is_unkept = not process.is_alive and not is_kept and bool(self._late[process, execution_id])
         if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_unkept:
             self.fail(text)
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]

@@ -49,9 +49,9 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
     ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1),
-    ("loose", 1), ("key", 1),
+    ("loose", 1), ("key", 1), ("foreign", 1),
 )  # fmt: skip
-_MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1), ("foreign", 1))
+_MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
 
 
@@ -218,7 +218,7 @@ def _network(world: World, number: int, x: float) -> None:
 
 
 def _weather(world: World, number: int, x: float) -> None:
-    kinds = ("store", "denied", "busy", "busy", "polite", "absurd", "store", "invalid")
+    kinds = ("store", "denied", "busy", "contested", "polite", "absurd", "store", "invalid")
     kind = kinds[number]
     if kind == "invalid" or (kind in ("absurd",) and x < 0.5):
         world.may_lose = world.may_lose or kind == "invalid"
