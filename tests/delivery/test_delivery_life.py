@@ -332,7 +332,7 @@ print(status.close()[0].outcome.value, seen[-1].phase.name)
 
 
 def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:
-    """An application's `dictConfig` switches existing loggers off; what is lost is said on its handlers all the same."""
+    """An application's `dictConfig` switches existing loggers off; what is lost is said all the same."""
     result = python("""
         import logging.config
         logging.config.dictConfig({

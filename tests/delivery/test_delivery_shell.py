@@ -80,11 +80,11 @@ def test_a_sync_block_in_a_coroutine_says_so_once(caplog: pytest.LogCaptureFixtu
                 pass
 
         asyncio.run(work())
-    assert sum("`async with`" in message for message in caplog.messages) == 1
+    assert sum("async with" in message for message in caplog.messages) == 1
 
 
 def test_a_last_state_is_delivered_although_no_change_was_signalled() -> None:
-    """Where `close` overtakes the signal of the change before it, the state is sent all the same, and then the signal."""
+    """Where `close` overtakes the signal of the change before it, the state is sent all the same."""
     transport = ScriptedTransport()
     with Deliverer(transport, close_timeout=0.0) as sink:
         last = Snapshot("wex_1", epoch=1, revision=1, phase=ExecutionPhase.COMPLETED)

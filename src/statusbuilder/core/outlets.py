@@ -300,7 +300,7 @@ def _warn_on_a_loop() -> None:
     import logging
 
     logging.getLogger("statusbuilder").warning(
-        "An event loop stands still while its thread waits for a sink: write `async with`, or await aclose() or "
+        "An event loop stands still while its thread waits for a sink: write async with, or await aclose() or "
         "aflush(); this is said once"
     )
 
