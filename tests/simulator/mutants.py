@@ -106,8 +106,8 @@ def _() -> list[Patch]:
 def _() -> list[Patch]:
     old = outcomes.Outcomes.back_off
 
-    def back_off(self: Any, execution: Any, answer: Any, is_end: bool) -> None:
-        old(self, execution, attrs.evolve(answer, retry_after=None), is_end)
+    def back_off(self: Any, it: Any, answer: Any, is_end: bool) -> None:
+        old(self, it, attrs.evolve(answer, retry_after=None), is_end)
 
     return [(outcomes.Outcomes, "back_off", back_off)]
 
@@ -137,20 +137,20 @@ def _() -> list[Patch]:
 
 @mutant("no pace")
 def _() -> list[Patch]:
-    old = execution.Execution.pace
+    old = execution.Execution.try_
 
-    def pace(self: Any, not_before: float, sent: Any) -> None:
-        old(self, 0.0, sent)
+    def try_(self: Any, version: Any, not_before: float) -> bool:
+        return old(self, version, 0.0)
 
-    return [(execution.Execution, "pace", pace)]
+    return [(execution.Execution, "try_", try_)]
 
 
 @mutant("others before ends")
 def _() -> list[Patch]:
-    def pop(self: Any) -> Any:
-        return next(queue for queue in reversed(self._queues) if queue).popitem(last=False)[0]
+    def best(self: Any) -> int:
+        return max((rank for rank, queue in enumerate(self._queues) if queue), default=len(self._queues))
 
-    return [(queue.ReadyQueue, "pop", pop)]
+    return [(queue.ReadyQueue, "best", property(best))]
 
 
 @mutant("what changed under way is forgotten")
@@ -161,9 +161,9 @@ def _() -> list[Patch]:
     return [(execution.Execution, "rest", rest)]
 
 
-@mutant("a retry sends what was encoded before")
+@mutant("a probe sends what was encoded before")
 def _() -> list[Patch]:
-    old, kept = core.Core._taken, {}  # type: ignore[var-annotated]
+    old, kept = core.Core._on_taken, {}  # type: ignore[var-annotated]
 
     def taken(self: Any, event: Any) -> None:
         key = (id(self), event.ref)
@@ -173,31 +173,30 @@ def _() -> list[Patch]:
             kept[key] = event.request
         old(self, event)
 
-    return [(core.Core, "_taken", taken)]
+    return [(core.Core, "_on_taken", taken)]
 
 
 @mutant("a superseded builder is sent on")
 def _() -> list[Patch]:
-    def go_on(self: Any, source: Any, outcome: Any, reason: str) -> None:
-        self.fate(source, outcome=outcome, reason=reason)
+    def replace(self: Any, old: Any, new: Any) -> None:
+        self._executions[new.id] = old
+        self._executions[new.ref] = new
 
-    def put(self: Any, source: Any) -> None:
-        return
-
-    return [(desk.Desk, "end_source", go_on), (execution.Execution, "put", put)]
+    return [(core.Core, "_replace", replace)]
 
 
 @mutant("an epoch is taken over again and again")
 def _() -> list[Patch]:
-    old = execution.Source.go_on_at
+    old = execution.Execution.take_over
 
-    def go_on_at(self: Any, epoch: int, is_fixed: bool) -> None:
+    def take_over(self: Any, epoch: int, is_fixed: bool) -> None:
         old(self, epoch, False)
 
-    def supersede(self: Any, execution: Any, source: Any, reason: str) -> None:
-        execution.want(Ready(Rank.OTHER, self._desk.now, True))
+    def stale(self: Any, it: Any, sending: Any, answer: Any) -> None:
+        self._desk.fate(it, held=answer.held)
+        it.fail(is_retry=False)
 
-    return [(execution.Source, "go_on_at", go_on_at), (outcomes.Outcomes, "supersede", supersede)]
+    return [(execution.Execution, "take_over", take_over), (outcomes.Outcomes, "_stale", stale)]
 
 
 @mutant("the limit of a request is not halved")
@@ -232,39 +231,37 @@ def _() -> list[Patch]:
 
 @mutant("a doubt ends with its builder")
 def _() -> list[Patch]:
-    old = execution.Execution.put
+    old = execution.Execution.follow
 
-    def put(self: Any, source: Any) -> None:
-        old(self, source)
+    def follow(self: Any, other: Any) -> None:
+        old(self, other)
         self.doubt = None
 
-    return [(execution.Execution, "put", put)]
+    return [(execution.Execution, "follow", follow)]
 
 
 @mutant("a doubt ends where another request is refused")
 def _() -> list[Patch]:
-    def doubt_on(self: Any, execution: Any, source: Any, answer: Any) -> None:
-        execution.set_doubt(None)
+    def doubt_on(self: Any, it: Any, answer: Any) -> None:
+        it.set_doubt(None)
 
     return [(outcomes.Outcomes, "_doubt_on", doubt_on)]
 
 
 @mutant("any answer settles a doubt")
 def _() -> list[Patch]:
-    def settle(self: Any, execution: Any, source: Any, sending: Any, answer: Any) -> bool:
-        execution.set_doubt(None)
-        return True
+    def settle(self: Any, it: Any, sending: Any, answer: Any) -> None:
+        it.set_doubt(None)
 
     return [(outcomes.Outcomes, "_settle", settle)]
 
 
-@mutant("one differing answer is a conflict")
+@mutant("what is shown is a conflict")
 def _() -> list[Patch]:
-    def settle(self: Any, execution: Any, source: Any, sending: Any, answer: Any) -> bool:
-        if execution.doubt is not None and answer.shows is not None:
-            self._conflict(execution, source, outcomes.CONFLICT)
-        execution.set_doubt(None)
-        return True
+    old = outcomes.Outcomes._settle
+
+    def settle(self: Any, it: Any, sending: Any, answer: Any) -> None:
+        old(self, it, sending, attrs.evolve(answer, shows=lambda: False))
 
     return [(outcomes.Outcomes, "_settle", settle)]
 
@@ -273,38 +270,47 @@ def _() -> list[Patch]:
 def _() -> list[Patch]:
     old = outcomes.Outcomes._wait
 
-    def wait(self: Any, execution: Any, source: Any, sending: Any, answer: Any) -> None:
-        if sending.request.revision <= source.fate.delivered:
-            execution.set_doubt(None)
-            self._desk.count(lost=1)
-        old(self, execution, source, sending, answer)
+    def wait(self: Any, it: Any, sending: Any, answer: Any) -> None:
+        if sending.request.revision <= it.fate.delivered:
+            it.set_doubt(None)
+            self._desk.count("lost")
+        old(self, it, sending, answer)
 
     return [(outcomes.Outcomes, "_wait", wait)]
 
 
 @mutant("an end behind our back is not told")
 def _() -> list[Patch]:
-    def look(self: Any, execution: Any, source: Any, answer: Any) -> None:
+    def look(self: Any, it: Any, answer: Any) -> None:
         return
+
+    return [(outcomes.Outcomes, "_look_for_others", look)]
+
+
+@mutant("an end in the first answer counts as somebody else's")
+def _() -> list[Patch]:
+    old = outcomes.Outcomes._look_for_others
+
+    def look(self: Any, it: Any, answer: Any) -> None:
+        it.know((), is_all=True)
+        old(self, it, answer)
 
     return [(outcomes.Outcomes, "_look_for_others", look)]
 
 
 @mutant("another builder's state counts as delivered")
 def _() -> list[Patch]:
-    def try_(self: Any, version: Any) -> bool:
+    def replace(self: Any, old: Any, new: Any) -> None:
+        self._storing.remove(old)
+        self._sender.replace(old, new)
+        self._give_way(old)
+        self._after(new)
+
+    def try_(self: Any, version: Any, not_before: float) -> bool:
+        self.tried, self.not_before = version, not_before
         return False
 
-    def replace(self: Any, execution: Any, source: Any) -> None:
-        old = execution.source
-        self._interrupt(execution)
-        execution.put(source)
-        self._keeper.drop(old)
-        self._desk.end_source(old, Outcome.SUPERSEDED, "")
-        self._forget_source(old)
-        self._after(execution)
-
-    return [(execution.Source, "try_", try_), (core.Core, "_replace", replace)]
+    return [(execution.Execution, "try_", try_), (core.Core, "_replace", replace)]
 
 
 # Fates and waiters
@@ -323,23 +329,23 @@ def _() -> list[Patch]:
 
 @mutant("what was closed without a change counts as delivered")
 def _() -> list[Patch]:
-    old = core.Core._detached
+    old = core.Core._on_detached
 
     def detached(self: Any, event: Any) -> None:
-        source = self._sources.get(event.ref)
-        if source is not None and source.tried == (-1, -1):
-            self._desk.fate(source, delivered=event.version[1])
+        it = self._find(event.ref)
+        if it is not None and it.tried == (-1, -1):
+            self._desk.fate(it, delivered=event.version[1])
         old(self, event)
 
-    return [(core.Core, "_detached", detached)]
+    return [(core.Core, "_on_detached", detached)]
 
 
 @mutant("on_receipt hears of revisions that are not the last")
 def _() -> list[Patch]:
     old = desk.Desk.tell
 
-    def tell(self: Any, source: Any, last: Any = None, is_closing: bool = False) -> None:
-        old(self, source, source.fate.delivered if source.final is None else last, is_closing)
+    def tell(self: Any, it: Any, last: Any = None, is_closing: bool = False) -> None:
+        old(self, it, it.fate.delivered if it.final is None else last, is_closing)
 
     return [(desk.Desk, "tell", tell)]
 
@@ -349,7 +355,7 @@ def _() -> list[Patch]:
     old = queue.Timers.pop_due
 
     def pop_due(self: Any, now: float) -> Any:
-        return [item for item in old(self, now) if not isinstance(item, tuple)]
+        return [item for item in old(self, now) if not isinstance(item, execution.Waiter)]
 
     return [(queue.Timers, "pop_due", pop_due)]
 
@@ -359,30 +365,32 @@ def _() -> list[Patch]:
     def is_away(self: Any, now: float) -> bool:
         return False
 
-    return [(target.Target, "is_away", is_away)]
+    def away_at(self: Any, now: float) -> None:
+        return None
+
+    return [(target.Target, "is_away", is_away), (target.Target, "away_at", away_at)]
 
 
 @mutant("the last state of a suspended builder is lost at the first NOT_FOUND")
 def _() -> list[Patch]:
     old = outcomes.Outcomes._be_patient
 
-    def be_patient(self: Any, execution: Any, source: Any, answer: Any) -> None:
-        if source.final is not None and not source.final.is_terminal:
-            execution.rest()
-            self.give_up(execution, source, "refused")
+    def be_patient(self: Any, it: Any, answer: Any) -> None:
+        if it.final is not None and not it.final.is_terminal:
+            it.rest()
+            self.end(it, Outcome.LOST, "refused")
         else:
-            old(self, execution, source, answer)
+            old(self, it, answer)
 
     return [(outcomes.Outcomes, "_be_patient", be_patient)]
 
 
-@mutant("a key that is expired for 16 minutes deletes what is spooled")
+@mutant("what is refused after 15 minutes goes from the spool")
 def _() -> list[Patch]:
-    def be_patient(self: Any, execution: Any, source: Any, answer: Any) -> None:
-        execution.rest()
-        self.give_up(execution, source, "refused")
+    def is_spooled(it: Any) -> bool:
+        return False
 
-    return [(outcomes.Outcomes, "_be_patient", be_patient)]
+    return [(outcomes, "is_spooled", is_spooled)]
 
 
 # The spool
@@ -392,47 +400,48 @@ def _() -> list[Patch]:
 def _() -> list[Patch]:
     old = keeper.Keeper.hold
 
-    def hold(self: Any, source: Any, request: Any, is_end: bool) -> bool:
-        old(self, source, request, is_end)
+    def hold(self: Any, it: Any, request: Any) -> bool:
+        old(self, it, request)
         return False
 
     return [(keeper.Keeper, "hold", hold)]
 
 
-@mutant("the disk is never waited for again")
+@mutant("ends are not written")
 def _() -> list[Patch]:
-    def hopes(self: Any, source: Any, request: Any, is_end: bool) -> bool:
+    def hold(self: Any, it: Any, request: Any) -> bool:
         return False
 
-    return [(keeper.Keeper, "hold", hopes)]
+    return [(keeper.Keeper, "hold", hold)]
 
 
 @mutant("a row goes at the first acknowledgement, in doubt or not")
 def _() -> list[Patch]:
     old = keeper.Keeper.accepted
 
-    def accepted(self: Any, source: Any, has_doubt: bool, has_news: bool) -> None:
-        old(self, source, False, has_news)
+    def accepted(self: Any, it: Any) -> None:
+        old(self, it)
+        self.settled(it)
 
     return [(keeper.Keeper, "accepted", accepted)]
 
 
 @mutant("a row is dropped while a doubt is left")
 def _() -> list[Patch]:
-    old = core.Core._detached
+    old = core.Core._on_detached
 
     def detached(self: Any, event: Any) -> None:
         old(self, event)
-        source = self._sources.get(event.ref)
-        if source is not None and source.is_last_delivered:
-            self._keeper.settled(source)
+        it = self._find(event.ref)
+        if it is not None and it.is_delivered:
+            self._keeper.settled(it)
 
-    return [(core.Core, "_detached", detached)]
+    return [(core.Core, "_on_detached", detached)]
 
 
 @mutant("what is acknowledged stays on disk")
 def _() -> list[Patch]:
-    def settled(self: Any, source: Any) -> None:
+    def settled(self: Any, it: Any) -> None:
         return
 
     return [(keeper.Keeper, "settled", settled)]
@@ -453,13 +462,10 @@ def _() -> list[Patch]:
 
 @mutant("only the first look takes over rows")
 def _() -> list[Patch]:
-    def due(self: Any) -> None:
-        return
-
     def wake(self: Any) -> float:
         return inf
 
-    return [(recovery.Recovery, "due", due), (recovery.Recovery, "wake", wake)]
+    return [(recovery.Recovery, "wake", wake)]
 
 
 @mutant("the patience with `get` begins at each claim")
@@ -476,23 +482,29 @@ def _() -> list[Patch]:
 def _() -> list[Patch]:
     old = recovery.Recovery._unanswered
 
-    def unanswered(self: Any, execution: Any, source: Any, asking: Any, answer: Any, is_closing: bool) -> None:
-        found = source.found
-        source.find(attrs.evolve(found, claimed=inf))
+    def unanswered(self: Any, it: Any, answer: Any, is_closing: bool) -> None:
+        found = it.found
+        it.set_found(attrs.evolve(found, claimed=inf))
         if answer.code == "UNIMPLEMENTED":
             answer = attrs.evolve(answer, code="UNKNOWN")
-        old(self, execution, source, asking, answer, False)
-        source.find(attrs.evolve(source.found, claimed=found.claimed))
+        old(self, it, answer, False)
+        it.set_found(attrs.evolve(it.found, claimed=found.claimed))
 
     return [(recovery.Recovery, "_unanswered", unanswered)]
 
 
 @mutant("a row is sent without asking")
 def _() -> list[Patch]:
-    def asks_first(self: Any) -> bool:
-        return False
+    old = sender.Sender.begin
 
-    return [(execution.Execution, "asks_first", property(asks_first))]
+    def begin(self: Any) -> None:
+        while self._questions:
+            it = self._questions.pop()
+            self._hold(it, it.size)
+            self.take(it)
+        old(self)
+
+    return [(sender.Sender, "begin", begin)]
 
 
 @mutant("one `get` that is refused stops all recovery")
@@ -513,8 +525,8 @@ def _() -> list[Patch]:
 
 @mutant("one NOT_FOUND is believed")
 def _() -> list[Patch]:
-    def missing(self: Any, execution: Any, source: Any, event: Any) -> None:
-        self._decide(execution, source, event)
+    def missing(self: Any, it: Any, event: Any) -> None:
+        self._decide(it, event)
 
     return [(recovery.Recovery, "_missing", missing)]
 
@@ -554,7 +566,12 @@ def _() -> list[Patch]:
 
 @mutant("the next owner of a row knows of no doubt")
 def _() -> list[Patch]:
-    def doubt(self: Any, row: Any) -> Doubt:
-        return Doubt(self._desk.now - 1e6)
+    old = recovery.Recovery.open
 
-    return [(recovery.Recovery, "doubt", doubt)]
+    def open_(self: Any, row: Any) -> Any:
+        it = old(self, row)
+        if it is not None:
+            it.set_doubt(Doubt(self._desk.now - 1e6))
+        return it
+
+    return [(recovery.Recovery, "open", open_)]

@@ -206,7 +206,6 @@ class World:
             do.Forget: self._forget,
             do.Persist: self._persist,
             do.Acknowledge: self._acknowledge,
-            do.Shut: self._shut,
             do.Drop: self._drop,
             do.SetAside: self._set_aside,
             do.Note: self._note,

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any
-
-import attrs
+from typing import Any, get_args
 
 from ...core.model.values import Outcome
+from . import effects as do
+from . import events as on
 from .desk import Desk
-from .effects import Closed, Effect, Forget, Log, Note, SetFate, Settle, TakeOver
-from .events import (
-    Attached,
-    Changed,
-    Claimed,
-    Close,
-    Connected,
-    Cpu,
-    Detached,
-    Emptied,
-    Ended,
-    Event,
-    Flush,
-    FlushAll,
-    Holds,
-    Row,
-    Stored,
-    Taken,
-    Withdrawn,
-)
-from .execution import Execution, Source, Waiter
+from .execution import Execution, Waiter
 from .keeper import HOLD, Keeper, is_spooled
 from .outcomes import Outcomes
 from .queue import Timers
@@ -61,43 +41,32 @@ class Core:
         self._outcomes = Outcomes(desk, self._sender, self._keeper, random)
         self._recovery = Recovery(desk, self._sender, self._keeper, self._outcomes)
         self._executions: dict[Hashable, Execution] = {}
-        self._sources: dict[Ref, Source] = {}
-        self._unsent: dict[Execution, None] = {}
-        """Those that have news, those first that have them longest."""
-        self._storing: dict[Execution, float] = {}
+        """By their ids; a row whose id is taken, by its reference."""
+        self._former: dict[Ref, Execution] = {}
+        """Those that are not in charge any more, and not detached."""
+        self._news: dict[Execution, float] = {}
+        """Those of this process that have something to send, or under way, and since when."""
+        self._rows: dict[Execution, float] = {}
+        self._storing: Timers[Execution] = Timers()
         self._flushes: dict[Hashable, float] = {}
-        self._waiters: Timers[tuple[Ref, Hashable]] = Timers()
+        self._waiters: Timers[Waiter] = Timers()
         self._closers: list[Hashable] = []
         self._deadline: float | None = None
         self._is_closed = False
         self._handlers: dict[type, Callable[[Any], None]] = {
-            Attached: self._attached,
-            Changed: self._changed,
-            Detached: self._detached,
-            Withdrawn: self._withdrawn,
-            Flush: self._flush,
-            FlushAll: self._flush_all,
-            Close: self._close,
-            Taken: self._taken,
-            Connected: self._connected,
-            Ended: self._ended,
-            Holds: self._holds,
-            Stored: self._stored,
-            Claimed: self._claimed,
-            Emptied: self._emptied,
-            Cpu: self._cpu,
+            kind: getattr(self, f"_on_{kind.__name__.lower()}") for kind in get_args(on.Event)
         }
 
     # What drives it
 
-    def begin(self, now: float) -> list[Effect]:
+    def begin(self, now: float) -> list[do.Effect]:
         """Begin; with a spool this looks for rows of the dead."""
         self._desk.begin(now)
         if self._keeper.is_on:
             self._recovery.claim()
         return self._desk.end()
 
-    def handle(self, event: Event, now: float) -> list[Effect]:
+    def handle(self, event: on.Event, now: float) -> list[do.Effect]:
         """Take note of what happened at `now`, in seconds that never go back."""
         self._desk.begin(now)
         if self._is_closed:
@@ -106,13 +75,15 @@ class Core:
             self._handlers[type(event)](event)
         return self._desk.end()
 
-    def due(self, now: float) -> list[Effect]:
+    def due(self, now: float) -> list[do.Effect]:
         """Do what is due, and send what may be sent; owed after each batch of events and at `wake`."""
         self._desk.begin(now)
         if not self._is_closed:
             self._look()
+            self._look_at_waiters()
             self._sender.begin()
-            self._keeper.ask(self._sender.target.limit)
+            if self._keeper.is_on:
+                self._keeper.due(self._sender.target.limit)
             self._look_at_end()
         return self._desk.end()
 
@@ -120,18 +91,18 @@ class Core:
         """Return when `due` is to be called next, if no event comes; None when only an event makes something due."""
         if self._is_closed:
             return None
-        times = [self._sender.wake(), self._keeper.wake(), self._waiters.next()]
-        if self._deadline is not None:
-            times.append(self._deadline + (0.0 if self._desk.now < self._deadline else CLOSE_WAIT))
-        times += [min(self._storing.values(), default=None), min(self._flushes.values(), default=None)]
+        now = self._desk.now
+        times = [self._sender.wake(), self._storing.next(), self._waiters.next(), *self._flushes.values()]
         if self._keeper.is_on:
-            times.append(self._recovery.wake())
+            times += [self._keeper.wake(), self._recovery.wake()]
+        if self._deadline is not None:
+            times.append(self._deadline + (0.0 if now < self._deadline else CLOSE_WAIT))
         if self._waiters.next() is not None:
-            times.append(self._sender.target.away_at(self._desk.now))
+            times.append(self._sender.target.away_at(now))
         wake = min((time for time in times if time is not None), default=inf)
         return None if wake == inf else wake
 
-    # What may be read
+    # What any thread may read
 
     @property
     def counters(self) -> Counters:
@@ -141,472 +112,393 @@ class Core:
     @property
     def pending(self) -> int:
         """Executions of this process that have something to send, or under way."""
-        return sum(not execution.source.ref.is_row for execution in self._unsent)
+        return len(self._news)
 
     @property
     def waiting(self) -> int:
         """Rows of other processes that are not delivered yet."""
-        return sum(execution.source.ref.is_row for execution in self._unsent)
-
-    @property
-    def oldest(self) -> float | None:
-        """When the oldest state that is not acknowledged became one; None without one."""
-        return min((execution.since for execution in self._unsent), default=None)
+        return len(self._rows)
 
     @property
     def rows(self) -> int:
         """Rows that this process has in the spool."""
-        return self._keeper.rows + self.waiting
+        return self._keeper.rows + len(self._rows)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest state that is not acknowledged became one; None without one."""
+        return min([*self._news.copy().values(), *self._rows.copy().values()], default=None)
 
     @property
     def pace(self) -> float:
         """Seconds between two sends of one execution that `max_share` asks for."""
         return self._sender.share.pace()
 
+    @property
+    def known(self) -> tuple[Ref, ...]:
+        """Who is in charge of the executions that are not over."""
+        return tuple(it.ref for it in self._executions.values())
+
     def is_away(self, now: float) -> bool:
         """Whether nobody needs to wait for the backend."""
         return self._sender.target.is_away(now)
 
-    @property
-    def known(self) -> tuple[Ref, ...]:
-        """The sources in charge of the executions that are not over."""
-        return tuple(execution.source.ref for execution in self._executions.values())
-
     # What sources do
 
-    def _attached(self, event: Attached) -> None:
-        ref = event.ref
-        source = Source(ref, event.epoch, event.epoch_given, event.outlives)
-        self._sources[ref] = source
-        execution = self._executions.get(ref.execution_id)
-        if execution is None:
-            execution = self._executions[ref.execution_id] = Execution(ref.execution_id, source)
-        elif execution.source.ref.number > ref.number:
-            self._desk.end_source(source, Outcome.SUPERSEDED, LATER)
-            return
-        else:
-            self._replace(execution, source)
-        execution.know(event.marks or ())
+    def _find(self, ref: Ref) -> Execution | None:
+        """Return the execution that a source is in charge of."""
+        it = self._executions.get(ref.execution_id)
+        return it if it is not None and it.ref == ref else self._executions.get(ref)
 
-    def _replace(self, execution: Execution, source: Source) -> None:
-        old = execution.source
-        self._interrupt(execution)
-        execution.put(source)
-        if not source.is_fixed and source.epoch <= old.epoch:
-            source.go_on_at(old.epoch + 1, is_fixed=False)
-            self._desk.do(TakeOver(source.ref, source.epoch))
-        if old.ref.is_row:
-            self._recovery.seen(old)
-        self._keeper.drop(old)
-        self._desk.end_source(old, Outcome.SUPERSEDED, LATER)
-        self._forget_source(old)
-        self._after(execution)
-
-    def _changed(self, event: Changed) -> None:
-        found = self._in_charge(event.ref)
-        if found is None:
+    def _on_attached(self, event: on.Attached) -> None:
+        it = Execution(event.ref, event.epoch, event.epoch_given, event.outlives)
+        old = self._executions.get(it.id)
+        if old is not None and old.ref.number > it.ref.number:
+            self._desk.finish(it, Outcome.SUPERSEDED, LATER)
+            self._former[it.ref] = it
             return
-        execution, source = found
+        self._executions[it.id] = it
+        if old is not None:
+            self._replace(old, it)
+        it.know(event.marks or ())
+
+    def _replace(self, old: Execution, new: Execution) -> None:
+        self._storing.remove(old)
+        self._sender.replace(old, new)
+        if not new.is_fixed and new.epoch <= old.epoch:
+            new.take_over(old.epoch + 1, is_fixed=False)
+            self._desk.do(do.TakeOver(new.ref, new.epoch))
+        self._give_way(old)
+        self._after(new)
+
+    def _give_way(self, it: Execution) -> None:
+        """Have nothing more to do with somebody whose execution another builder goes on with."""
+        self._news.pop(it, None)
+        self._rows.pop(it, None)
+        if it.ref.is_row:
+            self._recovery.seen(it)
+        self._desk.finish(it, Outcome.SUPERSEDED, LATER)
+        self._keeper.drop(it)
+        self._forget(it)
+
+    def _on_changed(self, event: on.Changed) -> None:
+        it = self._find(event.ref)
+        if it is None or it.is_ended:
+            return
+        is_end = event.rank is Rank.TERMINAL
         if event.rank is not Rank.OTHER:
-            execution.hurry(self._desk.now, event.rank is Rank.TERMINAL)
-        self._want(execution, Ready(event.rank, self._desk.now, event.anew))
-        self._keeper.changed(source, event.rank is Rank.TERMINAL)
+            it.hurry(self._desk.now, is_end)
+        it.want(Ready(event.rank, self._desk.now, event.anew))
+        self._after(it)
+        self._keeper.changed(it, is_end)
 
-    def _want(self, execution: Execution, ready: Ready) -> None:
-        execution.want(ready)
-        self._after(execution)
-
-    def _in_charge(self, ref: Ref) -> tuple[Execution, Source] | None:
-        """Return the execution and source of a reference; None where nothing more is sent of it."""
-        source = self._sources.get(ref)
-        if source is None or source.is_ended:
-            return None
-        execution = self._execution(source)
-        return None if execution is None else (execution, source)
-
-    def _execution(self, source: Source) -> Execution | None:
-        for key in (source.ref.execution_id, source.ref):
-            execution = self._executions.get(key)
-            if execution is not None and execution.source is source:
-                return execution
-        return None
-
-    def _detached(self, event: Detached) -> None:
-        source, version = self._sources.get(event.ref), event.version
-        if source is None or (source.final is not None and version <= source.final.version):
+    def _on_detached(self, event: on.Detached) -> None:
+        it = self._find(event.ref) or self._former.get(event.ref)
+        if it is None or (it.final is not None and event.version <= it.final.version):
             return
-        if source.ref.number == 0 and version[0] > source.epoch:
-            source.begin_anew(version[0])
-        final = Final((max(version[0], source.epoch), version[1]), event.is_terminal, self._desk.now)
-        execution = self._execution(source)
-        if source.is_ended or execution is None:
-            source.detach(final)
-            self._desk.tell(source)
-            self._forget_source(source)
+        final = Final(event.version, event.is_terminal, self._desk.now)
+        if it.ref.is_row:
+            self._recovery.ended(it, final)
             return
-        if source.ref.is_row:
-            self._recovery.ended(execution, source, final)
+        it.detach(final)
+        self._desk.tell(it)
+        if it.ref in self._former:
+            self._forget(it)
             return
-        source.detach(final)
-        self._desk.tell(source)
-        if not source.is_last_delivered:
-            self._finish(execution, source, final)
-        elif execution.doubt is None and not execution.has_news:
-            self._keeper.settled(source)
+        if not it.is_delivered:
+            self._finish(it, final)
+        elif it.doubt is None and not it.has_news:
+            self._keeper.settled(it)
         elif not final.is_terminal:
-            self._keeper.detached(source, final)
-        self._after(execution)
+            self._keeper.hurry(it)
+        self._after(it)
 
-    def _finish(self, execution: Execution, source: Source, final: Final) -> None:
+    def _finish(self, it: Execution, final: Final) -> None:
         """See to it that a last state is sent."""
-        if final.version[1] <= source.hopeless and not execution.has_news:
-            self._outcomes.give_up(execution, source, source.fate.reason)
+        revision = final.version[1]
+        if revision <= it.hopeless and not it.has_news:
+            self._outcomes.end(it, Outcome.LOST, it.fate.reason)
             return
-        if not execution.is_sending(source.ref, final.version):
-            execution.hurry(self._desk.now, final.is_terminal)
-            execution.want(Ready(Rank.TERMINAL if final.is_terminal else Rank.OTHER, self._desk.now))
-        self._keeper.changed(source, final.is_terminal)
+        if not it.is_sending(final.version):
+            it.hurry(self._desk.now, final.is_terminal)
+            it.want(Ready(Rank.TERMINAL if final.is_terminal else Rank.OTHER, self._desk.now))
+            self._desk.fate(it, refused=min(it.fate.refused, revision - 1))  # it is tried again
+        self._keeper.changed(it, final.is_terminal)
         if not final.is_terminal:
-            self._keeper.detached(source, final)
+            self._keeper.hurry(it)
 
-    def _withdrawn(self, event: Withdrawn) -> None:
-        source = self._sources.get(event.ref)
-        if source is None:
-            return
-        execution = self._execution(source)
-        if execution is not None:
-            self._interrupt(execution)
-            self._keeper.drop(source)
-        self._desk.end_source(source, Outcome.SUPERSEDED, WITHDRAWN)
-        source.end()
-        self._forget_source(source, is_left=True)
-        if execution is not None:
-            self._after(execution)
+    def _on_withdrawn(self, event: on.Withdrawn) -> None:
+        it = self._find(event.ref)
+        if it is not None:
+            self._interrupt(it)
+            self._desk.finish(it, Outcome.SUPERSEDED, WITHDRAWN)
+            self._keeper.drop(it)
+            self._after(it)
+        former = self._former.pop(event.ref, None)
+        if former is not None:
+            self._desk.do(do.Forget(event.ref))
 
-    def _interrupt(self, execution: Execution) -> None:
-        self._storing.pop(execution, None)
-        self._sender.interrupt(execution)
+    def _interrupt(self, it: Execution) -> None:
+        self._storing.remove(it)
+        self._sender.interrupt(it)
 
     # Who waits
 
-    def _flush(self, event: Flush) -> None:
-        source, now = self._sources.get(event.ref), self._desk.now
-        if source is None or now >= event.deadline:
-            self._desk.do(Settle(event.waiter, source is not None and source.fate.delivered >= event.revision))
+    def _on_flush(self, event: on.Flush) -> None:
+        it, now = self._find(event.ref), self._desk.now
+        if it is None or now >= event.deadline:
+            self._desk.do(do.Settle(event.waiter, it is not None and it.fate.delivered >= event.revision))
             return
-        source.wait(Waiter(event.revision, event.waiter, now, event.deadline, event.is_patient))
-        self._desk.settle(source)
-        execution = self._execution(source)
-        if execution is not None and execution.backoff.refused is not None and execution.backoff.until > event.deadline:
-            self._desk.answer(source, event.waiter, False)
-        if any(waiter.name == event.waiter for waiter in source.waiters):
-            self._waiters.set((event.ref, event.waiter), event.deadline)
+        waiter = Waiter(it, event.revision, event.waiter, now, event.deadline, event.is_patient)
+        it.set_waiters((*it.waiters, waiter))
+        self._waiters.set(waiter, event.deadline)
+        self._desk.settle(it)
+        if it.backoff.refused is not None and it.backoff.until > event.deadline:
+            self._desk.answer(waiter, False)
 
-    def _flush_all(self, event: FlushAll) -> None:
+    def _on_flushall(self, event: on.FlushAll) -> None:
         self._flushes[event.waiter] = event.deadline
 
     def _look_at_waiters(self) -> None:
         now, target = self._desk.now, self._sender.target
-        for ref, name in self._waiters.pop_due(now):
-            source = self._sources.get(ref)
-            for waiter in () if source is None else source.waiters:
-                if source is not None and waiter.name == name:
-                    target.keep_waiting(waiter.since, now)
-                    self._desk.answer(source, name, False)
+        for waiter in self._waiters.pop_due(now):
+            if waiter in waiter.of.waiters:
+                target.keep_waiting(waiter.since, now)
+                self._desk.answer(waiter, False)
         if target.is_away(now):
-            for ref, name in self._waiters:
-                self._be_impatient(ref, name)
-        is_idle = not self._unsent and not self._recovery.is_claiming
+            for waiter in self._waiters:
+                # Whoever is not patient waits for the disk at most.
+                if not waiter.is_patient and (not self._keeper.hopes or waiter.of.fate.spooled >= waiter.revision):
+                    self._desk.answer(waiter, False)
+                if waiter not in waiter.of.waiters:
+                    self._waiters.remove(waiter)
+        is_idle = not (self._news or self._rows or self._recovery.is_claiming)
         for name, deadline in list(self._flushes.items()):
             if is_idle or deadline <= now:
                 del self._flushes[name]
-                self._desk.do(Settle(name, is_idle))
-
-    def _be_impatient(self, ref: Ref, name: Hashable) -> None:
-        """Let somebody go who waits for the disk at most, while the backend is away."""
-        source = self._sources.get(ref)
-        if source is None or not any(waiter.name == name for waiter in source.waiters):
-            self._waiters.remove((ref, name))
-            return
-        for waiter in source.waiters:
-            is_kept = not self._keeper.hopes() or source.fate.spooled >= waiter.revision
-            if waiter.name == name and not waiter.is_patient and is_kept:
-                self._desk.answer(source, name, False)
-                self._waiters.remove((ref, name))
+                self._desk.do(do.Settle(name, is_idle))
 
     # Answers
 
-    def _taken(self, event: Taken) -> None:
-        source = self._sources.get(event.ref)
-        if source is None:
-            return
-        execution, request = self._execution(source), event.request
-        if execution is None or not isinstance(execution.step, Taking):
-            self._keeper.take(source, request)
+    def _on_taken(self, event: on.Taken) -> None:
+        it, request = self._find(event.ref), event.request
+        if it is None:
             return
         if request is None:
-            self._gone(execution, source, event.error)
-        elif request.revision <= source.fate.delivered and not execution.step.ready.is_anew:
-            self._keeper.take(source, request)
-            self._let_go(execution)  # the signal came late
+            self._gone(it, event)
+        elif not isinstance(it.step, Taking):
+            self._keeper.take(it, request)
+        elif request.revision <= it.fate.delivered and not it.ready.is_anew:
+            self._keeper.take(it, request)
+            self._let_go(it)  # the signal came late
+        elif not self._sender.has_room_for(it, request):
+            it.fail(is_retry=False)
+            self._sender.release(it)
+            self._after(it)
+        elif self._keeper.hold(it, request):
+            it.go(Storing(request, it.ref, it.ready))
+            self._storing.set(it, self._desk.now + HOLD)
         else:
-            is_end = source.is_last(request.version, request.is_terminal)
-            if self._keeper.hold(source, request, is_end and (request.is_terminal or source.ref.is_row)):
-                until = self._desk.now + HOLD
-                execution.go(Storing(request, event.ref, execution.step.ready, until))
-                self._storing[execution] = until
-            else:
-                self._sender.send(execution, request)
+            self._sender.send(it, request)
 
-    def _let_go(self, execution: Execution) -> None:
-        execution.rest()
-        self._sender.release(execution)
-        self._after(execution)
+    def _let_go(self, it: Execution) -> None:
+        it.rest()
+        self._sender.release(it)
+        self._after(it)
 
-    def _gone(self, execution: Execution, source: Source, error: str) -> None:
-        """Give up what cannot be encoded, or whose builder is gone."""
-        self._keeper.leave(source)
-        if not error:
-            source.end()
-            source.leave()
-            execution.stop()
-            self._let_go(execution)
-            return
-        final = source.final
-        self._desk.log(
-            "error", f"A state of execution {execution.text!r} could not be encoded: {error}", execution.text
-        )
-        execution.rest()
-        if final is not None and not execution.has_news:
-            self._outcomes.give_up(execution, source, f"it could not be encoded ({error})")
+    def _gone(self, it: Execution, event: on.Taken) -> None:
+        """Give up what cannot be encoded, or whose builder, or row, is gone."""
+        self._keeper.leave(it)
+        if isinstance(it.step, Taking):
+            it.rest()
+            self._sender.release(it)
+        if event.error:
+            error = f"it could not be encoded ({event.error})"
+            self._desk.log("error", f"A state of execution {it.id!r} is not sent: {error}", it.id)
+            self._desk.fate(it, refused=max(it.fate.refused, event.revision), reason=error)
+            if it.final is not None and not it.has_news:
+                self._outcomes.end(it, Outcome.LOST, error)
+            self._desk.settle(it)
         else:
-            waiting = max((waiter.revision for waiter in source.waiters), default=-1)
-            self._desk.fate(
-                source, refused=max(waiting, source.fate.refused), reason=f"it could not be encoded ({error})"
-            )
-            self._desk.settle(source)
-        self._sender.release(execution)
-        self._after(execution)
+            it.stop()
+            it.end()
+        self._after(it)
 
-    def _connected(self, event: Connected) -> None:
+    def _on_connected(self, event: on.Connected) -> None:
         if event.answer.code == "OK":
             self._sender.target.connected(self._desk.now)
         else:
-            self._sender.unreachable(None, False, event.answer.code, event.answer.reason)
+            self._sender.unreachable(None, event.answer.code, event.answer.reason)
 
-    def _ended(self, event: Ended) -> None:
-        found = self._sender.end(event.attempt)
-        if found is not None:
-            execution, source = found
-            self._outcomes.take(execution, source, event.answer)
-            self._after(execution)
+    def _on_ended(self, event: on.Ended) -> None:
+        it = self._sender.end(event.attempt)
+        if it is not None:
+            self._outcomes.take(it, event.answer)
+            self._after(it)
 
-    def _holds(self, event: Holds) -> None:
-        found = self._sender.end(event.attempt)
-        if found is None:
-            return
-        execution, _ = found
-        self._recovery.holds(execution, event, self._deadline is not None)
-        if isinstance(execution.step, Idle | Ready):
-            self._sender.release(execution)
-        self._after(execution)
+    def _on_holds(self, event: on.Holds) -> None:
+        it = self._sender.end(event.attempt)
+        if it is not None:
+            self._recovery.holds(it, event, self._deadline is not None)
+            if isinstance(it.step, Idle | Ready):
+                self._sender.release(it)
+            self._after(it)
 
-    def _stored(self, event: Stored) -> None:
-        source = self._sources.get(event.ref)
-        if source is None:
-            self._keeper.stored_unknown()
-            return
-        is_awaited = self._keeper.stored(source, event.version, event.is_on_disk)
-        execution = self._execution(source)
-        is_over = is_awaited or not isinstance(source.disk, Writing)
-        if is_over and execution is not None and execution in self._storing:
-            self._launch(execution)
+    def _on_stored(self, event: on.Stored) -> None:
+        it = self._find(event.ref)
+        self._keeper.stored(it, event.version, event.is_on_disk)
+        if it is not None and it in self._storing and not isinstance(it.disk, Writing):
+            self._launch(it)
 
-    def _launch(self, execution: Execution) -> None:
-        del self._storing[execution]
-        step = execution.busy
+    def _launch(self, it: Execution) -> None:
+        self._storing.remove(it)
+        step = it.busy
         assert isinstance(step, Storing)
-        source = self._sources.get(step.ref)
-        if source is not execution.source or source.is_ended:
-            self._let_go(execution)
-        else:
-            self._sender.send(execution, step.request)
+        self._sender.send(it, step.request)
 
-    def _claimed(self, event: Claimed) -> None:
+    def _on_claimed(self, event: on.Claimed) -> None:
         for row in event.rows:
-            source = self._recovery.open(row)
-            if source is not None:
-                self._sources[row.ref] = source
-                self._adopt(row, source)
+            it, old = self._recovery.open(row), self._executions.get(row.ref.execution_id)
+            if it is None:
+                continue
+            if old is None or old.ref.is_row:
+                self._executions[it.id if old is None else it.ref] = it
+                it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
+                self._after(it)
+            else:  # a builder of this process goes on; what the dead one sent last may still be under way
+                old.set_doubt(old.doubt or it.doubt)
+                if not isinstance(old.disk, Absent):
+                    self._keeper.forget(it)  # it was overwritten
+                self._give_way(it)
+                self._after(old)
         self._recovery.claimed(event)
 
-    def _adopt(self, row: Row, source: Source) -> None:
-        known = self._executions.get(row.ref.execution_id)
-        if known is not None and not known.source.ref.is_row:
-            # A builder of this process goes on; what the dead one sent last may still be under way.
-            known.set_doubt(known.doubt or self._recovery.doubt(row))
-            self._recovery.seen(source)
-            if not isinstance(known.source.disk, Absent):
-                self._keeper.forget(source)  # it was overwritten
-            self._keeper.drop(source)
-            self._desk.end_source(source, Outcome.SUPERSEDED, LATER)
-            self._forget_source(source)
-            self._after(known)
-            return
-        key: Hashable = row.ref.execution_id if known is None else row.ref
-        execution = self._executions[key] = Execution(key, source)
-        execution.set_doubt(self._recovery.doubt(row))
-        execution.know(row.marks)
-        self._want(execution, Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
+    def _on_emptied(self, event: on.Emptied) -> None:
+        for it in list(self._executions.values()):
+            if it.ref.is_row:
+                self._keeper.forget(it)
+                self._outcomes.end(it, Outcome.LOST, "the spool's file was replaced")
+                self._after(it)
+            elif not it.is_ended:
+                self._keeper.emptied(it)
 
-    def _emptied(self, event: Emptied) -> None:
-        for source in list(self._sources.values()):
-            execution = self._execution(source)
-            if source.ref.is_row and execution is not None:
-                self._keeper.forget(source)
-                self._outcomes.give_up(execution, source, "the spool's file was replaced")
-                self._after(execution)
-            else:
-                self._keeper.emptied(source)
-
-    def _cpu(self, event: Cpu) -> None:
+    def _on_cpu(self, event: on.Cpu) -> None:
         self._sender.share.read(event.seconds, self._desk.now)
 
     # After each step
 
-    def _after(self, execution: Execution) -> None:
+    def _after(self, it: Execution) -> None:
         """Have an execution looked at again, or forget it."""
-        if self._executions.get(execution.key) is not execution:
+        if isinstance(it.step, Idle | Ready):
+            self._sender.schedule(it)
+        news = self._rows if it.ref.is_row else self._news
+        if it.has_news:
+            news.setdefault(it, it.ready.since)
             return
-        if isinstance(execution.step, Idle | Ready):
-            self._sender.schedule(execution)
-        if execution.has_news:
-            self._unsent.setdefault(execution)
-        else:
-            self._unsent.pop(execution, None)
-        source = execution.source
-        if isinstance(execution.step, Idle) and execution.doubt is None and source.is_done:
-            del self._executions[execution.key]
-            self._sender.forget(execution)
-            self._forget_source(source)
+        news.pop(it, None)
+        if isinstance(it.step, Idle) and it.doubt is None and (it.is_ended or it.is_delivered):
+            key = it.ref if self._executions.get(it.ref) is it else it.id
+            if self._executions.get(key) is it:
+                del self._executions[key]
+            self._sender.forget(it)
+            self._keeper.leave(it)
+            self._forget(it)
 
-    def _forget_source(self, source: Source, is_left: bool = False) -> None:
-        """Forget a source of which nothing more will come."""
-        if (is_left or source.is_gone or source.final is not None) and self._sources.pop(source.ref, None) is not None:
-            source.leave()
-            self._desk.do(Forget(source.ref))
+    def _forget(self, it: Execution) -> None:
+        """Need nothing more of a source, unless it has still to say what was its last state."""
+        is_open = it.final is None and it.fate.outcome is not None and it.fate.reason != WITHDRAWN
+        if is_open:
+            self._former[it.ref] = it
+        else:
+            self._former.pop(it.ref, None)
+            self._desk.do(do.Forget(it.ref))
 
     def _look(self) -> None:
-        desk = self._desk
-        for attempt in self._sender.overdue():
-            answer = Answer("DEADLINE_EXCEEDED", "nothing came of an attempt", answered=False, in_doubt=True)
-            if self._sender.is_question(attempt):
-                self._holds(Holds(attempt, attrs.evolve(answer, in_doubt=False)))
+        now = self._desk.now
+        for attempt, is_question in self._sender.overdue():
+            answer = Answer("DEADLINE_EXCEEDED", "nothing came of an attempt", False, not is_question)
+            if is_question:
+                self._on_holds(on.Holds(attempt, answer))
             else:
-                self._ended(Ended(attempt, answer))
-        for execution in self._sender.pop_due():
-            doubt = execution.doubt
-            if (
-                isinstance(execution.step, Idle)
-                and doubt is not None
-                and desk.now >= doubt.since + desk.settings.settle
-            ):
-                execution.set_doubt(None)  # nothing can be sent any more that would settle it
-            self._after(execution)
-        for execution, until in list(self._storing.items()):
-            if until <= desk.now:
-                self._keeper.fall_behind()
-                self._launch(execution)
-        if self._keeper.is_on:
-            self._recovery.due()
-        self._look_at_waiters()
+                self._on_ended(on.Ended(attempt, answer))
+        for it in self._sender.pop_due():
+            if isinstance(it.step, Idle) and it.doubt is not None:
+                it.set_doubt(None)  # nothing can be sent any more that would settle it
+            self._after(it)
+        for it in self._storing.pop_due(now):
+            self._keeper.fall_behind()
+            self._launch(it)
+        if self._keeper.is_on and now >= self._recovery.wake():
+            self._recovery.claim()
 
     # The end
 
-    def _close(self, event: Close) -> None:
+    def _on_close(self, event: on.Close) -> None:
         self._closers.append(event.waiter)
         self._deadline = event.deadline if self._deadline is None else max(self._deadline, event.deadline)
         if event.is_exiting:
             self._sender.end_by(self._deadline)
         self._sender.target.hurry(self._desk.now)
-        for execution in list(self._executions.values()):
-            execution.unpace()
-            self._after(execution)
-        for source in self._unkept():
-            self._keeper.hurry(source)
+        for it in list(self._executions.values()):
+            it.unpace()
+            self._after(it)
+        for it in self._unkept():
+            self._keeper.hurry(it)
+
+    def _unkept(self) -> list[Execution]:
+        """Return the executions of which the disk should have something, and has not."""
+        doubtful = [it for it in self._executions.values() if it.doubt is not None and not it.is_ended]
+        return [it for it in [*self._news, *doubtful] if not it.ref.is_row and not is_spooled(it)]
 
     def _look_at_end(self) -> None:
-        deadline, now = self._deadline, self._desk.now
-        if deadline is None or (now < deadline and (self._recovery.is_claiming or self._has_hope(deadline))):
+        deadline, now, settle = self._deadline, self._desk.now, self._desk.settings.settle
+        if deadline is None:
             return
-        if now < deadline + CLOSE_WAIT and self._keeper.is_busy and self._unkept():
-            return
-        self._end()
-
-    def _unkept(self) -> list[Source]:
-        """Return the sources of which the disk should have something, and has not."""
-        executions = self._executions.values()
-        open_ = [e.source for e in executions if e.has_news or (e.doubt is not None and not e.source.is_ended)]
-        return [source for source in open_ if not source.ref.is_row and not is_spooled(source)]
-
-    def _own_unsent(self) -> list[Source]:
-        return [execution.source for execution in self._unsent if not execution.source.ref.is_row]
-
-    def _has_hope(self, deadline: float) -> bool:
-        settle = self._desk.settings.settle
-        return any(
-            not isinstance(execution.step, Idle)
-            and (not isinstance(execution.step, Ready) or execution.due(settle) <= deadline)
-            for execution in self._executions.values()
+        hopes = (
+            not isinstance(it.step, Idle) and (not isinstance(it.step, Ready) or it.due(settle) <= deadline)
+            for it in self._executions.values()
         )
+        is_early = now < deadline and (self._recovery.is_claiming or any(hopes))
+        if not is_early and not (now < deadline + CLOSE_WAIT and self._keeper.is_busy and self._unkept()):
+            self._end()
 
     def _end(self) -> None:
-        desk, unsent = self._desk, self._own_unsent()
+        desk, news, down = self._desk, list(self._news), self._sender.target.down
         self._is_closed = True
-        self._note_doubts()
-        kept = [source for source in unsent if is_spooled(source)]
-        lost = [source for source in unsent if not is_spooled(source)]
-        for source in unsent:
-            reason = f"the sink was closed ({source.fate.reason or self._outage or 'not answered yet'})"
-            desk.fate(source, reason=reason)
-            if source in lost:
-                desk.end_source(source, Outcome.LOST, reason)
-            desk.tell(source, is_closing=True)
-        self._say_end(kept, lost)
-        for source in self._sources.values():
-            if source.fate.outcome is None and source not in kept:
-                desk.fate(source, outcome=Outcome.LOST, reason=CLOSED)
-            for waiter in source.waiters:
-                desk.answer(source, waiter.name, source.fate.delivered >= waiter.revision)
-        desk.do(*(Settle(name, not unsent) for name in self._flushes))
-        desk.do(*(Settle(name, not desk.counters.lost) for name in self._closers), Closed())
+        for it in self._executions.values():
+            if it.doubt is not None and not isinstance(it.disk, Absent):
+                desk.do(do.Note(it.ref, doubt=desk.now - it.doubt.since))  # whoever goes on with the row knows of it
+        kept = [it for it in news if it.fate.spooled >= (it.final.version[1] if it.final is not None else it.tried[1])]
+        for it in news:
+            reason = f"the sink was closed ({it.fate.reason or (down.reason if down else '') or 'not answered yet'})"
+            if it in kept:
+                desk.fate(it, reason=reason)
+            else:
+                desk.finish(it, Outcome.LOST, reason)
+            desk.tell(it, is_closing=True)
+        self._say_end(kept, [it for it in news if it not in kept])
+        for it in self._executions.values():
+            if it.fate.outcome is None and it not in kept:
+                desk.fate(it, outcome=Outcome.LOST, reason=CLOSED)
+            for waiter in it.waiters:
+                desk.answer(waiter, it.fate.delivered >= waiter.revision)
+        desk.do(*(do.Settle(name, not news) for name in self._flushes))
+        desk.do(*(do.Settle(name, not desk.counters.lost) for name in self._closers), do.Closed())
         self._flushes, self._closers = {}, []
 
-    def _note_doubts(self) -> None:
-        """Leave a doubt to whoever goes on with the row."""
-        for execution in self._executions.values():
-            if execution.doubt is not None and not isinstance(execution.source.disk, Absent):
-                self._desk.do(Note(execution.source.ref, doubt=self._desk.now - execution.doubt.since))
-
-    def _say_end(self, kept: list[Source], lost: list[Source]) -> None:
+    def _say_end(self, kept: list[Execution], lost: list[Execution]) -> None:
         if lost:
-            last = lost[0]
-            text = f"for example {last.ref.execution_id!r}: {last.fate.reason}"
+            text = f"for example {lost[0].id!r}: {lost[0].fate.reason}"
             text = f"Closed with the last state of {len(lost)} executions not delivered, {text}"
-            self._desk.do(Log("warning", text, last.ref.execution_id, is_loss=True))
+            self._desk.log("warning", text, lost[0].id, is_loss=True)
         if kept:
-            self._desk.do(Log("warning", f"Closed with the last state of {len(kept)} executions in the spool"))
+            self._desk.log("warning", f"Closed with the last state of {len(kept)} executions in the spool")
 
-    @property
-    def _outage(self) -> str:
-        down = self._sender.target.down
-        return "" if down is None else down.reason
-
-    def _refuse(self, event: Event) -> None:
+    def _refuse(self, event: on.Event) -> None:
         """Answer those who come too late."""
-        if isinstance(event, Attached):
-            self._desk.do(SetFate(event.ref, Fate(outcome=Outcome.LOST, reason=CLOSED)))
-        elif isinstance(event, Flush | FlushAll):
-            self._desk.do(Settle(event.waiter, False))
-        elif isinstance(event, Close):
-            self._desk.do(Settle(event.waiter, not self._desk.counters.lost))
+        if isinstance(event, on.Attached):
+            self._desk.do(do.SetFate(event.ref, Fate(outcome=Outcome.LOST, reason=CLOSED)))
+        elif isinstance(event, on.Flush | on.FlushAll):
+            self._desk.do(do.Settle(event.waiter, False))
+        elif isinstance(event, on.Close):
+            self._desk.do(do.Settle(event.waiter, not self._desk.counters.lost))

@@ -8,7 +8,7 @@ import attrs
 
 from ...core.model.values import Outcome
 from .effects import Effect, Log, SetFate, Settle, Tell
-from .execution import Source
+from .execution import Execution, Waiter
 from .values import Counters, Settings
 
 QUIET = 60.0
@@ -44,10 +44,9 @@ class Desk:
 
     # Counting and saying
 
-    def count(self, **more: int) -> None:
+    def count(self, name: str, more: int = 1) -> None:
         """Count something."""
-        for name, number in more.items():
-            self._counts[name] += number
+        self._counts[name] += more
 
     def succeed(self) -> None:
         """Note a success."""
@@ -63,7 +62,7 @@ class Desk:
     @property
     def counters(self) -> Counters:
         """What was counted so far."""
-        codes = tuple(self._codes.items())
+        codes = tuple(self._codes.copy().items())
         return Counters(**self._counts, last_success=self._last_success, last_error=self._last_error, codes=codes)
 
     def log(self, level: str, text: str, execution_id: str = "", code: str = "", is_loss: bool = False) -> None:
@@ -82,51 +81,49 @@ class Desk:
 
     # Fates: always set before anybody who waits is told
 
-    def fate(self, source: Source, **changes: object) -> None:
-        """Replace what others read of a source."""
-        fate = attrs.evolve(source.fate, **changes)  # type: ignore[arg-type]
-        if fate != source.fate:
-            source.set_fate(fate)
-            if source.is_gone:
-                return
-            self.do(SetFate(source.ref, fate))
+    def fate(self, it: Execution, **changes: object) -> None:
+        """Replace what others read of an execution."""
+        fate = attrs.evolve(it.fate, **changes)  # type: ignore[arg-type]
+        if fate != it.fate:
+            it.set_fate(fate)
+            self.do(SetFate(it.ref, fate))
 
-    def settle(self, source: Source) -> None:
+    def settle(self, it: Execution) -> None:
         """Answer those whose revision has met its fate."""
-        for waiter in source.waiters:
-            fate = source.fate
-            is_delivered = fate.delivered >= waiter.revision
-            if is_delivered or source.is_ended or fate.outcome is not None or fate.refused >= waiter.revision:
-                self.answer(source, waiter.name, is_delivered)
+        for waiter in it.waiters:
+            is_delivered = it.fate.delivered >= waiter.revision
+            if is_delivered or it.is_ended or it.fate.outcome is not None or it.fate.refused >= waiter.revision:
+                self.answer(waiter, is_delivered)
 
-    def answer(self, source: Source, name: object, done: bool) -> None:
-        """Answer one who waits."""
-        for waiter in source.waiters:
-            if waiter.name == name:
-                source.release(waiter)
-                self.do(Settle(waiter.name, done))
+    def answer(self, waiter: Waiter, done: bool) -> None:
+        """Answer somebody who still waits."""
+        it = waiter.of
+        if waiter in it.waiters:
+            it.set_waiters(tuple(other for other in it.waiters if other is not waiter))
+            self.do(Settle(waiter.name, done))
 
-    def tell(self, source: Source, last: int | None = None, is_closing: bool = False) -> None:
-        """Tell `on_receipt` of a source's last state, once its fate is set, and when that becomes another one.
+    def tell(self, it: Execution, last: int | None = None, is_closing: bool = False) -> None:
+        """Tell `on_receipt` of the last state, once its fate is set, and when that becomes another one.
 
         `last` is its revision, where that is known although the builder has not detached.
         """
-        revision = source.final.version[1] if source.final is not None else last
-        if revision is None or source.is_gone:
+        revision = it.final.version[1] if it.final is not None else last
+        if revision is None:
             return
-        outcome, reason = source.fate.of(revision)
-        if outcome is Outcome.PENDING or (outcome is Outcome.SPOOLED and not is_closing):
-            return
-        if source.tell((outcome, revision, reason)):
-            self.do(Tell(source.ref, outcome, revision, reason))
+        outcome, reason = it.fate.of(revision)
+        is_open = outcome is Outcome.PENDING or (outcome is Outcome.SPOOLED and not is_closing)
+        if not is_open and it.tell((outcome, revision, reason)):
+            self.do(Tell(it.ref, outcome, revision, reason))
 
-    def end_source(self, source: Source, outcome: Outcome, reason: str) -> None:
-        """Send nothing more of a source, for good."""
-        if source.is_done:
+    def finish(self, it: Execution, outcome: Outcome, reason: str) -> None:
+        """Send nothing more, for good."""
+        if it.is_ended:
             return
-        source.end()
-        self.fate(source, outcome=outcome, reason=reason)
+        it.end()
+        if it.is_delivered:
+            return
         if outcome is Outcome.LOST:
-            self.count(lost=1)
-        self.settle(source)
-        self.tell(source)
+            self.count("lost")
+        self.fate(it, outcome=outcome, reason=reason)
+        self.settle(it)
+        self.tell(it)

@@ -131,14 +131,6 @@ class Acknowledge:
 
 
 @attrs.frozen
-class Shut:
-    """Set the state CLOSED of a row of that version, or an older one; without a request it goes."""
-
-    ref: Ref
-    version: Version
-
-
-@attrs.frozen
 class Drop:
     """Remove a row of that version, or an older one."""
 
@@ -203,5 +195,5 @@ class Closed:
 
 Effect: TypeAlias = (
     Take | Connect | Send | Ask | Renew | SetFate | SetOutage | Settle | Tell | TakeOver | Forget | Log | Persist
-    | Acknowledge | Shut | Drop | SetAside | Note | Claim | ReportOrphan | EndOrphan | Looked | Closed
+    | Acknowledge | Drop | SetAside | Note | Claim | ReportOrphan | EndOrphan | Looked | Closed
 )  # fmt: skip

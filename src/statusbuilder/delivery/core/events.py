@@ -91,6 +91,8 @@ class Taken:
     """None when the builder is gone, or when it could not be encoded."""
     error: str = ""
     """Why it could not be encoded."""
+    revision: int = -1
+    """Of what could not be encoded."""
 
 
 @attrs.frozen

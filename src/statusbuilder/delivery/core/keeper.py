@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import inf
 
-import attrs
-
 from .desk import Desk
-from .effects import Acknowledge, Drop, Persist, Shut, Take
-from .execution import Source
+from .effects import Acknowledge, Drop, Persist, Take
+from .execution import Execution
 from .queue import Timers
-from .steps import ABSENT, Absent, Final, Writing, Written
+from .steps import ABSENT, Absent, Writing, Written
 from .values import Request, State, Version
 
 UNACKNOWLEDGED = 1.0
@@ -28,189 +26,173 @@ ANY = 2**62
 
 
 class Keeper:
-    """Decides for all sources what is on disk; without a spool it has no part in anything."""
+    """Decides for all executions what is on disk; without a spool it has no part in anything."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.is_on = desk.settings.spool
         self.is_behind = False
         """Whether the disk did not answer in time, so that nothing waits for it until it does."""
-        self._ends: OrderedDict[Source, None] = OrderedDict()
+        self._ends: dict[Execution, None] = {}
         """Those whose last state is to be written at once."""
-        self._others: OrderedDict[Source, None] = OrderedDict()
+        self._others: OrderedDict[Execution, None] = OrderedDict()
         """Those whose state is to be written as the disk's budget allows."""
-        self._timers: Timers[Source] = Timers()
-        self._taking: set[Source] = set()
+        self._later: set[Execution] = set()
+        """Those that are to be written once what is under way is on disk."""
+        self._timers: Timers[Execution] = Timers()
+        self._taking: set[Execution] = set()
         self._free_at = 0.0
         self._pause = 0.0
-        self.under_way = 0
+        self._under_way = 0
         """Writes that are not answered yet."""
         self.rows = 0
         """Rows of this process that are on disk, or about to be."""
 
-    # What sources do
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is about to be on disk."""
+        return self.is_on and bool(self._under_way > 0 or self._taking or self._ends or self._others or self._later)
 
-    def changed(self, source: Source, is_end: bool) -> None:
-        """Take note that something is unacknowledged."""
-        if not self.is_on or source.ref.is_row:
-            return
-        if is_end:
-            self._ends.setdefault(source)
-            return
-        if isinstance(source.disk, Absent) and not source.outlives and source.final is None:
-            self._persist(source, (source.epoch, 0), None)
-        if source not in self._others and source not in self._timers:
-            self._timers.set(source, self._desk.now + UNACKNOWLEDGED)
-
-    def hurry(self, source: Source) -> None:
-        """Write what is unacknowledged as soon as the disk's budget allows, because there may be no later time."""
-        if self.is_on and not source.ref.is_row:
-            self._others.setdefault(source)
-
-    def detached(self, source: Source, final: Final) -> None:
-        """Take note that a builder has left its execution, which goes on elsewhere."""
-        if _newest(source) == Written(final.version, True):
-            self._desk.do(Shut(source.ref, final.version))
-        else:
-            self.hurry(source)
-
-    def took_over(self, source: Source) -> None:
-        """Take note that a builder goes on under another epoch."""
-        if self.is_on and not source.outlives and source.final is None and not isinstance(source.disk, Absent):
-            self._persist(source, (source.epoch, 0), None)
-
-    def accepted(self, source: Source, has_doubt: bool, has_news: bool) -> None:
-        """Take note that the backend has a state."""
-        if not has_news and not has_doubt:
-            self._unwant(source)
-        elif source in self._timers:
-            self._timers.set(source, self._desk.now + UNACKNOWLEDGED)
-        if not has_doubt:
-            self.settled(source)
-
-    def settled(self, source: Source) -> None:
-        """Remove what is acknowledged and beyond doubt; what says that an execution is open stays."""
-        if isinstance(source.disk, Absent):
-            return
-        row = _row(source)
-        if source.is_last_delivered and not source.outlasts_delivery:
-            self.drop(source)
-        elif row.has_body and row.version[1] <= source.fate.delivered:
-            self._desk.do(Acknowledge(source.ref, row.version))
-            row = attrs.evolve(row, has_body=False)
-            source.set_disk(attrs.evolve(source.disk, row=row) if isinstance(source.disk, Writing) else row)
-
-    def drop(self, source: Source) -> None:
-        """Remove what is on disk: it is acknowledged and beyond doubt, or given up."""
-        self._unwant(source)
-        if not isinstance(source.disk, Absent):
-            self._desk.do(Drop(source.ref, (max(source.epoch, _row(source).version[0]), ANY)))
-            self.forget(source)
-
-    def _unwant(self, source: Source) -> None:
-        self._ends.pop(source, None)
-        self._others.pop(source, None)
-        self._timers.remove(source)
-
-    def forget(self, source: Source) -> None:
-        """Note that nothing is on disk of a source."""
-        source.set_disk(ABSENT)
-        self.rows -= not source.ref.is_row
-
-    # Writing
-
-    def hold(self, source: Source, request: Request, is_end: bool) -> bool:
-        """Write a request that was taken, where that is due; says whether sending it has to wait for the disk."""
-        if not self.is_on or (source.ref.is_row and not is_end):
-            return False
-        if is_end:
-            if _newest(source) != Written(request.version, True):
-                self._persist(source, request.version, request)
-            return not self.is_behind and isinstance(source.disk, Writing)
-        if source in self._taking:
-            self.take(source, request)
-        return not self.is_behind and isinstance(source.disk, Writing) and not source.disk.row.has_body
-
-    def take(self, source: Source, request: Request | None) -> None:
-        """Write what was taken for the disk."""
-        self._taking.discard(source)
-        if request is None or not self.is_on:
-            return
-        is_end = source.is_last(request.version, request.is_terminal)
-        if _newest(source) != Written(request.version, True) and (is_end or not isinstance(source.disk, Writing)):
-            self._persist(source, request.version, request)
-
-    def _persist(self, source: Source, version: Version, request: Request | None) -> None:
-        is_open = source.final is None and not source.outlives and not (request is not None and request.is_terminal)
-        before = source.disk.before if isinstance(source.disk, Writing) else source.disk
-        self.rows += isinstance(source.disk, Absent) and not source.ref.is_row
-        source.set_disk(Writing(Written(version, request is not None), before))
-        self.under_way += 1
-        if request is not None:
-            self._free_at = max(self._free_at, self._desk.now) + request.size / MOST_RATE
-            self._ends.pop(source, None)
-            self._others.pop(source, None)
-            self._timers.set(source, self._desk.now + UNACKNOWLEDGED)
-        self._desk.do(Persist(source.ref, version, State.OPEN if is_open else State.CLOSED, request))
-
-    def stored(self, source: Source, version: Version, is_on_disk: bool) -> bool:
-        """Take note of the disk's answer; says whether it is the one that is waited for."""
-        self.is_behind = False
-        self.under_way -= 1
-        disk = source.disk
-        if not isinstance(disk, Writing) or disk.row.version != version:
-            return False
-        source.set_disk(disk.row if is_on_disk else disk.before)
-        if is_on_disk:
-            self._pause = 0.0
-            if disk.row.has_body:
-                self._desk.count(spooled=1)
-                self._desk.fate(source, spooled=max(source.fate.spooled, version[1]))
-        else:
-            self.rows -= isinstance(disk.before, Absent) and not source.ref.is_row
-            self._pause = min(LONGEST_PAUSE, 2 * self._pause or UNACKNOWLEDGED)
-            self._timers.set(source, self._desk.now + self._pause)
-        return True
-
-    def stored_unknown(self) -> None:
-        """Take note of an answer that nobody waits for."""
-        self.is_behind = False
-        self.under_way -= 1
-
+    @property
     def hopes(self) -> bool:
         """Whether waiting for the disk can help."""
         return self.is_on and not self.is_behind and not self._pause
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is about to be on disk."""
-        return self.is_on and bool(self.under_way > 0 or self._taking or self._ends or self._others)
+    # What becomes of executions
 
-    def leave(self, source: Source) -> None:
-        """Write nothing more of a source; what is on disk stays."""
-        self._unwant(source)
-        self._taking.discard(source)
+    def changed(self, it: Execution, is_end: bool) -> None:
+        """Take note that something is unacknowledged."""
+        if not self.is_on or it.ref.is_row:
+            return
+        if is_end:
+            self._ends[it] = None
+            return
+        if isinstance(it.disk, Absent):
+            self.mark(it)
+        if it not in self._others and it not in self._timers:
+            self._timers.set(it, self._desk.now + UNACKNOWLEDGED)
 
-    def ask(self, limit: int | None) -> None:
-        """Have taken what is to be written, in at most so many bytes."""
-        for source in self._due():
-            self._desk.do(Take(source.ref, limit))
+    def mark(self, it: Execution) -> None:
+        """Have the disk say that an execution is open; anew, where it has another epoch."""
+        if self.is_on and not it.outlives and it.final is None:
+            self._persist(it, (it.epoch, 0), None)
+
+    def hurry(self, it: Execution) -> None:
+        """Write what is unacknowledged as soon as the disk's budget allows: nothing comes later."""
+        if self.is_on and not it.ref.is_row:
+            self._others[it] = None
+
+    def accepted(self, it: Execution) -> None:
+        """Take note that the backend has a state."""
+        if it.has_news and it in self._timers:
+            self._timers.set(it, self._desk.now + UNACKNOWLEDGED)
+        elif not it.has_news and it.doubt is None:
+            self.leave(it)
+        if it.doubt is None:
+            self.settled(it)
+
+    def settled(self, it: Execution) -> None:
+        """Remove what is acknowledged and beyond doubt; what says that an execution is open stays."""
+        row = _row(it)
+        if row is None:
+            return
+        if it.is_delivered and not it.stays:
+            self.drop(it)
+        elif row.has_body and row.version[1] <= it.fate.delivered:
+            self._desk.do(Acknowledge(it.ref, row.version))
+            bare = Written(row.version, False, True)
+            it.set_disk(Writing(bare, it.disk.before) if isinstance(it.disk, Writing) else bare)
+
+    def drop(self, it: Execution) -> None:
+        """Remove what is on disk: it is acknowledged and beyond doubt, or given up."""
+        self.leave(it)
+        row = _row(it)
+        if row is not None:
+            self._desk.do(Drop(it.ref, (max(it.epoch, row.version[0]), ANY)))
+            self.forget(it)
+
+    def forget(self, it: Execution) -> None:
+        """Note that nothing is on disk."""
+        self.rows -= not it.ref.is_row and not isinstance(it.disk, Absent)
+        it.set_disk(ABSENT)
+
+    def leave(self, it: Execution) -> None:
+        """Write nothing more; what is on disk stays."""
+        self._ends.pop(it, None)
+        self._others.pop(it, None)
+        self._later.discard(it)
+        self._timers.remove(it)
+
+    def emptied(self, it: Execution) -> None:
+        """Take note that nothing is on disk any more, and write what has to be."""
+        row = _row(it)
+        if row is not None:
+            self.forget(it)
+            self._desk.fate(it, spooled=-1)
+            self.changed(it, is_end=row.has_body and it.final is not None)
+
+    # Writing
+
+    def hold(self, it: Execution, request: Request) -> bool:
+        """Write a request that was taken, where that is due; says whether sending it has to wait for the disk."""
+        if not self.is_on:
+            return False
+        if request.is_terminal:
+            self.take(it, request)
+            return not self.is_behind and isinstance(it.disk, Writing)
+        if it in self._taking:
+            self.take(it, request)
+        return not self.is_behind and isinstance(it.disk, Writing) and not it.disk.row.has_body
+
+    def take(self, it: Execution, request: Request) -> None:
+        """Write what was taken for the disk, unless it is there."""
+        self._taking.discard(it)
+        is_open = not (request.is_terminal or it.outlives or it.final is not None)
+        if _row(it) == Written(request.version, True, is_open):
+            return
+        if isinstance(it.disk, Writing) and not it.is_last(request.version, request.is_terminal):
+            self._later.add(it)
+        elif self.is_on:
+            self._persist(it, request.version, request)
+
+    def _persist(self, it: Execution, version: Version, request: Request | None) -> None:
+        is_open = not (it.outlives or it.final is not None or (request is not None and request.is_terminal))
+        before = it.disk.before if isinstance(it.disk, Writing) else it.disk
+        self.rows += isinstance(it.disk, Absent) and not it.ref.is_row
+        it.set_disk(Writing(Written(version, request is not None, is_open), before))
+        self._under_way += 1
+        if request is not None:
+            self._free_at = max(self._free_at, self._desk.now) + request.size / MOST_RATE
+            self.leave(it)
+            self._timers.set(it, self._desk.now + UNACKNOWLEDGED)
+        self._desk.do(Persist(it.ref, version, State.OPEN if is_open else State.CLOSED, request))
+
+    def stored(self, it: Execution | None, version: Version, is_on_disk: bool) -> None:
+        """Take note of the disk's answer."""
+        self.is_behind = False
+        self._under_way -= 1
+        disk = None if it is None else it.disk
+        if it is None or not isinstance(disk, Writing) or disk.row.version != version:
+            return
+        it.set_disk(disk.row if is_on_disk else disk.before)
+        if is_on_disk:
+            self._pause = 0.0
+        else:
+            self.rows -= isinstance(disk.before, Absent) and not it.ref.is_row
+            self._pause = min(LONGEST_PAUSE, 2 * self._pause or UNACKNOWLEDGED)
+            self._timers.set(it, self._desk.now + self._pause)
+        if is_on_disk and disk.row.has_body:
+            self._desk.count("spooled")
+            self._desk.fate(it, spooled=max(it.fate.spooled, version[1]))
+        if it in self._later:
+            self._later.discard(it)
+            self._others[it] = None
 
     def fall_behind(self) -> None:
         """Let nothing wait for the disk until it answers."""
         if not self.is_behind:
             self.is_behind = True
             self._desk.log("warning", "The spool is too slow, nothing waits for it until it answers")
-
-    def emptied(self, source: Source) -> None:
-        """Take note that nothing is on disk any more, and write what has to be."""
-        if isinstance(source.disk, Absent):
-            return
-        had_body = _row(source).has_body
-        self.forget(source)
-        self._desk.fate(source, spooled=-1)
-        if not source.is_done:
-            self.changed(source, is_end=had_body and source.final is not None)
 
     # Time
 
@@ -219,34 +201,29 @@ class Keeper:
         times = [time for time in (self._timers.next(), self._free_at if self._others else None) if time is not None]
         return -inf if self._ends else min(times, default=None)
 
-    def _due(self) -> list[Source]:
-        """Return the sources whose newest state is to be taken for the disk."""
-        now = self._desk.now
-        for source in self._timers.pop_due(now):
-            self._others.setdefault(source)
-        ends = [source for source in self._ends if source not in self._taking]
-        self._ends.clear()
-        others: list[Source] = []
-        while self._others and (self._free_at <= now) and len(others) < AT_ONCE:
-            source = self._others.popitem(last=False)[0]
-            if isinstance(source.disk, Writing):
-                self._timers.set(source, now + UNACKNOWLEDGED)
+    def due(self, limit: int | None) -> None:
+        """Have taken what is to be written now, in at most so many bytes each."""
+        for it in self._timers.pop_due(self._desk.now):
+            self._others[it] = None
+        due, self._ends = [it for it in self._ends if it not in self._taking], {}
+        for _ in range(AT_ONCE):
+            if not self._others or self._free_at > self._desk.now:
+                break
+            it, _ = self._others.popitem(last=False)
+            if isinstance(it.disk, Writing):
+                self._later.add(it)
             else:
-                others.append(source)
-        self._taking.update(ends, others)
-        return ends + others
+                due.append(it)
+        self._taking.update(due)
+        self._desk.do(*(Take(it.ref, limit) for it in due))
 
 
-def _row(source: Source) -> Written:
-    assert not isinstance(source.disk, Absent)
-    return source.disk.row if isinstance(source.disk, Writing) else source.disk
+def _row(it: Execution) -> Written | None:
+    disk = it.disk
+    return disk.row if isinstance(disk, Writing) else disk if isinstance(disk, Written) else None
 
 
-def _newest(source: Source) -> Written | None:
-    return None if isinstance(source.disk, Absent) else _row(source)
-
-
-def is_spooled(source: Source) -> bool:
-    """Whether a source's last state is on disk."""
-    disk, final = source.disk, source.final
+def is_spooled(it: Execution) -> bool:
+    """Whether the last state is on disk."""
+    disk, final = it.disk, it.final
     return isinstance(disk, Written) and disk.has_body and final is not None and disk.version >= final.version

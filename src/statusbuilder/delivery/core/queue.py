@@ -17,30 +17,39 @@ class ReadyQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._queues: tuple[OrderedDict[T, None], ...] = tuple(OrderedDict() for _ in Rank)
+        self._ranks: dict[T, Rank] = {}
 
     def __bool__(self) -> bool:
-        return any(self._queues)
+        return bool(self._ranks)
 
     @property
     def best(self) -> int:
         """The rank of what is served first."""
         return next((rank for rank, queue in enumerate(self._queues) if queue), len(self._queues))
 
+    @property
+    def first(self) -> T:
+        """What is served first; there is something."""
+        return next(iter(self._queues[self.best]))
+
     def push(self, item: T, rank: Rank) -> None:
         """Queue an item, or move it to another rank; it keeps its place in its own."""
-        for other, queue in enumerate(self._queues):
-            if other != rank:
-                queue.pop(item, None)
-        self._queues[rank].setdefault(item)
+        if self._ranks.get(item) is not rank:
+            self.remove(item)
+            self._ranks[item] = rank
+            self._queues[rank][item] = None
 
     def pop(self) -> T:
         """Take the item that is to be served first; there is one."""
-        return next(queue for queue in self._queues if queue).popitem(last=False)[0]
+        item = self.first
+        self.remove(item)
+        return item
 
     def remove(self, item: T) -> None:
         """Take an item out, if it is queued."""
-        for queue in self._queues:
-            queue.pop(item, None)
+        rank = self._ranks.pop(item, None)
+        if rank is not None:
+            del self._queues[rank][item]
 
 
 class Timers(Generic[T]):

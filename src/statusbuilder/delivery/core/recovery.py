@@ -11,7 +11,7 @@ from .compare import compare
 from .desk import Desk
 from .effects import Acknowledge, Claim, EndOrphan, Looked, Note, ReportOrphan, SetAside
 from .events import Claimed, Holds, Row
-from .execution import Execution, Source
+from .execution import Execution
 from .keeper import Keeper
 from .outcomes import Outcomes
 from .retry import RETRYABLE
@@ -39,7 +39,7 @@ class Recovery:
         self._outcomes = outcomes
         self._claim_at = inf
         self.is_claiming = False
-        self._fresh: set[Source] = set()
+        self._fresh: set[Execution] = set()
         """Rows that were not looked at yet."""
         self._has_looked = False
         self._orphans: list[str] = []
@@ -53,47 +53,40 @@ class Recovery:
         """Return when the next look is due."""
         return inf if self.is_claiming or len(self._fresh) >= MOST_ROWS else self._claim_at
 
-    def due(self) -> None:
-        """Look, where it is time."""
-        if self._desk.now >= self.wake():
-            self.claim()
-
     def claimed(self, event: Claimed) -> None:
         """Take note of what was taken over."""
         self.is_claiming = False
         self._claim_at = self._desk.now + (CLAIM_EVERY if event.is_all else 0.0)
         self._look_on()
 
-    def open(self, row: Row) -> Source | None:
-        """Make a row a source; None where it is damaged, and set aside."""
+    def open(self, row: Row) -> Execution | None:
+        """Begin with a row; None where it is damaged, and set aside."""
         desk, now = self._desk, self._desk.now
         if row.damage:
             text = f"The spool's row of execution {row.ref.execution_id!r} is set aside: {row.damage}"
             desk.log("error", text, row.ref.execution_id, is_loss=True)
-            desk.count(lost=1)
+            desk.count("lost")
             desk.do(SetAside(row.ref, row.damage))
             return None
         if row.claimed is None:
             desk.do(Note(row.ref, claimed=0.0))
-        claimed = now - max(0.0, row.claimed or 0.0)
+        claimed, written = now - max(0.0, row.claimed or 0.0), now - max(0.0, row.age)
         missing = None if row.missing is None else now - max(0.0, row.missing)
-        found = Found(row.version, row.is_terminal, row.state, row.has_body, claimed, now - max(0.0, row.age), missing)
-        source = Source(row.ref, row.version[0], is_fixed=True, outlives=False)
-        source.find(found)
-        source.set_disk(Written(row.version, row.has_body))
-        source.detach(Final(row.version, row.is_terminal, found.written))
+        found = Found(row.version, row.is_terminal, row.state, row.has_body, claimed, written, missing)
+        it = Execution(row.ref, row.version[0], found=found)
+        is_bare = not row.has_body or row.state is State.OPEN
+        it.set_disk(Written(row.version, row.has_body, is_bare))
+        it.detach(Final(row.version, row.is_terminal, written))
+        it.set_doubt(Doubt(now - max(0.0, row.doubt or 0.0)))  # what its owner sent last may still be under way
+        it.know(row.marks)
         if row.has_body:
-            desk.fate(source, spooled=row.version[1])
-        self._fresh.add(source)
-        return source
+            desk.fate(it, spooled=row.version[1])
+        self._fresh.add(it)
+        return it
 
-    def doubt(self, row: Row) -> Doubt:
-        """Return the doubt that a row comes with: what its last owner sent may still be under way."""
-        return Doubt(self._desk.now - max(0.0, row.doubt or 0.0))
-
-    def seen(self, source: Source) -> None:
+    def seen(self, it: Execution) -> None:
         """Take note that a row was looked at, or gave way."""
-        self._fresh.discard(source)
+        self._fresh.discard(it)
         self._look_on()
 
     def _look_on(self) -> None:
@@ -109,130 +102,120 @@ class Recovery:
 
     # Answers
 
-    def holds(self, execution: Execution, event: Holds, is_closing: bool) -> None:
+    def holds(self, it: Execution, event: Holds, is_closing: bool) -> None:
         """Decide what becomes of a row, now that the backend has said what it holds, or has not."""
-        asking, source, answer = execution.busy, execution.source, event.answer
-        assert isinstance(asking, Asking)
+        answer = event.answer
         if answer.answered:
             self._sender.reached()
         if answer.code == "OK":
-            self._note_missing(source, None)
-            execution.know(answer.marks, is_all=True)
-            self._decide(execution, source, event)
+            self._note_missing(it, None)
+            it.know(answer.marks, is_all=True)
+            self._decide(it, event)
         elif answer.code == "NOT_FOUND" and answer.answered:
-            self._missing(execution, source, event)
+            self._missing(it, event)
         else:
-            self._unanswered(execution, source, asking, answer, is_closing)
-        self.seen(source)
+            self._unanswered(it, answer, is_closing)
+        self.seen(it)
 
-    def _found(self, source: Source) -> Found:
-        assert source.found is not None
-        return source.found
+    def _found(self, it: Execution) -> Found:
+        assert it.found is not None
+        return it.found
 
-    def _note_missing(self, source: Source, missing: float | None) -> None:
-        found = self._found(source)
+    def _note_missing(self, it: Execution, missing: float | None) -> None:
+        found = self._found(it)
         if (found.missing is None) != (missing is None):
-            self._desk.do(Note(source.ref, missing=-1.0 if missing is None else 0.0))
-        source.find(attrs.evolve(found, missing=missing, is_refused=False))
+            self._desk.do(Note(it.ref, missing=-1.0 if missing is None else 0.0))
+            it.set_found(attrs.evolve(found, missing=missing))
 
-    def _missing(self, execution: Execution, source: Source, event: Holds) -> None:
+    def _missing(self, it: Execution, event: Holds) -> None:
         """Believe NOT_FOUND when it comes twice: a backend may say so while its store fails."""
-        first, now = self._found(source).missing, self._desk.now
+        first, now = self._found(it).missing, self._desk.now
         if first is not None and now >= first + self._desk.settings.settle:
-            self._decide(execution, source, event)
+            self._decide(it, event)
             return
-        self._note_missing(source, now if first is None else first)
-        execution.fail(is_retry=False)
+        self._note_missing(it, now if first is None else first)
+        it.fail(is_retry=False)
 
-    def _decide(self, execution: Execution, source: Source, event: Holds) -> None:
-        found = self._found(source)
+    def _decide(self, it: Execution, event: Holds) -> None:
+        found, desk = self._found(it), self._desk
         standing = compare(found.version, event.sent, event.snapshot, event.answer.held)
         if standing is Standing.NEWER:
-            self._give_way(execution, source)
+            it.rest()
+            desk.finish(it, Outcome.SUPERSEDED, NEWER)
+            self._keeper.drop(it)
         elif found.is_orphan:
-            self._orphan(execution, source, event, standing)
+            self._orphan(it, event, standing is Standing.OLDER and found.has_body)
         elif found.has_body and standing is Standing.OLDER:
-            self._sender.take(execution)
+            self._sender.take(it)
         else:
-            execution.rest()
-            execution.set_doubt(None)
-            self._desk.fate(source, delivered=found.version[1])
-            self._keeper.drop(source)
-            self._desk.tell(source)
+            it.rest()
+            it.set_doubt(None)
+            desk.fate(it, delivered=found.version[1])
+            self._keeper.drop(it)
+            desk.tell(it)
 
-    def _give_way(self, execution: Execution, source: Source) -> None:
-        execution.rest()
-        execution.stop()
-        self._keeper.drop(source)
-        if source.is_last_delivered:
-            source.end()
-        self._desk.end_source(source, Outcome.SUPERSEDED, NEWER)
-
-    def _unanswered(
-        self, execution: Execution, source: Source, asking: Asking, answer: Answer, is_closing: bool
-    ) -> None:
+    def _unanswered(self, it: Execution, answer: Answer, is_closing: bool) -> None:
         """Ask again, or send an end without an answer, which is never to depend on it."""
-        found, desk, now = self._found(source), self._desk, self._desk.now
+        found, desk, now, asking = self._found(it), self._desk, self._desk.now, it.busy
         error = f"{answer.code}: {answer.reason}"
         desk.fail(answer.code, error)
-        desk.fate(source, reason=f"get: {error}")
-        cannot = answer.code == "UNIMPLEMENTED" and answer.answered
+        desk.fate(it, reason=error)
+        assert isinstance(asking, Asking)
         if not answer.answered and (answer.code == "UNAVAILABLE" or asking.started > self._sender.target.last_answer):
-            execution.fail()
-            self._sender.unreachable(execution, answer.code != "UNAVAILABLE", answer.code, answer.reason)
+            it.fail()
+            self._sender.unreachable(it, answer.code, answer.reason)
             return
-        source.find(attrs.evolve(found, is_refused=True))
+        cannot, has_end = answer.code == "UNIMPLEMENTED" and answer.answered, found.is_terminal and found.has_body
         until = found.claimed + desk.settings.get_patience
-        has_end = found.is_terminal and found.has_body
-        text = f"execution {execution.text!r}: `get` does not say what the backend holds ({error})"
+        text = f"execution {it.id!r}: `get` does not say what the backend holds ({error}); what the spool has of it"
         if has_end and (cannot or now >= until or (is_closing and found.missing is None)):
-            desk.say("get", answer.code, f"{text}; what the spool has of it is sent all the same", execution.text)
-            self._sender.take(execution)
+            desk.say("get", f"sent {answer.code}", f"{text} is sent all the same", it.id)
+            self._sender.take(it)
             return
-        desk.say("get", answer.code, f"{text}; what the spool has of it waits", execution.text)
+        desk.say("get", answer.code, f"{text} waits", it.id)
         if found.is_orphan and (cannot or now >= until):
-            self._report(source)
-        execution.fail()
-        self._outcomes.back_off(execution, answer, False)
-        backoff = execution.backoff
+            self._report(it)
+        it.fail()
+        self._outcomes.back_off(it, answer, False)
         if has_end:
-            execution.set_backoff(attrs.evolve(backoff, until=min(backoff.until, max(now, until)), asked=0.0))
+            it.set_backoff(attrs.evolve(it.backoff, until=min(it.backoff.until, max(now, until)), asked=0.0))
         elif cannot or answer.code not in RETRYABLE:
-            execution.set_backoff(attrs.evolve(backoff, until=now + desk.settings.spool_interval))
+            it.set_backoff(attrs.evolve(it.backoff, until=now + desk.settings.spool_interval))
 
     # Orphans
 
-    def _report(self, source: Source) -> None:
-        found = self._found(source)
+    def _report(self, it: Execution) -> None:
+        found = self._found(it)
         if not found.is_reported:
-            source.find(attrs.evolve(found, is_reported=True, state=State.ORPHANED))
-            self._orphans.append(source.ref.execution_id)
-            self._desk.do(ReportOrphan(source.ref))
+            it.set_found(attrs.evolve(found, is_reported=True))
+            self._orphans.append(it.id)
+            self._desk.do(ReportOrphan(it.ref))
 
-    def _orphan(self, execution: Execution, source: Source, event: Holds, standing: Standing) -> None:
-        found, desk = self._found(source), self._desk
-        is_older = standing is Standing.OLDER and found.has_body
+    def _orphan(self, it: Execution, event: Holds, has_newer: bool) -> None:
+        """Report an orphan, or end it; `has_newer` where the row has what the backend does not."""
+        found, desk = self._found(it), self._desk
         if desk.settings.fails_orphans:
-            self._orphans.append(source.ref.execution_id)
-            execution.go(Taking(source.ref, execution.busy.ready))
-            held = event.answer.held or (0, 0)
-            desk.do(EndOrphan(source.ref, not is_older and event.snapshot is not None, max(found.version, held)))
+            self._orphans.append(it.id)
+            it.go(Taking(it.ref, it.ready))
+            least = max(found.version, event.answer.held or found.version)
+            desk.do(EndOrphan(it.ref, not has_newer and event.snapshot is not None, least))
             return
-        self._report(source)
-        if is_older:
-            self._sender.take(execution)
+        self._report(it)
+        if has_newer:
+            self._sender.take(it)
             return
-        execution.rest()
-        execution.stop()
-        source.end()
+        it.rest()
+        it.end()
         if desk.now - found.written > ORPHAN_KEPT:
-            self._keeper.drop(source)
+            self._keeper.drop(it)
         elif found.has_body:
-            desk.do(Acknowledge(source.ref, found.version))
+            desk.do(Acknowledge(it.ref, found.version))
 
-    def ended(self, execution: Execution, source: Source, final: Final) -> None:
+    def ended(self, it: Execution, final: Final) -> None:
         """Take note of the end that was made for an orphan."""
-        source.detach(final)
-        found = self._found(source)
-        source.find(attrs.evolve(found, version=final.version, is_terminal=True, state=State.CLOSED, has_body=True))
-        self._sender.take(execution)
+        it.detach(final)
+        found = attrs.evolve(
+            self._found(it), version=final.version, is_terminal=True, state=State.CLOSED, has_body=True
+        )
+        it.set_found(found)
+        self._sender.take(it)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import inf
 
+from . import effects as do
 from .desk import Desk
-from .effects import Ask, Connect, Renew, Send, SetOutage, Take
-from .execution import Execution, Source
+from .execution import Execution
 from .queue import ReadyQueue, Timers
 from .steps import Asking, Idle, Ready, Sending, Storing, Taking
 from .target import Share, Target
@@ -36,48 +36,54 @@ class Sender:
         self._busy: dict[Execution, int] = {}
         """What is under way, and its bytes."""
         self._bytes = 0
-        self._attempts: dict[int, tuple[Execution, Source]] = {}
+        self._attempts: dict[int, Execution] = {}
         self._overdue: Timers[int] = Timers()
         self._number = 0
         self._asking = 0
-        self.deadline = inf
-        """When no attempt may last any longer, because the process ends."""
+        self._deadline = inf
 
     # Scheduling
 
-    def schedule(self, execution: Execution) -> None:
+    def schedule(self, it: Execution) -> None:
         """Queue an execution, or look at it later, as pace, backoff and doubt ask for."""
-        settle = self._desk.settings.settle
-        if isinstance(execution.step, Idle):
-            if execution.doubt is None:
-                self.forget(execution)
-                return
-            if not execution.source.is_ended:
-                execution.want(Ready(Rank.OTHER, self._desk.now, is_anew=True, settles=True))
-        if isinstance(execution.step, Ready):
-            due = execution.due(settle)
-            if due <= self._desk.now:
-                self._timers.remove(execution)
-                queues = (self._ready, self._questions)
-                queue, other = reversed(queues) if execution.asks_first else queues
-                other.remove(execution)
-                queue.push(execution, execution.step.rank)
-                return
-        elif isinstance(execution.step, Idle) and execution.doubt is not None:
-            due = execution.doubt.since + settle
+        now, settle = self._desk.now, self._desk.settings.settle
+        if isinstance(it.step, Idle) and it.doubt is not None and not it.is_ended:
+            it.want(Ready(Rank.OTHER, now, is_anew=True, settles=True))
+        due = it.due(settle) if isinstance(it.step, Ready) else inf if it.doubt is None else it.doubt.since + settle
+        asks, is_due = it.ref.is_row, isinstance(it.step, Ready) and due <= now
+        for queue, is_its in ((self._ready, not asks), (self._questions, asks)):
+            if is_due and is_its:
+                queue.push(it, it.ready.rank)
+            else:
+                queue.remove(it)
+        if is_due or due == inf:
+            self._timers.remove(it)
         else:
-            return
-        self._unqueue(execution)
-        self._timers.set(execution, due)
+            self._timers.set(it, due)
 
-    def _unqueue(self, execution: Execution) -> None:
-        self._ready.remove(execution)
-        self._questions.remove(execution)
-
-    def forget(self, execution: Execution) -> None:
+    def forget(self, it: Execution) -> None:
         """Do not look at an execution any more."""
-        self._unqueue(execution)
-        self._timers.remove(execution)
+        self._timers.remove(it)
+        self._ready.remove(it)
+        self._questions.remove(it)
+
+    def replace(self, old: Execution, new: Execution) -> None:
+        """Have another builder in charge; an attempt that is under way goes on."""
+        self.interrupt(old)
+        self.forget(old)
+        new.follow(old)
+        if isinstance(old.step, Sending):
+            self._attempts[old.step.attempt] = new
+            self._busy[new] = self._busy.pop(old)
+
+    def interrupt(self, it: Execution) -> None:
+        """Let go of what was about to be sent; an attempt under way is left to its end."""
+        it.stop()
+        if isinstance(it.step, Asking):
+            self.end(it.step.attempt)
+        if isinstance(it.step, Asking | Taking | Storing):
+            it.rest()
+            self.release(it)
 
     def pop_due(self) -> list[Execution]:
         """Take out the executions that are to be looked at now."""
@@ -90,111 +96,95 @@ class Sender:
         while queue := self._next():
             if self.target.down is not None and not self._may_probe():
                 return
-            execution = queue.pop()
-            self.target.probe(execution, self._desk.now)
-            self._start(execution)
+            it = queue.pop()
+            self.target.probe(it.id, self._desk.now)
+            self._hold(it, it.size)
+            if it.ref.is_row:
+                attempt = self._new_attempt(it)
+                self._asking += 1
+                it.go(Asking(attempt, it.ready, self._desk.now))
+                self._desk.do(do.Ask(attempt, it.ref, self._timeout()))
+            else:
+                self.take(it)
 
     def _next(self) -> ReadyQueue[Execution] | None:
         """Return the queue whose turn it is; None without one, or without room."""
-        if len(self._busy) >= self._desk.settings.max_in_flight or self._bytes >= MAX_BYTES:
+        if len(self._busy) >= self._desk.settings.max_in_flight:
             return None
         asks = self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= self._ready.best
-        return (self._questions if asks else self._ready) or None
+        queue = self._questions if asks else self._ready
+        has_room = queue and (not self._bytes or self._bytes + queue.first.size <= MAX_BYTES)
+        return queue if has_room else None
 
     def _may_probe(self) -> bool:
-        now, time = self._desk.now, self.target.next_probe()
-        if time is None or time > now:
+        time = self.target.next_probe()
+        if time is None or time > self._desk.now:
             return False
-        if self.target.connect(now):
-            self._desk.do(Connect(self._timeout()))
+        if self.target.connect(self._desk.now):
+            self._desk.do(do.Connect(self._timeout()))
             return False
         return True
 
-    def _start(self, execution: Execution) -> None:
-        assert isinstance(execution.step, Ready)
-        self._hold(execution, 0)
-        if execution.asks_first:
-            attempt = self._new_attempt(execution)
-            self._asking += 1
-            execution.go(Asking(attempt, execution.step, self._desk.now))
-            self._desk.do(Ask(attempt, execution.source.ref, self._timeout()))
-        else:
-            self.take(execution)
-
-    def take(self, execution: Execution) -> None:
+    def take(self, it: Execution) -> None:
         """Have the newest snapshot of an execution taken, to be sent."""
-        step = execution.step
-        assert isinstance(step, Ready | Asking | Taking)
-        ref = execution.source.ref
-        execution.go(Taking(ref, step if isinstance(step, Ready) else step.ready))
-        self._desk.do(Take(ref, self.target.limit))
+        it.go(Taking(it.ref, it.ready))
+        self._desk.do(do.Take(it.ref, self.target.limit))
 
-    def send(self, execution: Execution, request: Request) -> None:
+    def has_room_for(self, it: Execution, request: Request) -> bool:
+        """Whether a request may be under way beside the others; otherwise it is taken anew when it may."""
+        it.measure(request.size)
+        others = self._bytes - self._busy[it]
+        return not others or others + request.size <= MAX_BYTES
+
+    def send(self, it: Execution, request: Request) -> None:
         """Send what was taken, and is on disk where it has to be."""
-        desk, step = self._desk, execution.busy
-        settings = desk.settings
-        pace = max(settings.min_interval, request.size / settings.max_rate, self.share.send(execution, desk.now))
-        if execution.sent[0] == request.epoch and request.revision > execution.sent[1] >= 0:
-            desk.count(superseded=request.revision - execution.sent[1] - 1)
-        desk.count(retried=int(step.ready.is_retry), bytes=request.size)
-        execution.pace(desk.now + pace, request.version)
-        execution.know(request.marks)
-        self._hold(execution, request.size)
-        attempt = self._new_attempt(execution)
-        is_first = execution.source.try_(request.version)
-        ref, limit = execution.source.ref, self.target.limit
-        execution.go(Sending(attempt, request, ref, step.ready, desk.now, limit, is_first))
-        desk.do(Send(attempt, execution.source.ref, request, self._timeout()))
-
-    def _timeout(self) -> float:
-        return min(self._desk.settings.attempt_timeout, max(0.0, self.deadline - self._desk.now))
-
-    def _hold(self, execution: Execution, size: int) -> None:
-        self._bytes += size - self._busy.get(execution, 0)
-        self._busy[execution] = size
-
-    def _new_attempt(self, execution: Execution) -> int:
-        self._number += 1
-        self._attempts[self._number] = (execution, execution.source)
-        if self._desk.settings.ends_in_time or execution.asks_first:
-            patience = self._desk.settings.attempt_timeout + OVERDUE
-            self._overdue.set(self._number, self._desk.now + patience)
-        return self._number
-
-    def end(self, attempt: int) -> tuple[Execution, Source] | None:
-        """Note the end of an attempt, of which source it was; None when it was given up before."""
-        self._overdue.remove(attempt)
-        found = self._attempts.pop(attempt, None)
-        if found is not None and isinstance(found[0].step, Asking):
-            self._asking -= 1
-        return found
-
-    def interrupt(self, execution: Execution) -> None:
-        """Let go of what was about to be sent; an attempt under way is left to its end."""
-        step = execution.step
-        execution.stop()
-        if isinstance(step, Asking):
-            self.end(step.attempt)
-        if isinstance(step, Asking | Taking | Storing):
-            execution.rest()
-            self.release(execution)
+        desk, ready, settings = self._desk, it.ready, self._desk.settings
+        pace = max(settings.min_interval, request.size / settings.max_rate, self.share.send(it.id, desk.now))
+        if it.tried[0] == request.epoch and request.revision > it.tried[1]:
+            desk.count("superseded", request.revision - it.tried[1] - 1)
+        desk.count("retried", int(ready.is_retry))
+        desk.count("bytes", request.size)
+        it.know(request.marks)
+        is_first = it.try_(request.version, desk.now + pace)
+        self._hold(it, request.size)
+        attempt = self._new_attempt(it)
+        it.go(Sending(attempt, request, it.ref, ready, desk.now, self.target.limit, is_first))
+        desk.do(do.Send(attempt, it.ref, request, self._timeout()))
 
     def end_by(self, deadline: float) -> None:
         """Let no attempt last longer, because the process ends."""
-        self.deadline = deadline
+        self._deadline = deadline
 
-    def is_question(self, attempt: int) -> bool:
-        """Whether an attempt under way is a question."""
-        return attempt in self._attempts and isinstance(self._attempts[attempt][0].step, Asking)
+    def _timeout(self) -> float:
+        return min(self._desk.settings.attempt_timeout, max(0.0, self._deadline - self._desk.now))
 
-    def overdue(self) -> list[int]:
-        """Return the attempts that should have ended."""
-        return self._overdue.pop_due(self._desk.now)
+    def _hold(self, it: Execution, size: int) -> None:
+        self._bytes += size - self._busy.get(it, 0)
+        self._busy[it] = size
 
-    def release(self, execution: Execution) -> None:
+    def _new_attempt(self, it: Execution) -> int:
+        self._number += 1
+        self._attempts[self._number] = it
+        if self._desk.settings.ends_in_time or it.ref.is_row:
+            self._overdue.set(self._number, self._desk.now + self._desk.settings.attempt_timeout + OVERDUE)
+        return self._number
+
+    def end(self, attempt: int) -> Execution | None:
+        """Note the end of an attempt or a question; None when it was given up before."""
+        self._overdue.remove(attempt)
+        it = self._attempts.pop(attempt, None)
+        self._asking -= it is not None and isinstance(it.step, Asking)
+        return it
+
+    def release(self, it: Execution) -> None:
         """Note that nothing of an execution is under way."""
-        self._bytes -= self._busy.pop(execution, 0)
-        self.target.end_probe(execution)
+        self._bytes -= self._busy.pop(it, 0)
+        self.target.end_probe(it.id)
+
+    def overdue(self) -> list[tuple[int, bool]]:
+        """Return the attempts that should have ended, and whether they are questions."""
+        found = self._overdue.pop_due(self._desk.now)
+        return [(attempt, isinstance(self._attempts[attempt].step, Asking)) for attempt in found]
 
     # The target
 
@@ -202,16 +192,17 @@ class Sender:
         """Note that the backend has answered."""
         outage = self.target.answer(self._desk.now)
         if outage is not None:
-            self._desk.do(SetOutage(None))
+            self._desk.do(do.SetOutage(None))
             self._desk.log("info", f"The backend is back after {outage:.1f} s")
 
-    def unreachable(self, key: Hashable | None, is_silent: bool, code: str, reason: str) -> None:
-        """Note that the backend could not be reached."""
-        is_news = self.target.fail(key, self._desk.now, is_silent, reason)
+    def unreachable(self, it: Execution | None, code: str, reason: str) -> None:
+        """Note that the backend could not be reached, or kept silent; `it` is what was sent, None for a connection."""
+        is_silent = code != "UNAVAILABLE"
+        is_news = self.target.fail(it and it.id, self._desk.now, is_silent, reason)
         if is_silent and is_news is not None:
-            self._desk.do(Renew())
+            self._desk.do(do.Renew())
         if is_news and self.target.down is not None:
-            self._desk.do(SetOutage(Outage(self.target.down.since, reason)))
+            self._desk.do(do.SetOutage(Outage(self.target.down.since, reason)))
             self._desk.say(code, reason, f"The backend cannot be reached, status is kept until it returns: {reason}")
 
     def wake(self) -> float | None:

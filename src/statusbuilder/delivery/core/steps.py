@@ -72,7 +72,6 @@ class Storing:
     request: Request
     ref: Ref
     ready: Ready
-    until: float
     again: Ready | None = None
 
 
@@ -155,6 +154,11 @@ class Written:
     version: Version
     has_body: bool
     """Whether it has a request; without one it says that the execution is open."""
+    is_open: bool
+    """Whether it is an orphan's if this process dies."""
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.has_body or self.is_open)
 
 
 @attrs.frozen
@@ -182,8 +186,6 @@ class Found:
     written: float
     missing: float | None = None
     """When the backend first said that it knows nothing of the execution."""
-    is_refused: bool = False
-    """Whether the backend was last there and did not say what it holds."""
     is_reported: bool = False
 
     @property
