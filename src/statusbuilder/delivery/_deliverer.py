@@ -36,7 +36,7 @@ class Deliverer:
     """
 
     on_attempt: Callable[[str, float], object] | None = None
-    """Called with the code of each attempt that has ended and the seconds that it took, on the thread of `on_receipt`."""
+    """Called with the code of each attempt that has ended, and its seconds, on the thread of `on_receipt`."""
 
     def __init__(
         self,
