@@ -93,6 +93,15 @@ def rows_of(path: Path | str) -> dict[str, Row]:
     return {one[2]: Row(Key(*one[:3]), *one[3:6], State(one[6]), *one[7:]) for one in found}
 
 
+def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
+    """Wait until a look at something outside of this process, or at its disk, shows what it must."""
+    deadline = monotonic() + timeout
+    while not (found := condition()):
+        assert monotonic() < deadline, "this did not come true in time"
+        sleep(0.005)  # nothing tells when a file changes, and looking without a pause would hinder who writes
+    return found
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep the file locked, as another program does that never ends its transaction."""
