@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from places import TESTS
 
 from statusbuilder import cli
 from statusbuilder.cli import COMMANDS, Command, main, make_parser
