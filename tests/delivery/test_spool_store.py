@@ -282,16 +282,6 @@ def test_acknowledged_row_goes_unless_the_execution_is_open(path: Path) -> None:
     }
 
 
-def test_detached_execution_is_no_longer_open(path: Path) -> None:
-    """Where the builder detached, the row goes when there is nothing to deliver, and else is no orphan's."""
-    with owned(path) as store:
-        write(store, row("sent", body=None, **OPEN), row("unsent", **OPEN))  # type: ignore[arg-type]
-        with store.transaction():
-            for name in ("sent", "unsent"):
-                store.shut(key(name), 7, 1)
-    assert {name: one.state for name, one in rows_of(path).items()} == {"unsent": State.CLOSED}
-
-
 def test_rolled_back_changes_are_not_there(path: Path) -> None:
     """What was not committed is not on disk."""
     with owned(path) as store, contextlib.suppress(KeyboardInterrupt), store.transaction():
@@ -369,17 +359,16 @@ def test_file_of_an_older_release_gets_checksums(path: Path) -> None:
 def test_changes_of_ours_keep_the_checksum(path: Path) -> None:
     """Whatever is done to a row, it fits its checksum afterwards."""
     with owned(path) as store:
-        write(store, *(row(name, **OPEN) for name in ("put", "acknowledged", "shut", "orphaned")))  # type: ignore[arg-type]
+        write(store, *(row(name, **OPEN) for name in ("put", "acknowledged", "orphaned")))  # type: ignore[arg-type]
         with store.transaction():
             store.acknowledge(key("acknowledged"), 7, 1)
-            store.shut(key("shut"), 7, 1)
             store.mark_orphaned(key("orphaned"), 7, 1)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM beside").fetchone() == (4,)
+        assert connection.execute("SELECT count(*) FROM beside").fetchone() == (3,)
     with owned(path) as store, store.transaction():
         store.retarget("there:2")
     with owned(path) as store, store.transaction():
-        assert [one.damage for one in store.claim("there:2", 10)] == [""] * 4
+        assert [one.damage for one in store.claim("there:2", 10)] == [""] * 3
 
 
 def test_notes_outlive_their_process(path: Path) -> None:

@@ -256,14 +256,14 @@ def _() -> list[Patch]:
     return [(outcomes.Outcomes, "_settle", settle)]
 
 
-@mutant("what is shown is a conflict")
+@mutant("what is shown counts as another writer's")
 def _() -> list[Patch]:
-    old = outcomes.Outcomes._settle
+    old = outcomes.Outcomes.take
 
-    def settle(self: Any, it: Any, sending: Any, answer: Any) -> None:
-        old(self, it, sending, attrs.evolve(answer, shows=lambda: False))
+    def take(self: Any, it: Any, answer: Any) -> None:
+        old(self, it, answer if answer.shows is None else attrs.evolve(answer, shows=lambda: False))
 
-    return [(outcomes.Outcomes, "_settle", settle)]
+    return [(outcomes.Outcomes, "take", take)]
 
 
 @mutant("a re-send that is refused makes lost what was delivered")

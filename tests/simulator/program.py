@@ -136,7 +136,7 @@ def _change(world: World, builder: Builder, phase: ExecutionPhase | None) -> Non
         holder = process.holders.get(builder.ref)
     if holder is not None and (holder.queued is None or rank < holder.queued):
         holder.queued = rank
-        if process.builders.get(builder.execution_id) is builder:
+        if world.is_in_charge(builder):
             world.checks.wants(process, builder.execution_id, rank)
         world.post(process, on.Changed(builder.ref, rank))
         world.checks.sent_at_once(process, builder.execution_id)

@@ -713,6 +713,14 @@ class World:
         is_current = process.builders.get(builder.execution_id) is builder
         return is_current and process.is_alive and not process.is_closing and not builder.is_closed
 
+    def is_in_charge(self, builder: Builder) -> bool:
+        """Whether no later builder of its process has said anything."""
+        return not any(
+            other.process is builder.process and other.execution_id == builder.execution_id
+            for other in self.builders
+            if other.is_attached and other.born > builder.born
+        )
+
     def may_open(self, process: Process, execution_id: str) -> bool:
         """Whether a new builder would be the only writer of its execution."""
         for other in self.processes:
@@ -721,7 +729,7 @@ class World:
             builder = other.builders.get(execution_id)
             if builder is not None and not builder.is_closed:
                 return False
-            gives_way = self.config.knows_versions and builder is not None and builder.given
+            gives_way = self.config.knows_versions and not self.has_jumped and builder is not None and builder.given
             if not gives_way and any(ref.execution_id == execution_id for ref in other.core.known):
                 return False
         row = self.disk.rows.get(execution_id)

@@ -5,15 +5,33 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ..core.link import Source
 from ..core.model.values import Outcome, Receipt, Snapshot
 from .core import Fate, Ref
-from .core.values import Version
+from .core.values import Outage, Version
 
-if TYPE_CHECKING:
-    from ._shell import Shell
+
+class Hub(Protocol):
+    """What a link needs of the shell that it belongs to."""
+
+    outage: Outage | None
+
+    @property
+    def over(self) -> str: ...
+
+    def post(self, call: Callable[..., None], *arguments: Any) -> bool: ...
+
+    def changed(self, link: DeliveryLink, urgent: bool, anew: bool) -> None: ...
+
+    def flush(
+        self, link: DeliveryLink, revision: int, deadline: float, is_patient: bool, future: Future[bool]
+    ) -> None: ...
+
+    def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None: ...
+
+    def withdrawn(self, link: DeliveryLink) -> None: ...
 
 
 class DeliveryLink:
@@ -25,7 +43,7 @@ class DeliveryLink:
 
     __slots__ = ("_fate", "_has_begun", "_is_queued", "_is_urgent", "_shell", "_source", "ref", "sink")
 
-    def __init__(self, shell: Shell, sink: object, ref: Ref, source: Source | None) -> None:
+    def __init__(self, shell: Hub, sink: object, ref: Ref, source: Source | None) -> None:
         self._shell = shell
         self._source: Callable[[], Source | None] = _nobody if source is None else weakref.ref(source)
         self._fate = Fate()

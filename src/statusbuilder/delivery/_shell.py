@@ -72,7 +72,7 @@ class Shell(Mailbox):
         if options.spool is not None:
             from ._spooling import Spooling  # it brings SQLite
 
-            self._spooling = Spooling(self, options, transport, self._records)
+            self._spooling = Spooling(options, transport, self._records, self.feed, self.answer, self.reply)
         self._hands = self._all_hands()
 
     # The turn
@@ -262,7 +262,7 @@ class Shell(Mailbox):
         except Exception as error:
             what = (snapshot.revision, snapshot.execution_id)
             log.debug("Revision %d of execution %r could not be encoded", *what, exc_info=error)
-            self.answer(events.Taken(effect.ref, None, f"{type(error).__name__}: {error}"))
+            self.answer(events.Taken(effect.ref, None, f"{type(error).__name__}: {error}", snapshot.revision))
         else:
             self.answer(events.Taken(effect.ref, request))
 

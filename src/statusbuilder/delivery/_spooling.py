@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import attrs
 
@@ -20,9 +20,6 @@ from .core import Answer, Ref, Request, effects, events
 from .core.values import Version
 from .spool.disk import Disk
 from .spool.rows import Key, Row
-
-if TYPE_CHECKING:
-    from ._shell import Shell
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk at most."""
@@ -41,14 +38,31 @@ class _Found:
 
 
 class Spooling:
-    """A shell's part in a spool; on its thread."""
+    """A shell's part in a spool; on its thread.
 
-    def __init__(self, shell: Shell, options: Options, transport: Transport, records: dict[Ref, Record]) -> None:
+    Args:
+        options: the settings.
+        transport: the way to the backend.
+        records: what the shell keeps of each source.
+        feed: tells the core what happened.
+        answer: tells it what an effect has answered at once.
+        reply: has a call made on the shell's thread.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        transport: Transport,
+        records: dict[Ref, Record],
+        feed: Callable[[events.Event], None],
+        answer: Callable[[events.Event], None],
+        reply: Callable[..., None],
+    ) -> None:
         assert options.spool is not None
-        self._shell = shell
+        self._feed, self._answer, self._reply = feed, answer, reply
         self._transport = cast(Storing, transport)
         self._records = records
-        self._disk = Disk(options.spool, lambda: shell.reply(shell.feed, events.Emptied()), options.max_spool_bytes)
+        self._disk = Disk(options.spool, lambda: reply(feed, events.Emptied()), options.max_spool_bytes)
         self._last = 0
         """The number of the row that was claimed last."""
         self._has_looked = threading.Event()
@@ -74,7 +88,6 @@ class Spooling:
         return {
             effects.Persist: self._persist,
             effects.Acknowledge: lambda effect: self._change(self._disk.acknowledge, effect),
-            effects.Shut: lambda effect: self._change(self._disk.shut, effect),
             effects.Drop: lambda effect: self._change(self._disk.drop, effect),
             effects.SetAside: self._set_aside,
             effects.Note: self._note,
@@ -100,13 +113,13 @@ class Spooling:
             record.phase = snapshot.phase
             self.learn(record, snapshot)
         if record.key is None:
-            self._shell.answer(events.Stored(effect.ref, effect.version, False))
+            self._answer(events.Stored(effect.ref, effect.version, False))
             return
         row = Row(record.key, *effect.version, record.phase, effect.state, time(), body)
         self._disk.put(row, partial(self._stored, effect.ref, effect.version))
 
     def _stored(self, ref: Ref, version: Version, is_on_disk: bool) -> None:
-        self._shell.reply(self._shell.feed, events.Stored(ref, version, is_on_disk))
+        self._reply(self._feed, events.Stored(ref, version, is_on_disk))
 
     def _change(self, do: Callable[[Key, int, int], None], effect: Any) -> None:
         key = self._records[effect.ref].key
@@ -116,7 +129,7 @@ class Spooling:
     # Rows of the dead
 
     def _claim(self, effect: effects.Claim) -> None:
-        done = partial(self._shell.reply, self._claimed, effect.most)
+        done = partial(self._reply, self._claimed, effect.most)
         self._disk.claim(self._transport.label, effect.most, self._look, done)
 
     def _look(self, row: Row) -> _Found:
@@ -137,7 +150,7 @@ class Spooling:
         return request, snapshot
 
     def _claimed(self, most: int, found: list[_Found]) -> None:
-        self._shell.feed(events.Claimed(tuple(map(self._taken_over, found)), is_all=len(found) < most))
+        self._feed(events.Claimed(tuple(map(self._taken_over, found)), is_all=len(found) < most))
 
     def _taken_over(self, found: _Found) -> events.Row:
         row, now = found.row, time()
@@ -165,7 +178,7 @@ class Spooling:
     def take(self, record: Record) -> None:
         """Read a row's request again."""
         assert record.row is not None
-        self._disk.read(record.row.key, partial(self._shell.reply, self._taken, record, record.row))
+        self._disk.read(record.row.key, partial(self._reply, self._taken, record, record.row))
 
     def _taken(self, record: Record, row: Row, body: bytes | None) -> None:
         request, error = None, ""
@@ -174,19 +187,19 @@ class Spooling:
                 request, _ = self._unpack(row, body)
             except ValueError as wrong:
                 error = f"it cannot be read: {wrong}"
-        self._shell.feed(events.Taken(record.ref, request, error))
+        self._feed(events.Taken(record.ref, request, error))
 
     def _ask(self, effect: effects.Ask) -> None:
         record = self._records[effect.ref]
         assert record.row is not None
-        self._disk.read(record.row.key, partial(self._shell.reply, self._fetch, effect, record, record.row))
+        self._disk.read(record.row.key, partial(self._reply, self._fetch, effect, record, record.row))
 
     def _fetch(self, effect: effects.Ask, record: Record, row: Row, body: bytes | None) -> None:
         try:
             record.sent = None if body is None else self._unpack(row, body)[1]
         except ValueError:
             record.sent = None  # it could be read as it was claimed
-        done = partial(self._shell.reply, self._holds, effect.attempt, record)
+        done = partial(self._reply, self._holds, effect.attempt, record)
         try:
             self._transport.fetch(row.key.execution_id, row.key.kind, effect.timeout, done)
         except BaseException as error:  # no question may stay without an answer
@@ -194,7 +207,7 @@ class Spooling:
 
     def _holds(self, attempt: int, record: Record, answer: Answer, held: Snapshot | None) -> None:
         record.held = held
-        self._shell.feed(events.Holds(attempt, answer, held, record.sent))
+        self._feed(events.Holds(attempt, answer, held, record.sent))
 
     def _set_aside(self, effect: effects.SetAside) -> None:
         row = self._records[effect.ref].row
@@ -231,7 +244,7 @@ class Spooling:
             known = Snapshot(id, phase=ExecutionPhase.IN_PROGRESS)
         end = record.end(_failed(attrs.evolve(known, execution_id=id, epoch=epoch, revision=revision)))
         record.phase = end.phase
-        self._shell.answer(events.Detached(effect.ref, (end.epoch, end.revision), end.is_terminal))
+        self._answer(events.Detached(effect.ref, (end.epoch, end.revision), end.is_terminal))
 
 
 def _failed(known: Snapshot) -> Snapshot:

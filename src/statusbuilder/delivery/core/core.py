@@ -16,7 +16,7 @@ from .outcomes import Outcomes
 from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
-from .steps import Absent, Final, Idle, Ready, Storing, Taking, Writing
+from .steps import Absent, Final, Idle, Ready, Sending, Storing, Taking, Writing
 from .values import Answer, Counters, Fate, Rank, Ref, Settings
 
 CLOSE_WAIT = 0.4
@@ -466,8 +466,9 @@ class Core:
         desk, news, down = self._desk, list(self._news), self._sender.target.down
         self._is_closed = True
         for it in self._executions.values():
-            if it.doubt is not None and not isinstance(it.disk, Absent):
-                desk.do(do.Note(it.ref, doubt=desk.now - it.doubt.since))  # whoever goes on with the row knows of it
+            since = desk.now if isinstance(it.step, Sending) else it.doubt.since if it.doubt is not None else None
+            if since is not None and not isinstance(it.disk, Absent):
+                desk.do(do.Note(it.ref, doubt=desk.now - since))  # whoever goes on with the row knows of it
         kept = [it for it in news if it.fate.spooled >= (it.final.version[1] if it.final is not None else it.tried[1])]
         for it in news:
             reason = f"the sink was closed ({it.fate.reason or (down.reason if down else '') or 'not answered yet'})"

@@ -206,9 +206,8 @@ class Share:
             self._swept = now
             self._active = {other: until for other, until in self._active.items() if until > now}
         self._sends += 1
-        pace = self.pace()
-        self._active[key] = now + max(SHARE_WINDOW, 1.5 * pace)
-        return pace
+        self._active[key] = now + max(SHARE_WINDOW, 1.5 * self.pace())
+        return self.pace()
 
 
 SHARE_WINDOW = 1.0

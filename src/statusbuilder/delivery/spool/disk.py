@@ -90,10 +90,6 @@ class Disk:
         """Drop what the backend has; the row of an open execution stays, without its request."""
         self._post(_Job(lambda store: store.acknowledge(key, epoch, revision), is_owed=True))
 
-    def shut(self, key: Key, epoch: int, revision: int) -> None:
-        """Note that an execution's builder has detached."""
-        self._post(_Job(lambda store: store.shut(key, epoch, revision), is_owed=True))
-
     def mark_orphaned(self, key: Key, epoch: int, revision: int) -> None:
         """Note that nobody works on an execution any more."""
         self._post(_Job(lambda store: store.mark_orphaned(key, epoch, revision), is_owed=True))

@@ -154,12 +154,6 @@ class Store:
         )
         self._rewrite("body = NULL", key, epoch, revision)
 
-    def shut(self, key: Key, epoch: int, revision: int) -> None:
-        """Note that the builder has detached; a row without a request goes."""
-        mine = self._mine(key, epoch, revision)
-        self._connection.execute(f"DELETE FROM executions WHERE {_MINE} AND body IS NULL", mine)
-        self._rewrite(f"state = {State.CLOSED:d}", key, epoch, revision)
-
     def mark_orphaned(self, key: Key, epoch: int, revision: int) -> None:
         """Note that nobody works on the execution any more."""
         self._rewrite(f"state = {State.ORPHANED:d}", key, epoch, revision)
