@@ -67,7 +67,7 @@ def transitions() -> Row:
     pair = in_turns(ours, theirs, 60)
     provider.shutdown()
     what = "add_task + update_task_status, no sink / OpenTelemetry span"
-    return at_least(what, *pair.each(len(ids)), pair.slower_theirs, 8)
+    return at_least(what, *pair.each(len(ids)), pair.slower_theirs, 5)
 
 
 def flat_transitions() -> Row:
