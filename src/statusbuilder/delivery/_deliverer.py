@@ -123,6 +123,7 @@ class Deliverer:
             UNIMPLEMENTED where this sink cannot ask; or why it failed.
         """
         shell, future = self._shell.get(), Future[tuple[Answer, Snapshot | None]]()
+        future.set_running_or_notify_cancel()  # who does not wait any more cancels nothing
         if not shell.post(shell.ask, execution_id, timeout, future):
             future.set_result((Answer("UNAVAILABLE", shell.over, answered=False), None))
         return future
