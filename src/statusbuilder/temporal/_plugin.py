@@ -155,7 +155,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         # Older SDKs cancel what a plugin does after the worker, which only means that time is up.
         with contextlib.suppress(asyncio.CancelledError):
             open_sinks = [sink for sink in self._settings.sinks if not sink.closed]
-            await asyncio.gather(*(sink.aflush(sink._options.close_timeout) for sink in open_sinks))
+            await asyncio.gather(*(sink.aflush(sink.close_timeout) for sink in open_sinks))
 
     # At a replayer
 

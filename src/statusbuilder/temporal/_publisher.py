@@ -10,8 +10,7 @@ import attrs
 
 from ..core.model.frozen import JsonObject, freeze
 from ..core.model.values import Outcome, Snapshot, Task, TaskStatus
-from ..delivery import Deliverer
-from ..delivery._slot import DeliveryLink
+from ..delivery import Deliverer, DeliveryLink
 
 
 class Publisher:

@@ -8,8 +8,7 @@ from time import monotonic
 import attrs
 
 from ..core.model.values import Outcome, Receipt, Snapshot
-from ..delivery import Deliverer
-from ..delivery._slot import DeliveryLink
+from ..delivery import Deliverer, DeliveryLink
 
 IMPATIENCE = 1.0
 """Seconds that a backend may be away before nobody waits for it who can have it done otherwise."""

@@ -4,60 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
-import attrs
-
-from ..core.model.values import Snapshot
-from ._spool_row import Row
+from ...core.model.values import Snapshot
+from .values import Standing, Version
 
 
-class Standing(Enum):
-    """How what a backend holds stands to a row."""
-
-    OLDER = "older"
-    """It has to get the row's request."""
-    SAME = "same"
-    """It has what the row's owner sent last."""
-    NEWER = "newer"
-    """Somebody else went on, or the execution has ended: the row gives way."""
-
-
-@attrs.frozen
-class Held:
-    """What a backend holds of an execution."""
-
-    snapshot: Snapshot | None
-    """None where it knows nothing of the execution."""
-    version: tuple[int, int] | None = None
-    """The epoch and revision of what it holds; None from one that does not know them."""
-
-
-def compare(row: Row, sent: Snapshot | None, held: Held) -> Standing:
+def compare(row: Version, sent: Snapshot | None, held: Snapshot | None, version: Version | None) -> Standing:
     """Say how what a backend holds stands to a row.
 
     Args:
-        row: of an owner that is dead.
+        row: the version of the row, whose owner is dead.
         sent: what the row's request says; None for a row without one, whose owner's last request was acknowledged.
-        held: what the backend has now.
+        held: what the backend has now; None where it knows nothing of the execution.
+        version: of what it holds; None from a backend that does not know versions.
     """
-    if held.snapshot is None:
+    if held is None:
         return Standing.SAME if sent is None else Standing.OLDER
-    if held.version is not None:
-        return _by_version(row, sent, held.version, held.snapshot)
+    if version is not None:
+        return _by_version(row, sent, version, held)
     if sent is None:
-        return Standing.NEWER if held.snapshot.is_terminal else Standing.SAME
-    return Standing.NEWER if is_newer(held.snapshot, sent) else Standing.OLDER
+        return Standing.NEWER if held.is_terminal else Standing.SAME
+    return Standing.NEWER if is_newer(held, sent) else Standing.OLDER
 
 
-def _by_version(row: Row, sent: Snapshot | None, version: tuple[int, int], held: Snapshot) -> Standing:
-    if sent is not None and version < (row.epoch, row.revision):
+def _by_version(row: Version, sent: Snapshot | None, version: Version, held: Snapshot) -> Standing:
+    if sent is not None and version < row:
         return Standing.OLDER
-    if version[0] > row.epoch:
+    if version[0] > row[0]:
         return Standing.NEWER
     # Of the dead owner itself: its last state may have been acknowledged after the row was written.
-    ended_later = held.is_terminal and version > (row.epoch, row.revision)
+    ended_later = held.is_terminal and version > row
     return Standing.NEWER if ended_later or (held.is_terminal and sent is None) else Standing.SAME
 
 
