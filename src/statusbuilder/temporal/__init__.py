@@ -1,6 +1,7 @@
 """Workflow runners on Temporal: a plugin that reports every workflow of a worker (extra `temporal`)."""
 
 from ._current import current
+from ._fold import fold_history
 from ._outside import close_status
 from ._plugin import StatusPlugin
 from ._progress import ActivityProgress, activity_progress
@@ -14,4 +15,5 @@ __all__ = [
     "activity_progress",
     "close_status",
     "current",
+    "fold_history",
 ]

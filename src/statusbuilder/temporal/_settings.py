@@ -19,7 +19,8 @@ log = logging.getLogger("statusbuilder")
 Filter: TypeAlias = "Callable[[str], bool] | Iterable[str] | None"
 
 
-def _chooser(given: Filter) -> Callable[[str], bool]:
+def chooser(given: Filter) -> Callable[[str], bool]:
+    """Return a filter as a function of the type."""
     if given is None:
         return lambda name: True
     if callable(given):
@@ -37,8 +38,8 @@ class Settings:
     sinks: tuple[Deliverer, ...]
     execution_id: Callable[[workflow.Info], str] | None
     memo: str
-    workflows: Callable[[str], bool] = attrs.field(converter=_chooser)
-    activities: Callable[[str], bool] = attrs.field(converter=_chooser)
+    workflows: Callable[[str], bool] = attrs.field(converter=chooser)
+    activities: Callable[[str], bool] = attrs.field(converter=chooser)
     task_types: Mapping[str, TaskType]
     close_timeout: float = attrs.field(validator=gt(0))
     progress_interval: float = attrs.field(validator=gt(0))
