@@ -162,8 +162,9 @@ def typing(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run the snippets of the documentation and build it; a warning is an error."""
     _install_all(session, "docs")
-    session.run("pytest", "-q", "tests/project/test_docs.py")
+    session.run("pytest", "-q", "tests/project/test_docs.py", "tests/project/test_docs_extensions.py")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+    session.log("open docs/_build/html/index.html")
 
 
 @nox.session

@@ -41,11 +41,11 @@ class AgentState(ExecutionState):
         for index, message in enumerate(snapshot.messages):
             self._frozen_messages.put(index, message)
             self._message_ids.add(message.message_id)
-            self.last = max(self.last, to_nanos(message.timestamp))
+            self.last = max(self.last, 0 if message.timestamp is None else to_nanos(message.timestamp))
         self._message_count = len(snapshot.messages)
         self.todos = snapshot.todos
         for todo in snapshot.todos:
-            self.last = max(self.last, to_nanos(todo.updated_at))
+            self.last = max(self.last, 0 if todo.updated_at is None else to_nanos(todo.updated_at))
 
     # Messages
 

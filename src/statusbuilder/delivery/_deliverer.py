@@ -22,7 +22,7 @@ from ._options import DeliveryOptions, DeliveryStats, Options
 from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport
 from ._slot import UNATTACHED, DeliveryLink
-from ._transport import Transport
+from ._transport import Answer, Transport
 from ._worker import Worker
 
 
@@ -130,6 +130,41 @@ class Deliverer:
     def closed(self) -> bool:
         """Whether nothing is delivered any more."""
         return self._worker.closed
+
+    @property
+    def label(self) -> str | None:
+        """What names the backend; None for a sink that has no such name."""
+        return getattr(self._transport, "label", None)
+
+    @property
+    def settle(self) -> float:
+        """Seconds after which an attempt that nobody answered cannot be applied any more."""
+        return self._options.settle_after
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the backend can be asked what it holds."""
+        return hasattr(self._transport, "fetch") and getattr(self._transport, "can_fetch", True)
+
+    def ask(self, execution_id: str, timeout: float = 10.0) -> Future[tuple[Answer, Snapshot | None]]:
+        """Ask what the backend holds of an execution.
+
+        Args:
+            execution_id: The execution.
+            timeout: Seconds that the question may take.
+
+        Returns:
+            The answer, whose code is OK or says why not, such as NOT_FOUND, and what is held.
+        """
+        asked: Future[tuple[Answer, Snapshot | None]] = Future()
+        if self.closed or not self.can_ask:
+            code = "UNAVAILABLE" if self.closed else "UNIMPLEMENTED"
+            asked.set_result((Answer(code, "the sink cannot be asked", answered=False), None))
+            return asked
+        transport: Any = self._transport
+        kind = transport.kind(Snapshot(execution_id))
+        transport.fetch(execution_id, kind, timeout, lambda answer, held: asked.set_result((answer, held)))
+        return asked
 
     def orphans(self) -> tuple[Orphan, ...]:
         """Return the executions in the spool whose process died before they had ended, as found by this process.

@@ -82,6 +82,11 @@ class GrpcTransport:
             len(data),
         )
 
+    @property
+    def can_fetch(self) -> bool:
+        """Whether the line is one that can ask, too."""
+        return self._parse is None
+
     # What a spool needs
 
     def kind(self, snapshot: Snapshot) -> str:
