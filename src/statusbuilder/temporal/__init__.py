@@ -2,13 +2,15 @@
 
 from ._current import current
 from ._fold import fold_history
-from ._outside import close_status
+from ._outside import close_status, fold_workflow, reconcile
 from ._plugin import StatusPlugin
 from ._progress import ActivityProgress, activity_progress
 from ._resume import activity_builder, activity_ends
+from ._target import Look
 
 __all__ = [
     "ActivityProgress",
+    "Look",
     "StatusPlugin",
     "activity_builder",
     "activity_ends",
@@ -16,4 +18,6 @@ __all__ = [
     "close_status",
     "current",
     "fold_history",
+    "fold_workflow",
+    "reconcile",
 ]

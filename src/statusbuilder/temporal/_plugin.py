@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,9 @@ from ._handover import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, deliv
 from ._inbound import StatusInbound
 from ._names import DELIVER, MEMO, RESERVED, RUNS
 from ._observe import observed
+from ._reconciler import Reconciler
 from ._run import Run
+from ._schedule import reconciling
 from ._settings import Filter, Settings
 from ._watch import watch
 
@@ -61,11 +64,14 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         task_types: The task type of activities and child workflows by their type; CUSTOM by default.
         close_timeout: Seconds that a workflow stays open at most until its final status is delivered.
         progress_interval: Seconds between two looks at the heartbeats of activities that have a heartbeat timeout.
+        reconcile: How often closed workflows are looked at, from outside, by a Schedule of Temporal's, so that no end
+            is missed: those that were terminated or timed out, and those whose last worker died. None leaves that out.
+            Sinks that cannot be asked, such as a `MemorySink`, are not looked after.
         builder: Options of the builders: `max_payload_bytes`, `redact_keys`, `redact_values`, `redact_text`.
 
     Raises:
         TypeError: A sink cannot be one, or a filter is a text.
-        ValueError: A time is not positive.
+        ValueError: A time is not positive, or `reconcile` is shorter than a second.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         task_types: Mapping[str, TaskType] | None = None,
         close_timeout: float = 5.0,
         progress_interval: float = 2.0,
+        reconcile: timedelta | None = timedelta(minutes=1),
         **builder: Any,
     ) -> None:
         if sinks_disabled():
@@ -99,6 +106,9 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             progress_interval=progress_interval,
             builder=_checked(builder),
         )
+        if reconcile is not None and reconcile < timedelta(seconds=1):
+            raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
+        self._reconcile = reconcile
 
     def name(self) -> str:
         """Return the name under which the server knows the plugin."""
@@ -144,6 +154,10 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             if interceptor is not None and interceptor.delivery_queue is not None:
                 deliver = DeliverActivity(sinks, interceptor.find_run)
                 await stack.enter_async_context(delivering(worker.client, interceptor.delivery_queue, deliver))
+            if interceptor is not None and sinks and self._reconcile is not None and worker.config().get("workflows"):
+                reconciler = Reconciler(worker.client, worker.task_queue, self._settings)
+                if reconciler.targets:
+                    await stack.enter_async_context(reconciling(worker.client, reconciler, self._reconcile))
             if interceptor is not None and sinks:
                 interval = self._settings.progress_interval
                 watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))

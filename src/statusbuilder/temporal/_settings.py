@@ -12,6 +12,8 @@ from temporalio import workflow
 
 from ..core.model.values import TaskType
 from ..delivery import Deliverer
+from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
+from ..payload.redact import Redaction
 from ._names import RESERVED
 
 log = logging.getLogger("statusbuilder")
@@ -45,6 +47,13 @@ class Settings:
     progress_interval: float = attrs.field(validator=gt(0))
     builder: Mapping[str, Any]
     """Options of the builders, about payloads and secrets."""
+
+    @property
+    def policy(self) -> PayloadPolicy:
+        """How payloads are taken over, as the builders do it."""
+        given = dict(self.builder)
+        size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
+        return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
 
     def reports_workflow(self, name: str) -> bool:
         """Whether workflows of this type are reported."""
