@@ -259,6 +259,18 @@ class Continuing:
 
 
 @workflow.defn
+class ContinuingToWait:
+    """Goes on as new until its last run, which waits for ever."""
+
+    @workflow.run
+    async def run(self, left: int) -> None:
+        await call(double, left)
+        if left > 1:
+            workflow.continue_as_new(left - 1)
+        await workflow.wait_condition(lambda: False)
+
+
+@workflow.defn
 class CompletedFromOutside:
     @workflow.run
     async def run(self) -> str:
