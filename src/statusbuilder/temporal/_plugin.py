@@ -41,6 +41,7 @@ from ._reconciler import Reconciler
 from ._run import Run
 from ._schedule import reconciling
 from ._settings import Filter, Settings
+from ._target import Seen
 from ._watch import watch
 
 
@@ -109,6 +110,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         if reconcile is not None and reconcile < timedelta(seconds=1):
             raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
         self._reconcile = reconcile
+        self._seen = Seen()
 
     def name(self) -> str:
         """Return the name under which the server knows the plugin."""
@@ -143,7 +145,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             self._configure(config, interceptor)
             self._configured.append((queue, takes_workflows, interceptor))
             if takes_activities or (takes_workflows and not is_apart):
-                deliver = DeliverActivity(self._settings.sinks, interceptor.find_run).deliver
+                deliver = DeliverActivity(self._settings.sinks, interceptor.find_run, self._seen.add).deliver
                 config["activities"] = [*(config.get("activities") or ()), deliver]
         return config
 
@@ -152,10 +154,10 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         interceptor, sinks = self._claim(worker), self._settings.sinks
         async with contextlib.AsyncExitStack() as stack:
             if interceptor is not None and interceptor.delivery_queue is not None:
-                deliver = DeliverActivity(sinks, interceptor.find_run)
+                deliver = DeliverActivity(sinks, interceptor.find_run, self._seen.add)
                 await stack.enter_async_context(delivering(worker.client, interceptor.delivery_queue, deliver))
             if interceptor is not None and sinks and self._reconcile is not None and worker.config().get("workflows"):
-                reconciler = Reconciler(worker.client, worker.task_queue, self._settings)
+                reconciler = Reconciler(worker.client, worker.task_queue, self._settings, self._seen)
                 if reconciler.targets:
                     await stack.enter_async_context(reconciling(worker.client, reconciler, self._reconcile))
             if interceptor is not None and sinks:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import activity, workflow
@@ -118,9 +119,29 @@ async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta
         log.warning("No Schedule looks after the ends of workflows on %r: %s", reconciler.queue, error)
         await reconciler.look({})
         return
-    worker = Worker(
-        own,
-        task_queue=name,
+    try:
+        async with _worker(own, name, reconciler):
+            await _keep(own.get_schedule_handle(name), interval)
+    except Exception as error:
+        log.warning("This worker does not look after the ends of workflows on %r: %s", reconciler.queue, error)
+
+
+async def _keep(handle: ScheduleHandle, interval: timedelta) -> None:
+    """Have the first look made at once, and let the Schedule go on as long as this worker runs."""
+    call: Callable[[], Awaitable[None]] = handle.trigger
+    while True:
+        try:
+            await call()
+        except Exception as error:  # there is a day of time for it
+            log.info("The Schedule %r could not be reached: %r", handle.id, error)
+        await asyncio.sleep(EXTEND_EVERY)
+        call = partial(_extend, handle, interval)
+
+
+def _worker(client: Client, queue: str, reconciler: Reconciler) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
         workflows=[Reconcile],
         activities=[Looking(reconciler).look],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -128,15 +149,6 @@ async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta
         max_concurrent_activities=1,
         graceful_shutdown_timeout=timedelta(0),
     )
-    handle = own.get_schedule_handle(name)
-    async with worker:
-        await handle.trigger()
-        while True:
-            await asyncio.sleep(EXTEND_EVERY)
-            try:
-                await _extend(handle, interval)
-            except Exception as error:
-                log.warning("The Schedule %r is not extended: %s", name, error)
 
 
 async def _scheduled(client: Client, reconciler: Reconciler, interval: timedelta) -> str:

@@ -258,6 +258,7 @@ class Target:
         if choose is None:
             return await named_by(memo, self._settings.memo, self._client.data_converter) or workflow_id
         try:
+            await self._pace.turn()  # a question more, to Temporal's server
             event = await self.server.first_event(workflow_id, run_id)
             return choose(info_of(event, workflow_id, run_id, self._client.namespace)) or workflow_id
         except Exception as error:
