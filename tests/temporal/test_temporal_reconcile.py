@@ -80,7 +80,7 @@ def test_terminated_and_timed_out_workflows_are_told(temporal: str) -> None:
             await one.terminate("no longer needed")
             await listed(at, 2)
             told = await look(at, sink)
-            assert (told.looked_at, told.told, told.waiting, told.away) == (2, 2, 0, "")
+            assert (told.looked_at, told.told, told.waiting, told.reason) == (2, 2, 0, "")
             for handle, word in [(one, "TERMINATED"), (two, "TIMED_OUT")]:
                 last, run = backend.snapshot(handle.id), await handle.describe()
                 assert (last.phase, shown(last)) == (ExecutionPhase.FAILED, [("double-1", "COMPLETED")])
@@ -352,11 +352,11 @@ def test_a_backend_that_is_away_is_waited_for(temporal: str) -> None:
                 backend.kill()
                 since = datetime.now(timezone.utc) - MINUTE
                 away = await look(at, sink, since=since)
-                assert (away.until, away.told, bool(away.away)) == (since, 0, True)
+                assert (away.until, away.told, bool(away.reason)) == (since, 0, True)
                 backend.restart()
                 await until_up(sink)
                 back = await look(at, sink, since=away.until)
-            assert (back.told, back.away) == (5, "")
+            assert (back.told, back.reason) == (5, "")
             assert {backend.snapshot(name).phase for name in names} == {ExecutionPhase.FAILED}
 
     run(body())

@@ -82,7 +82,7 @@ async def _show(options: argparse.Namespace) -> int:
     elif options.output is not None:
         _write(html_report(snapshot).encode(), options.output)
     else:
-        for line in _lines(snapshot):
+        for line in task_table(snapshot):
             print(line)
     return 0
 
@@ -104,13 +104,6 @@ def _write(page: bytes, output: str) -> None:
         print(f"Wrote {output}")
 
 
-def _lines(snapshot: Snapshot) -> list[str]:
-    took = "" if snapshot.duration is None else f" after {snapshot.duration:.1f} s"
-    lines = [f"{one_line(snapshot.execution_id)}: {snapshot.phase.name}{took}"]
-    lines += [f"  {one_line(snapshot.error)}"] if snapshot.error else []
-    return [*lines, "", *task_table(snapshot)] if snapshot.tasks else lines
-
-
 # reconcile
 
 
@@ -126,7 +119,7 @@ async def _reconcile(options: argparse.Namespace) -> int:
             look: Look = await reconcile(client, sink, task_queue=options.task_queue, since=since)
             print(_told(look), flush=True)
             if options.once:
-                return int(bool(look.away or look.waiting or look.lost))
+                return int(bool(look.reason or look.waiting or look.lost))
             since = look.until
             await asyncio.sleep(INTERVAL)
 
@@ -136,7 +129,7 @@ def _told(look: Any) -> str:
     counts += [f"{look.unknown} are unknown to the backend"] if look.unknown else []
     counts += [f"{look.waiting} wait"] if look.waiting else []
     counts += [f"{look.lost} are lost"] if look.lost else []
-    return f"{', '.join(counts)}." + (f" It ended early: {one_line(look.away)}" if look.away else "")
+    return f"{', '.join(counts)}." + (f" {one_line(look.reason)}" if look.reason else "")
 
 
 async def _client(options: argparse.Namespace) -> Any:

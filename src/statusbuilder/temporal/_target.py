@@ -99,8 +99,8 @@ class Look:
     """Ends that could not be delivered, and are tried again."""
     lost: int = 0
     """Ends that could not be delivered for seven days."""
-    away: str = ""
-    """Why the look ended early."""
+    reason: str = ""
+    """Why something waits, or the look ended early, as far as known."""
 
 
 def digest(labels: Sequence[str]) -> str:
@@ -153,7 +153,7 @@ class Target:
         try:
             await self._look(queue, after, note)
         except (AwayError, RPCError) as error:
-            self.looked.away = str(error)
+            self.looked.reason = str(error)
             log.info("%s: the look at closed workflows goes on later: %s", self.sink.label, error)
         return self.looked.until
 
@@ -214,6 +214,7 @@ class Target:
             if answer.code == "NOT_FOUND":
                 return True
             if held is None:
+                self.looked.reason = answer.reason or answer.code
                 log.info("%s: nobody knows what it holds of %r: %s", self.sink.label, execution_id, answer.reason)
                 return False
             epoch = None if answer.held is None else answer.held[0]
@@ -248,6 +249,7 @@ class Target:
         end = end_of(fold, run, execution_id, held, epoch)
         receipt = await send_final(self.sink, end, SEND_TIMEOUT, patient=False)
         if receipt.outcome in (Outcome.PENDING, Outcome.LOST):
+            self.looked.reason = receipt.reason
             return False
         self.looked.told += receipt.outcome is not Outcome.SUPERSEDED
         return True
