@@ -179,6 +179,16 @@ class Retrying:
 
 
 @workflow.defn
+class Elsewhere:
+    """Has an activity on a queue without workers, and one that fails again and again."""
+
+    @workflow.run
+    async def run(self, queue: str) -> None:
+        slowly = RetryPolicy(initial_interval=timedelta(milliseconds=300), backoff_coefficient=1.0)
+        await asyncio.gather(call(double, 1, task_queue=queue), call(never, retry_policy=slowly))
+
+
+@workflow.defn
 class Polling:
     @workflow.run
     async def run(self, attempts: int, maximum: int) -> int:

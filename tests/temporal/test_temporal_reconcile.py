@@ -21,7 +21,7 @@ from temporalio.converter import DataConverter, PayloadCodec
 from statusbuilder import Delivery, ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.sinks import MemorySink
 from statusbuilder.sinks.grpc import GrpcSink
-from statusbuilder.temporal import Look, reconcile
+from statusbuilder.temporal import Look, fold_workflow, reconcile
 from statusbuilder.testing import Fault, FaultyBackend
 
 pytest_plugins = ["temporal_server"]
@@ -469,6 +469,31 @@ def test_an_execution_is_found_by_whatever_names_it(temporal: str) -> None:
                     at, sink, execution_id=lambda info: f"{info.workflow_id}/{info.workflow_type}/{info.task_queue}"
                 )
                 assert told.told == 1
+
+    run(body())
+
+
+def test_an_open_workflow_shows_what_its_activities_wait_for(temporal: str) -> None:
+    """The server's own knowledge is shown beside the events: no worker yet, or the next attempt and why."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Elsewhere], [flows.never], enabled=False) as at:
+            handle = await at.start(flows.Elsewhere.run, "nobody-home")
+            async with asyncio.timeout(30):
+                while True:
+                    tasks = {task.task_id: task for task in (await fold_workflow(at.client, handle.id)).tasks}
+                    if len(tasks) == 2 and tasks["never-1"].retry_count > 1 and tasks["never-1"].waiting_for:
+                        break
+            assert tasks["double-1"].waiting_for == "a worker of queue nobody-home"
+            failing = tasks["never-1"]
+            assert failing.waiting_for == "the next attempt"
+            assert failing.attempts[0] == {
+                "number": failing.retry_count,
+                "status": "FAILED",
+                "error": "ValueError: never",
+            }
+            assert failing.attempts[1] == {"number": failing.retry_count + 1}
+            assert failing.worker
 
     run(body())
 

@@ -14,6 +14,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsRequest,
     DescribeWorkflowExecutionRequest,
+    DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryRequest,
     ListWorkflowExecutionsRequest,
 )
@@ -117,13 +118,12 @@ class Server:
             token = answer.next_page_token
             more = bool(token)
 
-    async def describe(self, workflow_id: str, run_id: str = "") -> WorkflowExecutionInfo:
+    async def describe(self, workflow_id: str, run_id: str = "") -> DescribeWorkflowExecutionResponse:
         """Return what the server tells of a run, by default of the newest one."""
         self.calls += 1
         execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
         request = DescribeWorkflowExecutionRequest(namespace=self._client.namespace, execution=execution)
-        answer = await self._client.workflow_service.describe_workflow_execution(request, retry=True)
-        return answer.workflow_execution_info
+        return await self._client.workflow_service.describe_workflow_execution(request, retry=True)
 
     async def first_event(self, workflow_id: str, run_id: str) -> HistoryEvent:
         """Return the event with which a run began."""

@@ -32,7 +32,8 @@ def time_of(stamp: Any) -> datetime:
 def _activity(told: Any, event: HistoryEvent) -> Step:
     number = told.activity_id
     order = int(number) if number.isascii() and number.isdigit() else None
-    return _step(event, told.activity_type.name, order=order, input=given(told.input))
+    queue = told.task_queue.name
+    return _step(event, told.activity_type.name, order=order, input=given(told.input), activity_id=number, queue=queue)
 
 
 def _child(told: Any, event: HistoryEvent) -> Step:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowHistory
 
 from ..core.model.times import to_millis
@@ -19,6 +20,7 @@ from ._events import ENDS, STARTS, End, read_marker, result_of, time_of
 from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER, MEMO, RESERVED
 from ._payloads import error_of, given, value_of
+from ._pending import note_pending
 from ._settings import Filter, chooser
 from ._steps import CONTINUED, Step, insert, make_tasks
 
@@ -88,6 +90,13 @@ class Fold:
             self._end(ENDS[name], told, event)
         elif (handle := _HANDLERS.get(name)) is not None:
             handle(self, told, event)
+
+    def note_pending(self, pending: Iterable[PendingActivityInfo]) -> None:
+        """Take note of what the server tells of activities under way, beside the events."""
+        told = {each.activity_id: each for each in pending}
+        for step in self._begun.values():
+            if (known := told.get(step.activity_id)) is not None:
+                note_pending(step, known, self._reason(known.last_failure) if known.HasField("last_failure") else None)
 
     def snapshot(self, execution_id: str | None = None) -> Snapshot:
         """Return what the events come to; by default under the id that the run itself names."""

@@ -17,6 +17,7 @@ from ._closed import ClosedRun, Server
 from ._ends import end_of, is_missing
 from ._fold import Reading
 from ._names import MEMO
+from ._payloads import is_plain, make_readable
 from ._reconciler import FIRST_LOOK
 from ._send import send_final
 from ._settings import Filter, Settings
@@ -54,7 +55,7 @@ async def close_status(
         What became of it, or None: the run is still open, or goes on as a new one.
     """
     server = Server(client)
-    run = ClosedRun.of(await server.describe(workflow_id, run_id or ""))
+    run = ClosedRun.of((await server.describe(workflow_id, run_id or "")).workflow_execution_info)
     if run is None:
         return None
     fold = await server.fold(workflow_id, run.run_id, Reading())
@@ -75,8 +76,9 @@ async def _held(sink: Deliverer, execution_id: str, timeout: float) -> tuple[Sna
 async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None = None) -> Snapshot:
     """Return what a run of a workflow did so far, or how it ended, from its history; for people on call.
 
-    It needs neither a worker nor the plugin, and no code of the workflow runs; see `fold_history`. Payloads are decoded
-    as the client decodes them.
+    What the server knows of activities under way is there, too: what they wait for, their attempt, why the last one
+    failed. It needs neither a worker nor the plugin, and no code of the workflow runs; see `fold_history`. Payloads are
+    decoded as the client decodes them.
 
     Args:
         client: A client of the workflow's namespace.
@@ -87,8 +89,12 @@ async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None 
         temporalio.service.RPCError: There is no such workflow, or the server cannot be asked.
     """
     server = Server(client)
-    run = await server.describe(workflow_id, run_id or "")
-    return (await server.fold(workflow_id, run.execution.run_id, Reading())).snapshot()
+    described = await server.describe(workflow_id, run_id or "")
+    fold = await server.fold(workflow_id, described.workflow_execution_info.execution.run_id, Reading())
+    if not is_plain(client.data_converter):
+        await make_readable(described, client.data_converter, fold.reading.policy)
+    fold.note_pending(described.pending_activities)
+    return fold.snapshot()
 
 
 async def reconcile(

@@ -33,6 +33,10 @@ class Step:
     """Of the last event that told of it."""
     order: int | None = None
     """Its place among activities in the order in which the workflow's code started them, where that is known."""
+    activity_id: str = ""
+    """By which the server names it, where it is an activity."""
+    queue: str = ""
+    """The task queue of an activity."""
     input: JsonObject | None = None
     status: TaskStatus = TaskStatus.IN_PROGRESS
     output: JsonObject | None = None
@@ -76,14 +80,15 @@ class Step:
         if number < 2:
             return
         self.metadata["retry_count"] = number - 1
-        if at is None:
+        if at is None and last_error is None:
             return
-        attempts: list[dict[str, Any]] = [{"number": number, "started_at": format_time(at)}]
+        present = {"number": number} if at is None else {"number": number, "started_at": format_time(at)}
+        self.metadata["attempts"] = [present]
         if last_error is not None:
             self.metadata["last_error"] = last_error
             cut = last_error.encode()[:LONGEST_ERROR].decode(errors="ignore")
-            attempts.insert(0, {"number": number - 1, "status": TaskStatus.FAILED.name, "error": cut})
-        self.metadata["attempts"] = attempts
+            before = {"number": number - 1, "status": TaskStatus.FAILED.name, "error": cut}
+            self.metadata["attempts"] = [before, present]
 
 
 def insert(steps: list[Step], step: Step) -> None:

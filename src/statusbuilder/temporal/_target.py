@@ -239,7 +239,7 @@ class Target:
 
     async def _tell(self, execution_id: str, run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
         """Deliver the end of a run; True where nothing is left to do for it."""
-        newest = await self.server.describe(run.workflow_id)
+        newest = (await self.server.describe(run.workflow_id)).workflow_execution_info
         others = newest.execution.run_id
         if others != run.run_id and await self._name(run.workflow_id, others, newest.memo) == execution_id:
             return True
