@@ -157,6 +157,7 @@ class Deliverer:
             The answer, whose code is OK or says why not, such as NOT_FOUND, and what is held.
         """
         asked: Future[tuple[Answer, Snapshot | None]] = Future()
+        asked.set_running_or_notify_cancel()  # whoever does not wait any longer cancels in vain
         if self.closed or not self.can_ask:
             code = "UNAVAILABLE" if self.closed else "UNIMPLEMENTED"
             asked.set_result((Answer(code, "the sink cannot be asked", answered=False), None))
