@@ -286,6 +286,30 @@ def test_tasks_of_the_workflows_own_stay(temporal: str) -> None:
     run(body())
 
 
+def test_what_the_server_never_accepted_never_was(temporal: str) -> None:
+    """A task that a worker told of just before it died, with the workflow task refused, is not shown as failed."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink, sink_of(backend) as other:
+            async with stage(temporal, [flows.Waiting], [flows.double], sink=sink, reconcile=None) as at:
+                handle = await at.start(flows.Waiting.run, 1)
+                await until(backend, handle.id, lambda snapshot: snapshot.progress.completed == 1)
+                live = backend.history.applied_of(handle.id)[-1].call.snapshot
+                later = Task("pay-1", "pay", status=TaskStatus.IN_PROGRESS, started_at=datetime.now(timezone.utc))
+                put(other, attrs.evolve(live, revision=99, tasks=[*live.tasks, later]))
+                await handle.terminate()
+                nobody = at.name()
+                alone = attrs.evolve(later, started_at=datetime.now(timezone.utc) + MINUTE)
+                put(other, Snapshot(nobody, epoch=1, revision=1, phase=ExecutionPhase.IN_PROGRESS, tasks=[alone]))
+                await terminated(at, [nobody])
+                await listed(at, 2)
+                assert (await look(at, sink)).told == 2
+            assert shown(backend.snapshot(handle.id)) == [("double-1", "COMPLETED")]
+            assert shown(backend.snapshot(nobody)) == [("pay-1", "SKIPPED")]
+
+    run(body())
+
+
 def test_a_run_that_continued_keeps_what_was_before(temporal: str) -> None:
     """The tasks and the start of earlier runs stay when the last one of a chain is terminated."""
 

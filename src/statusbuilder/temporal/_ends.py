@@ -55,10 +55,19 @@ def end_of(fold: Fold, run: ClosedRun, execution_id: str, held: Snapshot | None,
         return facts
     names = ("epoch", "revision", "phase", "output", "error", "started_at", "completed_at", "temporal_workflow_id")
     own = told.tasks[len(fold.inherited) :]
-    before = held.tasks or fold.inherited
+    before = [task for task in held.tasks if not _never_was(task, fold, run)] or fold.inherited
     tasks = [*_closed(before, own, told), *_unknown(before, own)]
+    # A backend cannot be told of no tasks at all.
+    tasks = tasks or [attrs.evolve(task, status=TaskStatus.SKIPPED, completed_at=run.closed_at) for task in held.tasks]
     # Whatever else the backend's kind of execution has stays.
     return attrs.evolve(held, tasks=tasks, **{name: getattr(facts, name) for name in names})
+
+
+def _never_was(task: Task, fold: Fold, run: ClosedRun) -> bool:
+    """Whether a worker told of a task, and died before the server had accepted what it did."""
+    if task.status.is_terminal or task.started_at is None or task.started_at < run.started_at:
+        return False
+    return fold.accepted_at is None or task.started_at > fold.accepted_at
 
 
 def _is_of_run(fold: Fold, run: ClosedRun, held: Snapshot) -> bool:

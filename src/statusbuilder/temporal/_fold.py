@@ -66,6 +66,8 @@ class Fold:
         self.carried: Snapshot | None = None
         """What the run before it handed on."""
         self.reset_at: datetime | None = None
+        self.accepted_at: datetime | None = None
+        """What time it was for the workflow's code when the server last accepted what that did."""
         self._named: str | None = None
         self._phase = ExecutionPhase.PENDING
         self._output: Any = None
@@ -76,6 +78,7 @@ class Fold:
         self._updates: dict[int, int] = {}
         """By the event of an update, how many workflow tasks had completed."""
         self._tasks_completed = 0
+        self._task_started_at: datetime | None = None
 
     def add(self, event: HistoryEvent) -> None:
         """Take the next event."""
@@ -218,11 +221,13 @@ class Fold:
             self.carried = _carried(value_of(told.header.fields[CARRIED_HEADER]))
 
     def _running(self, told: Any, event: HistoryEvent) -> None:
+        self._task_started_at = time_of(event.event_time)
         if self._phase is ExecutionPhase.PENDING:
             self._phase = ExecutionPhase.IN_PROGRESS
 
     def _task_completed(self, told: Any, event: HistoryEvent) -> None:
         self._tasks_completed += 1
+        self.accepted_at = self._task_started_at
 
     def _task_failed(self, told: Any, event: HistoryEvent) -> None:
         if told.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
