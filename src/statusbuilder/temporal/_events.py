@@ -103,23 +103,15 @@ def _failure(told: Any) -> BaseException:
     return error_of(told.failure)
 
 
-def _cancelled(told: Any) -> BaseException:
-    return exceptions.CancelledError()
-
-
-def _timed_out(told: Any) -> BaseException:
+def _child_timed_out(told: Any) -> BaseException:
     return exceptions.TimeoutError("", type=exceptions.TimeoutType.START_TO_CLOSE, last_heartbeat_details=[])
 
 
-def _terminated(told: Any) -> BaseException:
-    return exceptions.TerminatedError("")
-
-
-def _not_started(told: Any) -> BaseException:
+def _child_not_started(told: Any) -> BaseException:
     return exceptions.WorkflowAlreadyStartedError(told.workflow_id, told.workflow_type.name)
 
 
-def _unknown(told: Any) -> BaseException:
+def _not_signalled(told: Any) -> BaseException:
     return exceptions.ApplicationError(f"workflow {told.workflow_execution.workflow_id!r} is not there")
 
 
@@ -140,19 +132,19 @@ ENDS: Mapping[str, End] = {
     "activity_task_completed": End(_SCHEDULED, "result"),
     "activity_task_failed": End(_SCHEDULED, error=_failure),
     "activity_task_timed_out": End(_SCHEDULED, error=_failure),
-    "activity_task_canceled": End(_SCHEDULED, error=_cancelled),
+    "activity_task_canceled": End(_SCHEDULED, error=lambda told: exceptions.CancelledError()),
     "child_workflow_execution_completed": End(_INITIATED, "result"),
     "child_workflow_execution_failed": End(_INITIATED, error=_failure),
-    "child_workflow_execution_canceled": End(_INITIATED, error=_cancelled),
-    "child_workflow_execution_timed_out": End(_INITIATED, error=_timed_out),
-    "child_workflow_execution_terminated": End(_INITIATED, error=_terminated),
-    "start_child_workflow_execution_failed": End(_INITIATED, error=_not_started),
+    "child_workflow_execution_canceled": End(_INITIATED, error=lambda told: exceptions.CancelledError()),
+    "child_workflow_execution_timed_out": End(_INITIATED, error=_child_timed_out),
+    "child_workflow_execution_terminated": End(_INITIATED, error=lambda told: exceptions.TerminatedError("")),
+    "start_child_workflow_execution_failed": End(_INITIATED, error=_child_not_started),
     "nexus_operation_completed": End(_SCHEDULED, "result"),
     "nexus_operation_failed": End(_SCHEDULED, error=_failure),
     "nexus_operation_canceled": End(_SCHEDULED, error=_failure),
     "nexus_operation_timed_out": End(_SCHEDULED, error=_failure),
     "external_workflow_execution_signaled": End(_INITIATED),
-    "signal_external_workflow_execution_failed": End(_INITIATED, error=_unknown),
+    "signal_external_workflow_execution_failed": End(_INITIATED, error=_not_signalled),
     "timer_fired": End(_STARTED),
     "workflow_execution_update_completed": End("accepted_event_id", "outcome"),
 }

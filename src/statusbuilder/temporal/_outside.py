@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from temporalio import workflow
 from temporalio.client import Client
 
 from ..core.model.times import utc_now
-from ..core.model.values import Outcome, Receipt, Snapshot, TaskType
+from ..core.model.values import Outcome, Receipt, Snapshot
 from ..delivery import Deliverer
 from ._closed import ClosedRun, Server
 from ._ends import end_of, is_missing
 from ._fold import Reading
-from ._names import MEMO
 from ._payloads import is_plain, make_readable
 from ._reconciler import FIRST_LOOK
 from ._send import send_final
-from ._settings import Filter, Settings
+from ._settings import Settings
 from ._target import RATE, Look, Seen, Target
 
 
@@ -103,13 +100,8 @@ async def reconcile(
     *,
     task_queue: str | None = None,
     since: datetime | None = None,
-    execution_id: Callable[[workflow.Info], str] | None = None,
-    memo: str = MEMO,
-    workflows: Filter = None,
-    activities: Filter = None,
-    task_types: Mapping[str, TaskType] | None = None,
     rate: float = RATE,
-    **builder: Any,
+    **options: Any,
 ) -> Look:
     """Look once at the workflows that have closed, and tell the ends that a backend misses.
 
@@ -121,31 +113,17 @@ async def reconcile(
         task_queue: Whose workflows; None is all of the namespace.
         since: The earliest close time, aware; by default 24 hours ago. `Look.until` says from when on the next look is
             to be.
-        execution_id: As for `StatusPlugin`, and so are `memo`, `workflows`, `activities`, `task_types` and `builder`.
-        memo: The key of the memo that names an execution.
-        workflows: Which workflows are reported.
-        activities: Which activities and child workflows are tasks.
-        task_types: The task types by type.
         rate: Workflows a second at most.
-        builder: Options about payloads and secrets.
+        options: `execution_id`, `memo`, `workflows`, `activities` and `task_types`, as the plugin has them, and
+            `builder`, a dictionary of what it takes beside them.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: The sink cannot ask its backend what it holds.
     """
     if not sink.can_ask:
         raise ValueError(f"{sink!r} cannot ask its backend what it holds; give a GrpcSink with a target or a channel.")
-    settings = Settings(
-        enabled=True,
-        sinks=(sink,),
-        execution_id=execution_id,
-        memo=memo,
-        workflows=workflows,
-        activities=activities,
-        task_types=dict(task_types or {}),
-        close_timeout=1.0,
-        progress_interval=1.0,
-        builder=builder,
-    )
+    settings = Settings(enabled=True, sinks=(sink,), **options)
     target = Target(sink, client, settings, Seen(), rate)
     await target.look(task_queue, since or utc_now() - FIRST_LOOK)
     return target.looked

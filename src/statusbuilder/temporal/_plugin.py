@@ -102,10 +102,10 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             memo=memo,
             workflows=workflows,
             activities=activities,
-            task_types=dict(task_types or {}),
+            task_types=task_types,
             close_timeout=close_timeout,
             progress_interval=progress_interval,
-            builder=_checked(builder),
+            builder=builder,
         )
         if reconcile is not None and reconcile < timedelta(seconds=1):
             raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
@@ -265,14 +265,3 @@ class StatusInterceptor(temporalio.worker.Interceptor):
                 forget = partial(self._runs.pop, run_id, None)
                 self._runs[run_id] = Run(self.plugin._settings, self._publishes, forget, self.delivery_queue)
             return self._runs[run_id]
-
-
-_BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})
-
-
-def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    unknown = options.keys() - _BUILDER_OPTIONS
-    if unknown:
-        known = ", ".join(sorted(_BUILDER_OPTIONS))
-        raise TypeError(f"StatusPlugin has no option {min(unknown)!r}; those of the builders are {known}.")
-    return options

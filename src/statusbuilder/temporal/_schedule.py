@@ -29,6 +29,7 @@ from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ..core.model.times import format_time, parse_time, utc_now
+from ._handover import WAITS_FOR_PLUGINS
 from ._names import RECONCILE
 from ._payloads import value_of
 from ._reconciler import Reconciler
@@ -114,6 +115,8 @@ async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta
     # A client of its own: without the user's plugins, interceptors and converters.
     own = Client(client.service_client, namespace=client.namespace)
     try:
+        if not WAITS_FOR_PLUGINS:
+            raise RuntimeError("this release of temporalio lets no plugin run a worker of its own")
         name = await _scheduled(own, reconciler, interval)
     except Exception as error:
         log.warning("No Schedule looks after the ends of workflows on %r: %s", reconciler.queue, error)
