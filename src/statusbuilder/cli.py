@@ -34,6 +34,7 @@ COMMANDS = (
     Command("watch", "show an execution as it goes on", ".commands.watch"),
     Command("report", "write a page about an execution", ".commands.report"),
     Command("spool", "look at a spool, or deliver what is in it", ".commands.spool"),
+    Command("temporal", "look at workflows of Temporal from outside", ".commands.temporal"),
 )
 
 
