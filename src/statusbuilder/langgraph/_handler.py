@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from ..agent.builder import AgentStatusBuilder
 from ._read import content_of, get, isa
 from ._reducer import reducer_of
-from ._runs import Kind, Source
+from ._runs import Kind, Source, names_of
 
 
 class StatusCallbackHandler(BaseCallbackHandler):
@@ -25,15 +26,17 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     Args:
         status: The execution that the runs belong to. Its phase moves to IN_PROGRESS; the end stays the runner's.
+        input_messages: Whether the input's messages are shown; False where the runner shows them itself.
+        hide: The names of tools whose calls and answers are not shown; their effect, such as todos, is.
     """
 
     raise_error = False
     run_inline = True
 
-    def __init__(self, status: AgentStatusBuilder) -> None:
+    def __init__(self, status: AgentStatusBuilder, *, input_messages: bool = True, hide: Iterable[str] = ()) -> None:
         self.status = status
         self._reducer = reducer_of(status)
-        self._source = Source("callbacks")
+        self._source = Source(True, input_messages, names_of(hide))
 
     @property
     def ignore_retriever(self) -> bool:

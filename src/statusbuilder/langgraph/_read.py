@@ -118,39 +118,73 @@ def content_of(message: object) -> object:
 
 
 def messages_in(value: object, depth: int = 0) -> Iterator[object]:
-    """Yield the messages of a node's input or output: a state, an update, commands, or messages themselves."""
+    """Yield the messages of a graph's or node's input or output: a state, an update, commands, or messages."""
     if value is None or isa(value, (str, bytes)) or depth > 4:
         return
     if isa(value, list):
         if len(value) == 2 and kind_of(value) and isa(value[1], (str, list)):
             yield value  # a role and a text that went through JSON
-            return
-        for item in value:
-            yield from messages_in(item, depth + 1)
-    elif isa(value, tuple) or kind_of(value):
-        yield value
+        elif value and (depth < 2 or _is_message(value[0]) or _is_message(value[-1])):
+            for item in value:
+                yield from messages_in(item, depth + 1)
+    elif isa(value, tuple) or _is_message(value):
+        if kind_of(value):
+            yield value
+    elif is_command(value):
+        yield from messages_in(get(value, "update"), depth + 1)
+    elif isa(value, Mapping) and value.get("__type__") in (None, "Overwrite"):
+        for name, inner in list(value.items()):
+            if name == "messages" and isa(inner, (str, list)):
+                inner = [inner] if isa(inner, str) else inner
+                for item in inner:
+                    yield from [item] if isa(item, str) else messages_in(item, depth + 1)
+            elif isa(inner, (list, Mapping)) or _is_message(inner):
+                yield from messages_in(inner, depth + 1)
     else:
         for name in ("messages", "update", "value"):
             inner = get(value, name)
             if inner is not None and not callable(inner):
-                yield from [inner] if isa(inner, str) and name == "messages" else messages_in(inner, depth + 1)
+                yield from messages_in(inner, depth + 1)
                 return
 
 
-def last_message(value: object) -> object:
-    """Return the last message of a node's output; None where it has none."""
-    messages = get(value, "messages")
-    if isa(messages, list) and messages and not isa(messages[-1], list):
-        return messages[-1]
-    last = None
-    for message in messages_in(value):
-        last = message
-    return last
+def _is_message(value: object) -> bool:
+    return (
+        not isa(value, (str, bytes)) and bool(kind_of(value)) and (isa(value, tuple) or content_of(value) is not None)
+    )
+
+
+def lists_of(state: object) -> list[list[Any]]:
+    """Return the lists of messages that a graph's state holds, under whichever key."""
+    values = state.values() if isa(state, Mapping) else ()
+    lists = [value for value in values if isa(value, list) and value and _is_message(value[-1])]
+    return [[*messages_in(value)] for value in lists]
+
+
+def marks_of(message: object, text: str | None = None) -> tuple[object, ...]:
+    """Return what a message is known again by: its words, as a node may make another message of it, and its id."""
+    if text is None:
+        text = text_of(content_of(message), media=True)
+    calls = tuple(call.call_id for call in calls_of(message))
+    call_id, message_id = get(message, "tool_call_id"), get(message, "id")
+    words = (kind_of(message), hash(text), calls, call_id if isa(call_id, str) else None)
+    return (words, message_id) if isa(message_id, str) and message_id else (words,)
 
 
 def calls_of(message: object) -> list[Call]:
     """Return the tool calls of an AI message, as far as they have an id."""
     return [call for item in _items(get(message, "tool_calls")) if (call := read_call(item))]
+
+
+def invalid_calls_of(message: object) -> list[tuple[Call, str]]:
+    """Return the tool calls that a model made and nobody can read, and why."""
+    found = []
+    for number, item in enumerate(_items(get(message, "invalid_tool_calls")), 1):
+        call_id, name, error = get(item, "id"), get(item, "name"), get(item, "error")
+        call_id = call_id if isa(call_id, str) and call_id else f"invalid-{get(message, 'id')}-{number}"
+        call = Call(call_id, name if isa(name, str) and name else "unknown", get(item, "args"))
+        found.append((call, error if isa(error, str) and error else "the arguments of this call cannot be read"))
+    return found
 
 
 def read_call(value: object) -> Call | None:

@@ -1,0 +1,125 @@
+"""The way in that runs the graph itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..agent.builder import AgentStatusBuilder
+from ._events import apply
+from ._handler import StatusCallbackHandler
+from ._read import get
+from ._reducer import reducer_of
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.runnables.schema import StreamEvent
+
+
+def track(
+    graph: Runnable[Any, Any],
+    input: Any,
+    status: AgentStatusBuilder,
+    config: RunnableConfig | None = None,
+    *,
+    input_messages: bool = True,
+    hide: Iterable[str] = (),
+    **options: Any,
+) -> AsyncIterator[StreamEvent]:
+    """Run a graph, report what it does, and pass its events on.
+
+    A stream that raises, is cancelled or is no longer read ends the tool calls that are open, and goes on raising. The
+    phase stays the runner's to end, as `async with status` does; an interrupt suspends that block.
+
+    Args:
+        graph: A LangGraph graph, or any LangChain runnable.
+        input: The graph's input, a `Command` that resumes it, or None to go on after a breakpoint.
+        status: The execution that the run belongs to.
+        config: LangChain's configuration of the run.
+        input_messages: Whether the input's messages are shown; False where the runner shows them itself.
+        hide: The names of tools whose calls and answers are not shown; their effect, such as todos, is.
+        options: Passed to `astream_events`.
+
+    Raises:
+        TypeError: `astream_events` has no such option.
+    """
+    known = [
+        name
+        for method in ("astream_events", "astream")
+        for name in inspect.signature(getattr(graph, method, _any)).parameters
+    ]
+    for option in options:
+        if option not in known or option == "version":
+            raise TypeError(f"track() has no option {option!r}, and neither has astream_events().")
+    return _Tracked(
+        graph, input, status, config, StatusCallbackHandler(status, input_messages=input_messages, hide=hide), options
+    )
+
+
+class _Tracked:
+    """A run's events; it ends what is open where it is dropped half-way, as by a `break`."""
+
+    def __init__(
+        self, graph: Any, input: Any, status: AgentStatusBuilder, config: Any, handler: Any, options: dict[str, Any]
+    ) -> None:
+        self._status = status
+        self._reducer = reducer_of(status)
+        self._source = handler._source
+        self._root = ""
+        self._over = False
+        self._callbacks: bool | None = None
+        self._events = graph.astream_events(input, _with_handler(config, handler), version="v2", **options)
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        try:
+            event = await anext(self._events)
+        except StopAsyncIteration:
+            self._over = True
+            raise
+        except BaseException as error:
+            await self._stop(error)
+            raise
+        self._apply(event)
+        return event  # type: ignore[no-any-return]
+
+    def _apply(self, event: Any) -> None:
+        """Report what only events tell; all of it where the graph calls no callbacks."""
+        if not self._root and not get(event, "parent_ids"):
+            self._root = str(get(event, "run_id"))
+            self._callbacks = self._reducer.knows(self._root)
+        if not self._callbacks or get(event, "event") == "on_chain_stream":
+            apply(self._status, event, self._source)
+
+    async def aclose(self) -> None:
+        """End the run."""
+        await self._stop(GeneratorExit())
+
+    async def _stop(self, error: BaseException) -> None:
+        if not self._over:
+            self._over = True
+            self._reducer.stop(self._source, self._root, error)
+        close = get(self._events, "aclose")
+        if close is not None:
+            await close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            self._reducer.stop(self._source, self._root, GeneratorExit())
+
+
+def _any(**options: Any) -> None: ...
+
+
+def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:
+    """Return a configuration in which the handler is told first."""
+    callbacks = get(config, "callbacks")
+    if callbacks is not None and not isinstance(callbacks, (list, tuple)):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(handler, inherit=True)
+    else:
+        callbacks = [handler, *(callbacks or ())]
+    return {**(config or {}), "callbacks": callbacks}
