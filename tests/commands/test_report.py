@@ -16,7 +16,7 @@ import pytest
 from browser_kit import Browser, browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from view_values import START, agent, many, orders
+from view_values import START, agent, carrying, many, orders
 
 from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.agent.model import AgentSnapshot
@@ -81,6 +81,32 @@ def test_it_is_a_function_of_the_snapshot(snapshot: Snapshot) -> None:
     page = html_report(snapshot)
     assert page == html_report(type(snapshot).from_dict(json.loads(snapshot.to_json())))
     Page(page)
+
+
+def test_it_shows_what_is_known_beside_a_status() -> None:
+    """A tree, a bar for each attempt with what became of it, waits, progress, the worker, and a link to the log."""
+    page = html_report(carrying())
+    america = re.search(r'<tr[^>]*id="t2">.*?</tr>', page, re.DOTALL)
+    assert america is not None
+    assert re.findall(r'<i class="(\w+)"', america[0]) == ["FAILED", "FAILED", "IN_PROGRESS"]
+    assert "attempt 1 failed after 1.50 s: ConnectionResetError: [Errno 104]" in america[0]
+    assert 'style="--depth:1"' in america[0]
+    assert "waiting for a worker of queue asia" in page
+    assert "40/100 done" in page
+    assert '<a href="https://logs.example.com/1" rel="noopener noreferrer">log</a>' in page
+    assert page.index('id="t3"') < page.index('id="t4"')
+
+
+def test_only_http_becomes_a_link() -> None:
+    """Another address of a log is text, and none leaves its attribute."""
+
+    def page(url: str) -> str:
+        return html_report(Snapshot("e", tasks=(Task("t", "t", metadata={"log_url": url}),)))
+
+    for url in ("javascript:alert(1)", "file:///etc/passwd", " https://x"):
+        assert "<a href" not in page(url)
+        assert "log: " in page(url)
+    assert '<a href="https://x/&quot;onclick=&quot;y" rel' in page('https://x/"onclick="y')
 
 
 def test_it_loads_and_runs_nothing() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from places import KITS
-from spool_kit import PATIENCE, Child, claim, key, owned, row, rows_of, until, write
+from spool_kit import PATIENCE, Child, claim, key, locked, owned, row, rows_of, until, write
 
 from statusbuilder.delivery import _spool
 from statusbuilder.delivery._spool import Spool
@@ -48,15 +48,6 @@ def put(spool: Spool, *arguments: Any, **options: Any) -> bool:
 
 def put_until_written(spool: Spool, *arguments: Any) -> None:
     until(lambda: put(spool, *arguments))
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep the file locked, as another program does that never ends its transaction."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 def test_nothing_happens_before_it_is_used(path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 import grpc
 import pytest
-from spool_kit import PATIENCE, key, leave, row, rows_of, until
-from test_spool import locked
+from spool_kit import PATIENCE, key, leave, locked, row, rows_of, until
 
 from statusbuilder import (
     AgentStatusBuilder,

@@ -91,6 +91,15 @@ def rows_of(path: Path | str) -> dict[str, Row]:
     return {one[2]: Row(Key(*one[:3]), *one[3:6], State(one[6]), *one[7:]) for one in found}
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep the file locked, as another program does that never ends its transaction."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
 def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
     """Wait until a look at something outside of this process, or at its disk, shows what it must."""
     deadline = monotonic() + timeout

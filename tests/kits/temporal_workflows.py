@@ -413,3 +413,18 @@ class Long:
     async def run(self, kind: str) -> str:
         options = {"retry_policy": ONCE, "result_type": str}
         return str(await call(kind, heartbeat_timeout=timedelta(seconds=QUIET - 1), **options))
+
+
+@workflow.defn
+class LongAgent:
+    @workflow.run
+    async def run(self, directory: str) -> str:
+        return str(
+            await workflow.execute_activity(
+                "agent",  # which is where its test is
+                directory,
+                start_to_close_timeout=timedelta(seconds=30),
+                heartbeat_timeout=timedelta(seconds=20),
+                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
+            )
+        )

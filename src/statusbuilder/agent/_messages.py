@@ -32,7 +32,7 @@ class MessageRecord:
         "type",
     )
 
-    def __init__(self, index: int, message_id: str, type: MessageType, time: int) -> None:
+    def __init__(self, index: int, message_id: str, type: MessageType, time: int | None) -> None:
         self.index = index
         self.message_id = message_id
         self.type = type
@@ -50,7 +50,8 @@ class MessageRecord:
     @classmethod
     def thaw(cls, index: int, message: Message) -> MessageRecord:
         """Make a record of a message that is to change again."""
-        record = cls(index, message.message_id, message.type, to_nanos(message.timestamp))
+        time = None if message.timestamp is None else to_nanos(message.timestamp)
+        record = cls(index, message.message_id, message.type, time)
         record.content, record.tool_calls, record.metadata = message.content, message.tool_calls, message.metadata
         record.revision = message.revision
         return record
@@ -61,7 +62,7 @@ class MessageRecord:
             self.message_id,
             self.type,
             self.content if self.stream is None else self.stream.read(),
-            from_nanos(self.time),
+            None if self.time is None else from_nanos(self.time),
             self.tool_calls,
             self.metadata,
             self.revision,

@@ -46,13 +46,13 @@ class AgentState(ExecutionState):
             return
         self._messages.load(snapshot.messages)
         for index, message in enumerate(snapshot.messages):
-            self.last = max(self.last, to_nanos(message.timestamp))
+            self.last = max(self.last, 0 if message.timestamp is None else to_nanos(message.timestamp))
             for call_id in message.tool_calls:
                 if call_id in self.tasks and self.tasks[call_id].status is TaskStatus.PENDING:
                     self._shown_calls[call_id] = index
         self.todos = snapshot.todos
         for todo in snapshot.todos:
-            self.last = max(self.last, to_nanos(todo.updated_at))
+            self.last = max(self.last, 0 if todo.updated_at is None else to_nanos(todo.updated_at))
 
     def waits(self) -> bool:
         """Whether a call of an adapter waits for its client, or for an approval."""

@@ -11,11 +11,14 @@ import attrs
 
 from ..core.model.frozen import EMPTY, JsonObject
 from ..core.model.reading import read_enum, read_int, read_items, read_object, read_text
-from ..core.model.times import format_time, from_millis, parse_time
+from ..core.model.times import cut_time, from_millis, parse_time, show_time
 from ..core.model.values import Snapshot
 
-UNKNOWN_TIME = from_millis(0)
-"""In the place of a time that was not told."""
+_NOT_TOLD = from_millis(0)  # what 0.1.0 wrote in the place of a time that it did not know
+
+
+def _told(time: datetime | None) -> datetime | None:
+    return None if time == _NOT_TOLD else cut_time(time)
 
 
 class MessageType(IntEnum):
@@ -45,8 +48,8 @@ class Message:
     type: MessageType
     content: str
     """Its text. While the message is open, an ending that looks like the beginning of a secret is left out."""
-    timestamp: datetime
-    """When it began; aware, UTC, whole milliseconds."""
+    timestamp: datetime | None = attrs.field(default=None, converter=_told)
+    """When it began; aware, UTC, whole milliseconds; None where nobody told."""
     tool_calls: tuple[str, ...] = ()
     """The ids of the tool call tasks that it refers to."""
     metadata: JsonObject = EMPTY
@@ -66,7 +69,7 @@ class Message:
             "message_id": self.message_id,
             "type": self.type.name,
             "content": self.content,
-            "timestamp": format_time(self.timestamp),
+            "timestamp": show_time(self.timestamp),
             "tool_calls": list(self.tool_calls),
             "metadata": self.metadata,
             "revision": self.revision,
@@ -80,7 +83,7 @@ class Message:
             message_id=read_text(data.get("message_id")) or "",
             type=read_enum(MessageType, data.get("type"), MessageType.SYSTEM),
             content=read_text(data.get("content")) or "",
-            timestamp=parse_time(data.get("timestamp")) or UNKNOWN_TIME,
+            timestamp=parse_time(data.get("timestamp")),
             tool_calls=tuple(call for call in calls if isinstance(call, str)) if isinstance(calls, list) else (),
             metadata=read_object(data.get("metadata")) or EMPTY,
             revision=read_int(data.get("revision")),
@@ -96,10 +99,10 @@ class Todo:
     content: str
     """What is to be done."""
     status: TodoStatus
-    created_at: datetime
-    """When it first was in the list; aware, UTC, whole milliseconds."""
-    updated_at: datetime
-    """When its content or status last changed; aware, UTC, whole milliseconds."""
+    created_at: datetime | None = attrs.field(default=None, converter=_told)
+    """When it first was in the list; aware, UTC, whole milliseconds; None where nobody told."""
+    updated_at: datetime | None = attrs.field(default=None, converter=_told)
+    """When its content or status last changed; aware, UTC, whole milliseconds; None where nobody told."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the todo as JSON-able values, with the name of the status and ISO 8601 times."""
@@ -107,21 +110,19 @@ class Todo:
             "todo_id": self.todo_id,
             "content": self.content,
             "status": self.status.name,
-            "created_at": format_time(self.created_at),
-            "updated_at": format_time(self.updated_at),
+            "created_at": show_time(self.created_at),
+            "updated_at": show_time(self.updated_at),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote; unknown keys are ignored, unknown values become defaults."""
-        created_at = parse_time(data.get("created_at"))
-        updated_at = parse_time(data.get("updated_at"))
         return cls(
             todo_id=read_text(data.get("todo_id")) or "",
             content=read_text(data.get("content")) or "",
             status=read_enum(TodoStatus, data.get("status"), TodoStatus.PENDING),
-            created_at=created_at or updated_at or UNKNOWN_TIME,
-            updated_at=updated_at or created_at or UNKNOWN_TIME,
+            created_at=parse_time(data.get("created_at")),
+            updated_at=parse_time(data.get("updated_at")),
         )
 
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from ..agent.model import UNKNOWN_TIME, AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from ..agent.model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
 from ..core.model.frozen import EMPTY, JsonObject, freeze
+from ..core.model.times import from_millis
 from ..core.model.values import Task, TaskStatus, TaskType
 from ._agent import SKIPPED
 from ._read import Read
@@ -96,7 +97,7 @@ def _message(place: int, message: Any) -> Message:
         message_id=f"message-{place}",
         type=read.enum("type", MessageType, MessageType.SYSTEM),
         content=read.text("content") or "",
-        timestamp=read.time("timestamp") or UNKNOWN_TIME,
+        timestamp=read.time("timestamp"),
         tool_calls=tuple(call_id for call in read.items("tool_calls") if (call_id := Read(call).text("id"))),
         metadata=read.payload("metadata") or EMPTY,
     )
@@ -106,15 +107,14 @@ def _todos(read: Read) -> tuple[Todo, ...]:
     entries = read.mapping("todos")
     todos = [_todo(key, Read(entries[key])) for key in entries]
     # A map has no order; the one in which they came into being is the best there is.
-    return tuple(sorted(todos, key=lambda todo: (todo.created_at, todo.todo_id)))
+    return tuple(sorted(todos, key=lambda todo: (todo.created_at or from_millis(0), todo.todo_id)))
 
 
 def _todo(key: str, read: Read) -> Todo:
-    created_at = read.time("created_at") or UNKNOWN_TIME
     return Todo(
         todo_id=read.text("id") or key,
         content=read.text("content") or "",
         status=read.enum("status", TodoStatus, TodoStatus.PENDING),
-        created_at=created_at,
-        updated_at=read.time("updated_at") or created_at,
+        created_at=read.time("created_at"),
+        updated_at=read.time("updated_at"),
     )

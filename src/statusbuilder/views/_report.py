@@ -9,11 +9,16 @@ from html import escape
 from typing import Any, Final
 
 from ..agent.model import AgentSnapshot, Message, Todo, TodoStatus
+from ..core.model.metadata import KEYS, is_link
+from ..core.model.reading import read_enum
+from ..core.model.times import parse_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._report_style import STYLE
-from ._text import clock_time, counts, elapsed, latest_time, many_lines, one_line, retries, seconds
+from ._text import clock_time, counts, done_of, elapsed, latest_time, many_lines, one_line, seconds
+from ._tree import as_tree
 
 _CHUNK: Final = 100
+_DEEPEST: Final = 8
 _MOST_FAILURES: Final = 20
 _MOST_TEXT: Final = 20_000
 _PAYLOADS: Final = 4_000_000
@@ -100,15 +105,18 @@ def _meter(snapshot: Snapshot) -> Iterable[str]:
     progress = snapshot.progress
     if not progress.total:
         return
+    counted = progress.finished if snapshot.is_terminal else progress.completed + progress.skipped
+    begun = max(0.0, progress.fraction * progress.total - counted)  # what tasks that have not ended have done
     shares = (
-        (TaskStatus.COMPLETED, progress.completed),
-        (TaskStatus.FAILED, progress.failed),
-        (TaskStatus.SKIPPED, progress.skipped),
-        (TaskStatus.IN_PROGRESS, progress.running),
+        ("COMPLETED", progress.completed),
+        ("FAILED", progress.failed),
+        ("SKIPPED", progress.skipped),
+        ("IN_PROGRESS", begun),
+        ("IN_PROGRESS rest", max(0.0, progress.running - begun)),
     )
     spans = "".join(
-        f'<span class="{status.name}" style="width:{100 * number / progress.total:.3f}%"></span>'
-        for status, number in shares
+        f'<span class="{name}" style="width:{100 * number / progress.total:.3f}%"></span>'
+        for name, number in shares
         if number
     )
     yield f'<div class="meter" role="img" aria-label="{escape(counts(snapshot))}">{spans}</div>'
@@ -153,9 +161,11 @@ def _timeline(snapshot: Snapshot, end: datetime | None) -> Iterable[str]:
     yield f'<table role="table" aria-label="Tasks"><thead role="rowgroup"><tr role="row">{headings}</tr></thead>'
     payloads = sum((task.input is not None) + (task.output is not None) for task in snapshot.tasks)
     most = max(200, min(4_000, _PAYLOADS // max(1, payloads)))
-    for first in range(0, len(snapshot.tasks), _CHUNK):
-        chunk = snapshot.tasks[first : first + _CHUNK]
-        rows = "\n".join(_row(place, task, scale, most) for place, task in enumerate(chunk, first))
+    places = {id(task): place for place, task in enumerate(snapshot.tasks)}
+    tree = as_tree(snapshot.tasks)
+    for first in range(0, len(tree), _CHUNK):
+        chunk = tree[first : first + _CHUNK]
+        rows = "\n".join(_row(places[id(task)], task, depth, scale, most) for depth, task in chunk)
         height = f"contain-intrinsic-size:auto {len(chunk) * 2.1:.1f}rem"
         yield f'<tbody role="rowgroup" style="{height}">{rows}</tbody>'
     yield "</table></section>"
@@ -175,8 +185,9 @@ class _Scale:
         """Return the seconds since the beginning."""
         return 0.0 if self.start is None else max(0.0, (time - self.start).total_seconds())
 
-    def percent(self, offset: float) -> float:
-        return 100.0 * min(1.0, offset / self.length) if self.length > 0 else 0.0
+    def percent(self, time: datetime) -> float:
+        """Return where a time is, in percent of the whole."""
+        return 100.0 * min(1.0, self.offset(time) / self.length) if self.length > 0 else 0.0
 
     def axis(self) -> str:
         marks = "".join(f"<span>{seconds(self.length * part / 2)}</span>" for part in range(3))
@@ -197,24 +208,46 @@ def _filter(snapshot: Snapshot) -> Iterable[str]:
     yield f'<div class="picks" role="group" aria-label="Show tasks that are">{labels}</div>'
 
 
-def _row(place: int, task: Task, scale: _Scale, most: int) -> str:
+def _row(place: int, task: Task, depth: int, scale: _Scale, most: int) -> str:
     status = task.status.name
-    start = took = bar = ""
+    start = took = ""
     if task.started_at is not None:
-        left = scale.offset(task.started_at)
-        right = scale.offset(task.completed_at or scale.end or task.started_at)
-        start = seconds(left)
+        start = seconds(scale.offset(task.started_at))
         took = "" if task.status is TaskStatus.SKIPPED else elapsed(task, scale.end)
-        width = max(0.0, scale.percent(right) - scale.percent(left))
-        bar = f'<i style="left:min({scale.percent(left):.3f}%,100% - 3px);width:{width:.3f}%"></i>'
+    bars = "".join(_bars(task, scale))
     note = "".join(f'<div class="note">{text}</div>' for text in _notes(task))
+    inset = f' style="--depth:{min(depth, _DEEPEST)}"' if depth else ""
     cells = (
-        f'<th role="rowheader" scope="row">{_line(task.task_name)}{note}{_payloads(task, most)}</th>'
+        f'<th role="rowheader" scope="row"{inset}>{_line(task.task_name)}{note}{_payloads(task, most)}</th>'
         f'<td role="cell" class="status">{_SIGNS[task.status]} {_words(task.status)}</td>'
         f"{_time_cell(start)}{_time_cell(took)}"
-        f'<td role="cell"><div class="lane" aria-hidden="true">{bar}</div></td>'
+        f'<td role="cell"><div class="lane" aria-hidden="true">{bars}</div></td>'
     )
     return f'<tr role="row" class="task {status}" id="t{place}">{cells}</tr>'
+
+
+def _bars(task: Task, scale: _Scale) -> Iterable[str]:
+    """Yield what lies in a task's lane: the time it was queued, and each of its attempts."""
+    if task.queued_at is not None:
+        yield _bar("queued", scale, task.queued_at, task.started_at or scale.end)
+    *earlier, present = task.attempts or [{"started_at": clock_time(task.started_at)}]
+    for attempt in earlier:
+        begun, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("completed_at"))
+        status = read_enum(TaskStatus, attempt.get("status"), TaskStatus.PENDING)
+        yield _bar(status.name, scale, begun, ended)
+    done = (
+        "" if task.progress is None or task.status.is_terminal else f'<b style="width:{100 * task.progress:.1f}%"></b>'
+    )
+    begun = parse_time(present.get("started_at"))
+    yield _bar(task.status.name, scale, begun, task.completed_at or scale.end or begun, done)
+
+
+def _bar(kind: str, scale: _Scale, begun: datetime | None, ended: datetime | None, inside: str = "") -> str:
+    if begun is None or ended is None:
+        return ""
+    left = scale.percent(begun)
+    width = max(0.0, scale.percent(ended) - left)
+    return f'<i class="{kind}" style="left:min({left:.3f}%,100% - 3px);width:{width:.3f}%">{inside}</i>'
 
 
 def _time_cell(text: str) -> str:
@@ -222,18 +255,43 @@ def _time_cell(text: str) -> str:
 
 
 def _notes(task: Task) -> Iterable[str]:
-    count = retries(task)
-    if count:
-        yield f"retried {count:,} times" if count > 1 else "retried once"
+    if task.retry_count:
+        yield f"retried {task.retry_count:,} times" if task.retry_count > 1 else "retried once"
+    if task.waiting_for:
+        yield f"waiting for {_lines(task.waiting_for, 2_000)}"
+    if task.progress is not None and not task.status.is_terminal:
+        yield f"{done_of(task)} done"
     if task.error:
-        yield _lines(task.error, 2_000)
-    message = task.metadata.get("message")
-    if isinstance(message, str) and message:
-        yield _lines(message, 2_000)
+        yield _lines(task.error)
+    if task.message:
+        yield _lines(task.message, 2_000)
+    yield from map(_attempt, task.attempts[:-1])
+    where = [
+        f"on {_line(task.worker)}" if task.worker else "",
+        f"queued {clock_time(task.queued_at)}" if task.queued_at else "",
+        f"due {clock_time(task.deadline)}" if task.deadline else "",
+        _log(task.log_url) if task.log_url else "",
+    ]
+    if any(where):
+        yield ", ".join(filter(None, where))
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    """Return what is known of an attempt that has ended."""
+    begun, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("completed_at"))
+    took = f" after {seconds((ended - begun).total_seconds())}" if begun and ended else ""
+    status, error = attempt.get("status"), attempt.get("error")
+    said = f" {_line(status).lower().replace('_', ' ')}" if isinstance(status, str) else ""
+    return f"attempt {attempt['number']:,.0f}{said}{took}{f': {_lines(error)}' if isinstance(error, str) else ''}"
+
+
+def _log(url: str) -> str:
+    link = f'<a href="{_line(url)}" rel="noopener noreferrer">log</a>'
+    return link if is_link(url) else f"log: {_line(url)}"
 
 
 def _payloads(task: Task, most: int) -> str:
-    more = {key: value for key, value in task.metadata.items() if key not in ("message", "retry_count")}
+    more = {key: value for key, value in task.metadata.items() if key not in KEYS}
     given = (("Input", task.input), ("Output", task.output), ("Metadata", more))
     shown = "".join(f"{name}<pre>{_lines(_json(value), most)}</pre>" for name, value in given if value)
     return f"<details><summary>Details of {_line(task.task_id)}</summary>{shown}</details>" if shown else ""

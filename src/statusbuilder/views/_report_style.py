@@ -45,10 +45,15 @@ th { text-align: left; font-weight: 600; } tbody th { font-weight: 500; }
 th, td { padding: 0; min-width: 0; }
 .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .lane { position: relative; height: 1.45em; }
+.rest { opacity: .35; }
+.task th { padding-left: calc(var(--depth, 0) * 1.1rem); }
 .lane i { position: absolute; top: .3em; bottom: .3em; min-width: 3px; border-radius: 3px; background: var(--tone); }
-.FAILED .lane i { background: repeating-linear-gradient(-45deg, var(--bad) 0 4px, transparent 4px 6px);
+.lane i.FAILED { background: repeating-linear-gradient(-45deg, var(--bad) 0 4px, transparent 4px 6px);
   border: 1px solid var(--bad); }
-.IN_PROGRESS .lane i { border-radius: 3px 0 0 3px; }
+.lane i.IN_PROGRESS { border-radius: 3px 0 0 3px; }
+.lane b { display: block; height: 100%; border-radius: 3px 0 0 3px;
+  background: color-mix(in srgb, var(--fg) 35%, var(--tone)); }
+.lane .queued { --tone: var(--line); }
 .axis { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-weight: 400; }
 .note { font-size: .85rem; color: var(--soft); white-space: pre-wrap; }
 .FAILED .note { color: var(--bad); }

@@ -69,24 +69,46 @@ def latest_time(snapshot: Snapshot) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def retries(task: Task) -> int:
-    """Return how often a task was retried."""
-    count = task.metadata.get("retry_count")
-    return int(count) if isinstance(count, (int, float)) and not isinstance(count, bool) and 0 < count < 1e9 else 0
-
-
 def detail(task: Task) -> str:
-    """Return what there is to say about a task, in one line: its error, its message, or what a tool was given."""
-    count = retries(task)
-    return ", ".join(part for part in (f"retry {count}" if count else "", _detail(task)) if part)
+    """Return what there is to say about a task, in one line, what matters most first.
+
+    Its attempt, how far it is, what it waits for; its error, its message, or what a tool was given; where it runs.
+    """
+    is_open = not task.status.is_terminal
+    parts = (
+        attempt(task),
+        done_of(task) if is_open or task.status is TaskStatus.FAILED else "",
+        f"waiting for {one_line(task.waiting_for)}" if task.waiting_for else "",
+        _detail(task),
+        f"on {one_line(task.worker)}" if task.worker else "",
+        f"due {format_time(task.deadline)}" if task.deadline and is_open else "",
+        f"queued {format_time(task.queued_at)}" if task.queued_at and task.started_at is None else "",
+        one_line(task.log_url) if task.log_url else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def attempt(task: Task) -> str:
+    """Return which attempt at a task it is; empty for the first."""
+    if task.retry_count:
+        return f"retry {task.retry_count:,}"
+    return f"attempt {task.attempts[-1]['number']:,.0f}" if task.attempts else ""
+
+
+def done_of(task: Task) -> str:
+    """Return how much of a task is done, as `40/100` or `40%`; empty where that is not known."""
+    if task.progress is None:
+        return ""
+    pair = task.metadata.get("progress")
+    done, total = (pair["done"], pair["total"]) if isinstance(pair, Mapping) else (task.progress, 1)
+    return f"{task.progress:.0%}" if total == 1 or done % 1 or total % 1 else f"{done:,.0f}/{total:,.0f}"
 
 
 def _detail(task: Task) -> str:
     if task.error is not None:
         return one_line(task.error)
-    message = task.metadata.get("message")
-    if isinstance(message, str) and message:
-        return one_line(message)
+    if task.message is not None:
+        return one_line(task.message)
     if task.task_type not in (TaskType.TOOL_CALL, TaskType.AGENT_INVOCATION):
         return ""
     given, gave = short(task.input), short(task.output)

@@ -48,6 +48,11 @@ def format_time(time: datetime) -> str:
     return f"{utc.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
+def show_time(time: datetime | None) -> str | None:
+    """Return the time as in JSON; None stays None."""
+    return None if time is None else format_time(time)
+
+
 def parse_time(text: object) -> datetime | None:
     """Read an ISO 8601 time, cut to milliseconds; None for anything else."""
     try:
