@@ -44,8 +44,8 @@ class Calls:
             stated: Whether it is in the state.
         """
         calls = [ShownCall(call, scope) for call in calls_of(message)]
-        mark = marks_of(message)[-1]
-        known = root.announced.get(mark)
+        marks = marks_of(message)
+        mark, known = marks[-1], next((root.announced[mark] for mark in marks if mark in root.announced), None)
         if calls and known is not scope and (known is None or scope is not root.main):
             root.announced[mark] = scope
             for shown in calls:
@@ -57,7 +57,7 @@ class Calls:
             if (made := scope.calls.get(shown.call.call_id)) is not None:
                 made.stated = True
         for call, error in invalid_calls_of(message) if stated else ():
-            self._show_invalid(root, ShownCall(call, scope), (mark, call.call_id), error)
+            self._show_invalid(root, ShownCall(call, scope), (marks[0], call.call_id), error)
 
     def _show_invalid(self, root: Root, shown: ShownCall, mark: object, error: str) -> None:
         if mark not in root.announced and not self._is_hidden(root, shown):

@@ -75,16 +75,31 @@ class Conversation:
         return shown
 
     def look(self, root: Root, state: object) -> None:
-        """Look at the first state that a node is given: what is in it is not what this run adds."""
-        for messages in lists_of(state) if not root.seen else ():
-            root.seen = True
-            for message in messages[: self._end_of_input(root, messages, len(messages))]:
-                marks, text = marks_of(message), text_of(content_of(message), media=True)
-                if root.taken.isdisjoint(marks):
-                    root.old.update(marks)
-                for said in root.given if kind_of(message) in _TYPES else ():
-                    if said.message_id and said.text == text:
-                        root.said[marks[-1]] = said
+        """Look at the state that a node is given: what it holds at first is old, what comes into it later is shown."""
+        for key, messages in lists_of(state):
+            number = len(messages)
+            if key not in root.seen:
+                root.seen.add(key)
+                number = self._end_of_input(root, messages, len(messages))
+                self._note_old(root, messages[:number])
+            else:
+                while number and not self._is_known(root, messages[number - 1]):
+                    number -= 1
+            for message in messages[number:]:
+                root.taken.update(marks_of(message))
+                self._take(root, root.main, message, "")
+
+    def _note_old(self, root: Root, messages: list[Any]) -> None:
+        for message in messages:
+            marks, text = marks_of(message), text_of(content_of(message), media=True)
+            if root.taken.isdisjoint(marks):
+                root.old.update(marks)
+            for said in root.given if kind_of(message) in _TYPES else ():
+                if said.message_id and said.text == text:
+                    root.said[marks[-1]] = said
+
+    def _is_known(self, root: Root, message: object) -> bool:
+        return any(mark in root.old or mark in root.taken or mark in root.said for mark in marks_of(message)[-1:])
 
     def _end_of_input(self, root: Root, messages: list[Any], otherwise: int) -> int:
         """Return how many messages of the state were there before, or are the input's."""
@@ -153,8 +168,8 @@ class Conversation:
     def reconcile(self, root: Root, output: object) -> None:
         """Take what the state holds at the end of a run: what it added is shown, once, whole and in order."""
         added: list[Any] = []
-        for messages in lists_of(output):
-            is_new = root.seen or (root.thread_id is None and not root.resumed)
+        for key, messages in lists_of(output):
+            is_new = key in root.seen or (root.thread_id is None and not root.resumed)
             start = self._end_of_input(root, messages, 0 if is_new else len(messages))
             added += [message for message in messages[start:] if root.old.isdisjoint(marks_of(message)[-1:])]
         for message in added:

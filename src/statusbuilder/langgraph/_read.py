@@ -154,11 +154,10 @@ def _is_message(value: object) -> bool:
     )
 
 
-def lists_of(state: object) -> list[list[Any]]:
-    """Return the lists of messages that a graph's state holds, under whichever key."""
-    values = state.values() if isa(state, Mapping) else ()
-    lists = [value for value in values if isa(value, list) and value and _is_message(value[-1])]
-    return [[*messages_in(value)] for value in lists]
+def lists_of(state: object) -> list[tuple[str, list[Any]]]:
+    """Return the lists of messages that a graph's state holds, with their keys."""
+    items = list(state.items()) if isa(state, Mapping) else [("messages", get(state, "messages"))]
+    return [(str(key), value) for key, value in items if isa(value, list) and value and _is_message(value[-1])]
 
 
 def marks_of(message: object, text: str | None = None) -> tuple[object, ...]:

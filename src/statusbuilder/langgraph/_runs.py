@@ -115,8 +115,8 @@ class Root:
     """What the messages are known by that were in the state before."""
     taken: set[object] = attrs.field(factory=set)
     """What the messages are known by that its nodes gave."""
-    seen: bool = False
-    """Whether the state was seen."""
+    seen: set[str] = attrs.field(factory=set)
+    """The keys of the state whose messages were seen."""
     answer: object = None
     """The last message that a node gave."""
     resumed: bool = False

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import Runnable
+
 from ..agent.builder import AgentStatusBuilder
 from ._events import apply
 from ._handler import StatusCallbackHandler
@@ -13,7 +15,7 @@ from ._read import get
 from ._reducer import reducer_of
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.runnables import RunnableConfig
     from langchain_core.runnables.schema import StreamEvent
 
 
@@ -44,17 +46,13 @@ def track(
     Raises:
         TypeError: `astream_events` has no such option.
     """
-    known = [
-        name
-        for method in ("astream_events", "astream")
-        for name in inspect.signature(getattr(graph, method, _any)).parameters
-    ]
+    methods = (Runnable.astream_events, getattr(graph, "astream_events", None), getattr(graph, "astream", None))
+    known = {name for method in methods if method is not None for name in inspect.signature(method).parameters}
     for option in options:
-        if option not in known or option == "version":
+        if option not in known - {"version"}:
             raise TypeError(f"track() has no option {option!r}, and neither has astream_events().")
-    return _Tracked(
-        graph, input, status, config, StatusCallbackHandler(status, input_messages=input_messages, hide=hide), options
-    )
+    handler = StatusCallbackHandler(status, input_messages=input_messages, hide=hide)
+    return _Tracked(graph, input, status, config, handler, options)
 
 
 class _Tracked:
@@ -109,9 +107,6 @@ class _Tracked:
     def __del__(self) -> None:
         if not getattr(self, "_over", True):
             self._reducer.stop(self._source, self._root, GeneratorExit())
-
-
-def _any(**options: Any) -> None: ...
 
 
 def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:
