@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.model.values import TaskStatus
 from ._calls import Calls
-from ._read import content_of, is_control_flow, kind_of, messages_in, text_of
+from ._read import is_control_flow, messages_in, words_of
 from ._runs import Agent, Root, Run, Scope
 from ._status import APPROVAL, Status
 
@@ -121,11 +121,7 @@ def _input(graph: Run) -> Any:
     node = graph.node
     if node is graph or node.input is graph.input or graph.kind != "chain":
         return None
-    given, around = ([*map(_text, messages_in(value))] for value in (graph.input, node.input))
+    given, around = ([*map(words_of, messages_in(value))] for value in (graph.input, node.input))
     if not given:
         return graph.input
     return None if given == around else given[-1]
-
-
-def _text(message: object) -> str:
-    return text_of(content_of(message), media=True) if kind_of(message) else ""

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.model.values import TaskStatus, TaskType
 from ._read import (
     Call,
+    call_in_input,
     calls_of,
     get,
     invalid_calls_of,
@@ -113,15 +114,7 @@ class Calls:
         """Start the call that a tool run is for; the model's id and arguments are those of its tools node."""
         scope, root = run.scope, run.root
         assert scope is not None
-        call, node = None, run.parent
-        for _ in range(3):
-            if node is None or node.kind != "chain" or call is not None:
-                break
-            call, node = node.claim(run.name, run.input, call_id), node.parent
-        if call is None:
-            made = (shown for shown in scope.calls.values() if not shown.running and not shown.ended)
-            same = next((shown.call for shown in made if shown.call[1:] == (run.name, run.input)), None)
-            call = scope.calls[call_id].call if call_id in scope.calls else same
+        call = self._made(run, scope, call_id)
         wanted = call_id or (call.call_id if call is not None else run.key)
         call = Call(wanted, run.name, _args(call, run.name, run.input))
         shown = run.call = self._of_run(run, scope, call)
@@ -132,6 +125,21 @@ class Calls:
         self._begin(root, shown, {key: value for key in _COMPONENT if isa(value := get(metadata, key), str)})
         spoken = scope.calls[wanted].result is not None
         run.inside = Scope(shown.task_id, silent=agent_of(call) is None, spoken=spoken)
+
+    def _made(self, run: Run, scope: Scope, call_id: str | None) -> Call | None:
+        """Find the call that a tool run is for: by its tools node's input, or among those that models made here."""
+        node = run.parent
+        for _ in range(2):
+            call = call_in_input(node.input) if node is not None and node.kind == "chain" else None
+            if call is not None and call_id in (None, call.call_id):
+                return call
+            node = None if node is None else node.parent
+        if call_id in scope.calls:
+            return scope.calls[call_id].call
+        made = [
+            one.call for one in scope.calls.values() if one.call.name == run.name and not (one.running or one.ended)
+        ]
+        return next((call for call in made if call.args == run.input), made[0] if made and call_id is None else None)
 
     def _of_run(self, run: Run, scope: Scope, call: Call) -> ShownCall:
         """Return what is known of a call that starts, which may be the next attempt of one that failed."""
@@ -163,10 +171,13 @@ class Calls:
             shown.result = "" if now is TaskStatus.IN_PROGRESS else None
         shown.ended = shown.failed = False
 
-    def end(self, run: Run, output: object) -> None:
-        """End a tool run's call with what the tool gave: a message, a command, or anything."""
+    def end(self, run: Run, output: object, error: object) -> None:
+        """End a tool run's call with what the tool gave (a message, a command, or anything), or with its exception."""
         shown, root = run.call, run.root
         if shown is None:
+            return
+        if error is not None and not is_control_flow(error):
+            self.fail(root, shown, error)
             return
         found = [message for message in messages_in(output) if kind_of(message) == "tool"]
         own = (message for message in found if get(message, "tool_call_id") == shown.call.call_id)
@@ -180,14 +191,6 @@ class Calls:
             self.fail(root, shown, result_of(message))
         else:
             self._finish(root, shown, result_of(message), run.inside)
-
-    def error(self, run: Run, error: object) -> None:
-        """End a tool run's call with the exception that the tool raised."""
-        if run.call is not None:
-            if is_control_flow(error):
-                self._finish(run.root, run.call, None, run.inside)
-            else:
-                self.fail(run.root, run.call, error)
 
     def answer(self, root: Root, scope: Scope, message: object, ns: str) -> None:
         """Take a tool message of the state: it ends a call that no tool run was for, or renews a result."""

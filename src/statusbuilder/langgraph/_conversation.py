@@ -12,7 +12,6 @@ from ._read import (
     Interrupt,
     approval_name,
     calls_of,
-    content_of,
     get,
     is_command,
     isa,
@@ -20,7 +19,7 @@ from ._read import (
     lists_of,
     marks_of,
     messages_in,
-    text_of,
+    words_of,
 )
 from ._runs import Root, Run, Said, Scope
 from ._status import APPROVAL, Status
@@ -51,7 +50,7 @@ class Conversation:
         """Show the messages that are new: those after the last answer, unless the runner has shown them."""
         new: list[tuple[MessageType, str]] = []
         for message in messages_in(given):
-            kind, text = kind_of(message), text_of(content_of(message), media=True)
+            kind, text = kind_of(message), words_of(message)
             root.end_of_input = frozenset(marks_of(message))
             if kind in _TYPES:
                 root.given.append(Said("", text))
@@ -91,7 +90,7 @@ class Conversation:
 
     def _note_old(self, root: Root, messages: list[Any]) -> None:
         for message in messages:
-            marks, text = marks_of(message), text_of(content_of(message), media=True)
+            marks, text = marks_of(message), words_of(message)
             if root.taken.isdisjoint(marks):
                 root.old.update(marks)
             for said in root.given if kind_of(message) in _TYPES else ():
@@ -122,11 +121,14 @@ class Conversation:
         else:
             self._status.builder.append_text(text, run.key, scope.task_id)
 
-    def end_model(self, run: Run, output: object) -> None:
+    def end_model(self, run: Run, output: object, error: object) -> None:
         """End a model's turn; what was not streamed is shown now."""
+        if error is not None:
+            self.break_off(run)
+            return
         found = [*messages_in(output)]
         message = found[-1] if found else None
-        text = text_of(content_of(message), media=True) if kind_of(message) else _plain_text(output)
+        text = words_of(message) if kind_of(message) else _plain_text(output)
         scope = run.scope
         if scope is None:
             return
@@ -182,13 +184,13 @@ class Conversation:
         """Show the answer where nobody but a sub-agent said it, or a chain that is no node of a graph."""
         if kind_of(message) != "ai" or isa(message, (tuple, list)) or calls_of(message):
             return
-        text = text_of(content_of(message), media=True)
+        text = words_of(message)
         said = self._said(root, marks_of(message, text))
         if text and (said is None or not said.message_id):
             self._note(root, message, text, self._status.builder.add_message(MessageType.AI, text))
 
     def _take(self, root: Root, scope: Scope, message: object, ns: str) -> None:
-        kind, text = kind_of(message), text_of(content_of(message), media=True)
+        kind, text = kind_of(message), words_of(message)
         if kind == "tool":
             self._calls.answer(root, scope, message, ns)
             return

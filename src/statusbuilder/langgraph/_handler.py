@@ -32,26 +32,12 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     raise_error = False
     run_inline = True
+    ignore_retriever = ignore_retry = ignore_custom_event = True
 
     def __init__(self, status: AgentStatusBuilder, *, input_messages: bool = True, hide: Iterable[str] = ()) -> None:
         self.status = status
         self._reducer = reducer_of(status)
         self._source = Source(True, input_messages, names_of(hide))
-
-    @property
-    def ignore_retriever(self) -> bool:
-        """Retrievers are no part of a status."""
-        return True
-
-    @property
-    def ignore_retry(self) -> bool:
-        """Retries show as the runs that they are."""
-        return True
-
-    @property
-    def ignore_custom_event(self) -> bool:
-        """Custom events are no part of a status."""
-        return True
 
     # The signatures are LangChain's; what is not named is taken by keyword, so that all its releases fit.
 
@@ -65,7 +51,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a chain, a graph or a node, or an interrupt."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a chat model's turn."""
@@ -82,17 +68,16 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a model's turn."""
-        generations = get(response, "generations")
         try:
-            generation = generations[0][0]
-        except (TypeError, IndexError, KeyError):
+            generation = response.generations[0][0]
+        except Exception:
             generation = None
         message = get(generation, "message")
         self._reducer.end(self._source, run_id, generation if message is None else message)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a model."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a tool."""
@@ -105,7 +90,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a tool."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")

@@ -16,17 +16,10 @@ _MEDIA_BLOCKS = frozenset({"image", "image_url", "input_image", "audio", "input_
 # What LangChain calls the nodes of middleware, after the middleware's name and a dot.
 _HOOKS = frozenset({"before_agent", "before_model", "after_model", "after_agent"})
 _KINDS = {
-    "ai": "ai",
-    "aimessagechunk": "ai",
     "assistant": "ai",
-    "human": "human",
-    "humanmessagechunk": "human",
     "user": "human",
-    "tool": "tool",
-    "toolmessagechunk": "tool",
-    "system": "system",
-    "systemmessagechunk": "system",
     "developer": "system",
+    **{kind: kind for kind in ("ai", "human", "tool", "system")},
 }
 
 
@@ -107,7 +100,7 @@ def kind_of(message: object) -> str:
         kind = message[0] if len(message) == 2 else None
     else:
         kind = get(message, "type") if get(message, "role") is None else get(message, "role")
-    return _KINDS.get(kind.lower(), "") if isa(kind, str) else ""
+    return _KINDS.get(kind.lower().removesuffix("messagechunk"), "") if isa(kind, str) else ""
 
 
 def content_of(message: object) -> object:
@@ -115,6 +108,11 @@ def content_of(message: object) -> object:
     if isa(message, str):
         return message
     return message[1] if isa(message, (tuple, list)) else get(message, "content")
+
+
+def words_of(message: object) -> str:
+    """Return the text of a message, in which images and the like leave a mark."""
+    return text_of(content_of(message), media=True)
 
 
 def messages_in(value: object, depth: int = 0) -> Iterator[object]:
@@ -162,8 +160,7 @@ def lists_of(state: object) -> list[tuple[str, list[Any]]]:
 
 def marks_of(message: object, text: str | None = None) -> tuple[object, ...]:
     """Return what a message is known again by: its words, as a node may make another message of it, and its id."""
-    if text is None:
-        text = text_of(content_of(message), media=True)
+    text = words_of(message) if text is None else text
     calls = tuple(call.call_id for call in calls_of(message))
     call_id, message_id = get(message, "tool_call_id"), get(message, "id")
     words = (kind_of(message), hash(text), calls, call_id if isa(call_id, str) else None)
@@ -201,20 +198,6 @@ def call_in_input(value: object) -> Call | None:
     if isa(value, list):
         return read_call(value[0]) if len(value) == 1 else None
     return read_call(get(value, "tool_call")) or read_call(value)
-
-
-def calls_in_input(value: object) -> list[Call]:
-    """Return the calls that a tools node was started for, in the forms of all LangGraph versions."""
-    call = call_in_input(value)
-    if call is not None:
-        return [call]
-    if isa(value, list):
-        calls = [call for item in value if (call := read_call(item))]
-        return calls or (calls_of(value[-1]) if value else [])
-    messages = get(value, "messages")
-    if not isa(messages, list):
-        return []
-    return next((calls_of(message) for message in reversed(messages) if kind_of(message) == "ai"), [])
 
 
 def namespace(metadata: object) -> str:

@@ -23,7 +23,7 @@ from ._read import (
     read_interrupts,
     text_of,
 )
-from ._runs import Kind, Run, Runs, Source
+from ._runs import MOST_TOLD, Kind, Run, Runs, Source
 from ._status import Status
 
 
@@ -62,12 +62,12 @@ class Reducer:
             call_id: The model's id of the tool call, where it is known.
         """
         with self._status.adapting(str(key)) as status:
-            run = None if status is None else self._runs.add(source, kind, str(key), parents, metadata)
+            run = None if status is None else self._runs.add(source, kind, str(key), parents, name, metadata)
             if run is None:
                 return
-            run.name, run.input = name, input
+            run.input = input
             if run.parent is None:
-                for old in list(self._runs.given_up(source)):
+                for old in self._runs.roots(source)[:-MOST_TOLD]:
                     self._end_root(old, None)
                 # A model's prompt is the user's input only where nothing is around the model.
                 takes_input = kind == "chain" or (kind == "model" and not parents)
@@ -111,27 +111,8 @@ class Reducer:
                 root = run.root if run is not None else ended if ended and ended.run_id == str(key) else None
                 self._conversation.ask(root, interrupts)
 
-    def end(self, source: Source, key: Any, output: object) -> None:
-        """Take the end of a run."""
-        with self._status.adapting(str(key)) as status:
-            run = None if status is None else self._runs.get(source, str(key))
-            if run is None:
-                return
-            self._runs.pop(run)
-            self._leave_inner(run, None)
-            if run.kind == "model":
-                self._conversation.end_model(run, output)
-            elif run.kind == "tool":
-                self._calls.end(run, output)
-            elif run.parent is not None and (messages := [*messages_in(output)]):
-                self._conversation.end_chain(run, self._agents.scope(run), messages)
-            self._agents.end(run, None)
-            if run.parent is None:
-                self._conversation.reconcile(run.root, output)
-                self._close(run, None)
-
-    def error(self, source: Source, key: Any, error: object) -> None:
-        """Take the end of a run by an exception."""
+    def end(self, source: Source, key: Any, output: object, error: object = None) -> None:
+        """Take the end of a run: what it gave, or the exception that it raised."""
         with self._status.adapting(str(key)) as status:
             run = None if status is None else self._runs.get(source, str(key))
             if run is None:
@@ -142,20 +123,26 @@ class Reducer:
                 self._leave_inner(run, None)
             else:
                 self._leave_inner(run, error)
-                if run.kind == "model":
-                    self._conversation.break_off(run)
-                elif run.kind == "tool":
-                    self._calls.error(run, error)
-                self._agents.end(run, error)
+                self._end(run, output, error)
             if run.parent is None:
                 self._close(run, None if is_control_flow(error) else error)
 
-    def stop(self, source: Source, key: str, error: object) -> None:
+    def _end(self, run: Run, output: object, error: object) -> None:
+        if run.kind == "model":
+            self._conversation.end_model(run, output, error)
+        elif run.kind == "tool":
+            self._calls.end(run, output, error)
+        elif error is None and run.parent is not None and (messages := [*messages_in(output)]):
+            self._conversation.end_chain(run, self._agents.scope(run), messages)
+        self._agents.end(run, error)
+        if run.parent is None and error is None:
+            self._conversation.reconcile(run.root, output)
+
+    def stop(self, source: Source, error: object) -> None:
         """Take the end of a source's root runs of which nobody tells: a stream raised, was cancelled, or was left."""
-        with self._status.adapting(key) as status:
-            for run in list(self._runs.roots()) if status is not None else ():
-                if run.root.source is source or run.key == key:
-                    self._end_root(run, error)
+        with self._status.adapting("") as status:
+            for run in self._runs.roots(source) if status is not None else ():
+                self._end_root(run, error)
 
     def knows(self, key: str) -> bool:
         """Whether callbacks have told of a root run."""
@@ -189,9 +176,6 @@ class Reducer:
             self._agents.suspend(root)
         else:
             self._agents.close(root, error)
-
-    def __len__(self) -> int:
-        return len(self._runs)
 
 
 _reducers: weakref.WeakKeyDictionary[AgentStatusBuilder, Reducer] = weakref.WeakKeyDictionary()

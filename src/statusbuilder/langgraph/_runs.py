@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import attrs
 
-from ._read import Call, call_in_input, calls_in_input, get, namespace
+from ._read import Call, get, namespace
 
 Kind = Literal["chain", "model", "tool"]
 
 _REMEMBERED = 1024  # runs that callbacks have told of, for the events of them that come late
-_MOST_TOLD = 64  # root runs that events tell of at once; of a stream that was given up no event tells
+MOST_TOLD = 64  # root runs that events tell of at once; of a stream that was given up no event tells
 
 
 @attrs.define(eq=False)
@@ -125,8 +125,7 @@ class Root:
     """Tasks that an interrupted run had left open, and with which this one goes on."""
 
 
-@attrs.frozen
-class Agent:
+class Agent(NamedTuple):
     """A sub-agent that is a graph's run."""
 
     scope: Scope
@@ -163,8 +162,6 @@ class Run:
     """The message that a model writes."""
     streamed: int = 0
     """Characters of it."""
-    claimed: list[Call] | None = None
-    """The calls that a tools node still has to start."""
 
     @property
     def is_node(self) -> bool:
@@ -174,7 +171,7 @@ class Run:
     @property
     def is_main(self) -> bool:
         """Whether it is part of the main conversation."""
-        return self.host is None and "|" not in self.ns
+        return self.host is None and "|" not in self.ns.removeprefix(self.root.ns).lstrip("|")
 
     @property
     def node(self) -> Run:
@@ -183,20 +180,6 @@ class Run:
         while run.parent is not None and run.parent.ns == run.ns:
             run = run.parent
         return run
-
-    def claim(self, name: str, args: Any, call_id: str | None) -> Call | None:
-        """Find the call that a tool run of a tools node was started for."""
-        if self.claimed is None:
-            self.claimed = calls_in_input(self.input)
-        fitting = [call for call in self.claimed if call.name == name and call_id in (None, call.call_id)]
-        if not fitting:
-            # A person may have had another tool run in place of the one call that the node is for.
-            call = call_in_input(self.input)
-            return call if call is not None and call_id in (None, call.call_id) else None
-        call = next((call for call in fitting if call.args == args), fitting[0])
-        if len(self.claimed) > 1 and len(fitting) > 1:
-            self.claimed.remove(call)
-        return call
 
 
 class Runs:
@@ -207,45 +190,45 @@ class Runs:
         self._told: dict[str, None] = {}
         """The runs by which callbacks came in."""
 
-    def add(self, source: Source, kind: Kind, key: str, parents: Sequence[Any], metadata: object) -> Run | None:
+    def add(
+        self, source: Source, kind: Kind, key: str, parents: Sequence[Any], name: str, metadata: object
+    ) -> Run | None:
         """Return a new run; None when somebody has told of it already."""
         above = [str(parent) for parent in parents]
         if key in self._runs or (not source.callbacks and any(one in self._told for one in (key, *above))):
             return None
         ns = namespace(metadata)
         parent = next((self._runs[one] for one in reversed(above) if one in self._runs), None)
+        thread = get(metadata, "thread_id")
         if parent is None:
-            if source.callbacks:
-                self._told[key] = None
-                if len(self._told) > _REMEMBERED:
-                    del self._told[next(iter(self._told))]
-            parent = self._place(source, bool(above), ns, metadata)
+            self._remember(source, key)
+            parent = self._place(source, bool(above), ns, str(thread))
         if parent is None:
-            thread_id = get(metadata, "thread_id")
-            root = Root(key, source, ns, None if thread_id is None else str(thread_id))
-            run = Run(kind, key, "", root, None, "")
+            run = Run(kind, key, name, Root(key, source, ns, None if thread is None else str(thread)), None, ns)
         else:
-            root = parent.root
-            within = ns.removeprefix(root.ns).lstrip("|") if root.ns else ns
-            run = parent.children[key] = Run(kind, key, "", root, parent, within)
+            run = parent.children[key] = Run(kind, key, name, parent.root, parent, ns)
             run.host = parent if parent.kind == "tool" else parent.host
-        name = get(metadata, "lc_agent_name")
-        run.agent_name = name if isinstance(name, str) else ""
+        agent_name = get(metadata, "lc_agent_name")
+        run.agent_name = agent_name if isinstance(agent_name, str) else ""
         self._runs[key] = run
         return run
 
-    def _place(self, source: Source, has_parent: bool, ns: str, metadata: object) -> Run | None:
+    def _remember(self, source: Source, key: str) -> None:
+        if source.callbacks:
+            self._told[key] = None
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+
+    def _place(self, source: Source, has_parent: bool, ns: str, thread: str) -> Run | None:
         """Find where a run belongs whose parent nobody told of, such as one below a span of LangSmith's."""
-        if not has_parent and not ns:
-            return None
-        live = [run for run in reversed(self._runs.values()) if run.root.source is source]
-        for run in live if ns else ():
-            if ns == (f"{run.root.ns}|{run.ns}" if run.root.ns and run.ns else run.root.ns or run.ns):
+        found = None
+        for run in reversed(self._runs.values()) if has_parent or ns else ():
+            root = run.root
+            if ns and run.ns == ns:
                 return run
-        thread_id = get(metadata, "thread_id")
-        thread = None if thread_id is None else str(thread_id)
-        roots = (run for run in live if run.parent is None and run.kind == "chain" and run.root.thread_id == thread)
-        return next(roots, None)
+            if found is None and run.parent is None and run.kind == "chain" and str(root.thread_id) == thread:
+                found = run if root.source is source else None
+        return found
 
     def get(self, source: Source, key: str) -> Run | None:
         """Return a run that this source tells of."""
@@ -266,14 +249,6 @@ class Runs:
         if run.parent is not None:
             run.parent.children.pop(run.key, None)
 
-    def roots(self) -> Iterable[Run]:
-        """Return the root runs."""
-        return [run for run in self._runs.values() if run.parent is None]
-
-    def given_up(self, source: Source) -> Iterator[Run]:
-        """Yield the oldest root runs where events tell of more at once than anybody runs."""
-        told = [run for run in self.roots() if run.root.source is source]
-        yield from told[:-_MOST_TOLD] if not source.callbacks else ()
-
-    def __len__(self) -> int:
-        return len(self._runs)
+    def roots(self, source: Source) -> list[Run]:
+        """Return the root runs that a source tells of, the oldest first."""
+        return [run for run in self._runs.values() if run.parent is None and run.root.source is source]

@@ -99,14 +99,14 @@ class _Tracked:
     async def _stop(self, error: BaseException) -> None:
         if not self._over:
             self._over = True
-            self._reducer.stop(self._source, self._root, error)
+            self._reducer.stop(self._source, error)
         close = get(self._events, "aclose")
         if close is not None:
             await close()
 
     def __del__(self) -> None:
         if not getattr(self, "_over", True):
-            self._reducer.stop(self._source, self._root, GeneratorExit())
+            self._reducer.stop(self._source, GeneratorExit())
 
 
 def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:
