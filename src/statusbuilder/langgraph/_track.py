@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import Runnable
 
 from ..agent.builder import AgentStatusBuilder
+from ..agent.stream import Watched
 from ._events import apply
 from ._handler import StatusCallbackHandler
 from ._read import get
@@ -52,61 +53,17 @@ def track(
         if option not in known - {"version"}:
             raise TypeError(f"track() has no option {option!r}, and neither has astream_events().")
     handler = StatusCallbackHandler(status, input_messages=input_messages, hide=hide)
-    return _Tracked(graph, input, status, config, handler, options)
+    events = graph.astream_events(input, _with_handler(config, handler), version="v2", **options)
+    reducer, source, callbacks = reducer_of(status), handler._source, False
 
-
-class _Tracked:
-    """A run's events; it ends what is open where it is dropped half-way, as by a `break`."""
-
-    def __init__(
-        self, graph: Any, input: Any, status: AgentStatusBuilder, config: Any, handler: Any, options: dict[str, Any]
-    ) -> None:
-        self._status = status
-        self._reducer = reducer_of(status)
-        self._source = handler._source
-        self._root = ""
-        self._over = False
-        self._callbacks: bool | None = None
-        self._events = graph.astream_events(input, _with_handler(config, handler), version="v2", **options)
-
-    def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        return self
-
-    async def __anext__(self) -> StreamEvent:
-        try:
-            event = await anext(self._events)
-        except StopAsyncIteration:
-            self._over = True
-            raise
-        except BaseException as error:
-            await self._stop(error)
-            raise
-        self._apply(event)
-        return event  # type: ignore[no-any-return]
-
-    def _apply(self, event: Any) -> None:
+    def see(event: Any) -> None:
         """Report what only events tell; all of it where the graph calls no callbacks."""
-        if not self._root and not get(event, "parent_ids"):
-            self._root = str(get(event, "run_id"))
-            self._callbacks = self._reducer.knows(self._root)
-        if not self._callbacks or get(event, "event") == "on_chain_stream":
-            apply(self._status, event, self._source)
+        nonlocal callbacks
+        callbacks = callbacks or reducer.knows(str(get(event, "run_id")))
+        if not callbacks or get(event, "event") == "on_chain_stream":
+            apply(status, event, source)
 
-    async def aclose(self) -> None:
-        """End the run."""
-        await self._stop(GeneratorExit())
-
-    async def _stop(self, error: BaseException) -> None:
-        if not self._over:
-            self._over = True
-            self._reducer.stop(self._source, error)
-        close = get(self._events, "aclose")
-        if close is not None:
-            await close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_over", True):
-            self._reducer.stop(self._source, GeneratorExit())
+    return Watched(events, see, lambda error: reducer.stop(source, error))
 
 
 def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:
