@@ -168,7 +168,12 @@ class _Stream:
         return None if run_id is None else self.agents.get(run_id, run_id)
 
     def call(self, status: AgentStatusBuilder, call_id: str, name: str, parent_id: str | None) -> None:
-        if call_id not in self.calls:
+        if call_id in self.calls:
+            return
+        if status.task_status(call_id) in _OPEN:  # one that an earlier run left open
+            self.calls[call_id] = _Call(call_id, name, parent_id)
+            _wait(status, call_id, "")
+        else:
             call = self.calls[call_id] = _Call(_free(status, call_id), name, parent_id)
             status.start_tool_call(call.task_id, name, parent_id=parent_id, status=TaskStatus.PENDING)
 
