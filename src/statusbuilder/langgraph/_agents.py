@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.model.values import TaskStatus
-from ._calls import Calls
 from ._read import is_control_flow, messages_in, words_of
-from ._runs import Agent, Root, Run, Scope
+from ._runs import Root, Run, Scope
 from ._status import APPROVAL, Status
 
 
 class Agents:
     """The sub-agents of all runs that report to one status, and what becomes of tasks that nobody ends."""
 
-    def __init__(self, status: Status, calls: Calls) -> None:
+    def __init__(self, status: Status) -> None:
         self._status = status
-        self._calls = calls
 
     def scope(self, run: Run) -> Scope:
         """Find where a run's text and calls belong; a sub-agent begins with the first that is its own."""
@@ -32,75 +30,58 @@ class Agents:
     def _begin(self, run: Run, graph: Run, ns: str, outer: Scope) -> Scope:
         root, host = graph.root, run.host
         if host is None or outer is not host.inside:
-            name = _name(graph, ns)
-            scope = self._start(graph, ns, name, ns, outer, _input(graph))
+            scope = Scope(ns=ns, name=_name(graph, ns))
+            self._start(graph, scope, ns, outer, _input(graph))
         elif outer.hidden or not (outer.silent or host.agents):  # the graph of a call that is a sub-agent itself
-            name, scope, graph = host.name, outer, host
+            scope, graph = outer, host
         else:
             name = run.agent_name or (graph.name if graph.name not in ("", "LangGraph") else host.name)
-            scope = self._start(graph, ns, name, f"{outer.task_id}/agent", outer, None)
-        graph.agents.append(Agent(scope, ns, name))
+            scope = Scope(ns=ns, name=name)
+            self._start(graph, scope, f"{outer.task_id}/agent", outer, None)
+        graph.agents.append(scope)
         root.agents[ns] = scope
         return scope
 
-    def _start(self, graph: Run, ns: str, name: str, wanted: str, outer: Scope, given: Any) -> Scope:
+    def _start(self, graph: Run, scope: Scope, wanted: str, outer: Scope, given: Any) -> None:
         root, status = graph.root, self._status
-        failed, node = root.failed.pop((_base(ns), name), ("", graph.node))
-        if failed and node is not graph.node:
-            scope = Scope(failed)
-            status.go_on(failed)
-        elif status.is_left(wanted):
-            scope = Scope(wanted)
-            status.go_on(wanted)
+        failed, node = root.failed.pop((_base(scope.ns), scope.name), ("", graph.node))
+        scope.task_id = (failed if node is not graph.node else status.left(wanted)) or status.task_id(wanted)
+        if status.builder.task_status(scope.task_id) is None:
+            status.builder.start_sub_agent(scope.task_id, scope.name, given, parent_id=outer.task_id or None)
         else:
-            scope = Scope(status.task_id(wanted))
-            status.builder.start_sub_agent(str(scope.task_id), name, given, parent_id=outer.task_id)
+            status.go_on(scope.task_id)
         root.scopes.append(scope)
-        root.open[str(scope.task_id)] = None
-        status.live.add(str(scope.task_id))
-        return scope
+        status.take(root, scope.task_id)
 
     # Ends
 
-    def end(self, run: Run, error: object) -> None:
-        """End the sub-agents that a run was; a hand-off to another one is a good end."""
-        for agent in self._ended(run):
-            if error is None or is_control_flow(error):
-                self._status.builder.update_task_status(str(agent.scope.task_id), TaskStatus.COMPLETED)
+    def end(self, run: Run, error: object, cut: bool = False) -> None:
+        """End the sub-agents that a run was; a hand-off to another one is a good end, what was cut off is none."""
+        root, status = run.root, self._status
+        for scope in run.agents:
+            root.agents.pop(scope.ns, None)
+            if run.call is not None or scope.task_id not in root.open:
+                continue
+            status.release(root, scope.task_id)
+            if not cut and (error is None or is_control_flow(error)):
+                status.builder.update_task_status(scope.task_id, TaskStatus.COMPLETED)
             else:
-                self._status.fail(str(agent.scope.task_id), error)
-                run.root.failed[_base(agent.ns), agent.name] = (str(agent.scope.task_id), run.node)
-
-    def cut(self, run: Run, error: object) -> None:
-        """End the sub-agents of a run that will not be heard of any more."""
-        for agent in self._ended(run):
-            self._status.cut(str(agent.scope.task_id), error)
-            run.root.failed[_base(agent.ns), agent.name] = (str(agent.scope.task_id), run.node)
-
-    def _ended(self, run: Run) -> list[Agent]:
-        for agent in run.agents:
-            run.root.agents.pop(agent.ns, None)
-        own = [agent for agent in run.agents if run.call is None and agent.scope.task_id in run.root.open]
-        for agent in own:
-            self._calls.release(run.root, str(agent.scope.task_id))
-        return own
+                status.cut(scope.task_id, error) if cut else status.fail(scope.task_id, error)
+                root.failed[_base(scope.ns), scope.name] = (scope.task_id, run.node)
 
     def suspend(self, root: Root) -> None:
         """Leave what is open to the run that goes on once a person has decided."""
         for task_id in list(root.open):
-            self._calls.release(root, task_id)
+            self._status.release(root, task_id)
             self._status.wait(task_id, APPROVAL)
 
     def close(self, root: Root, error: object) -> None:
         """End all that a root run leaves open."""
-        for task_id, shown in list(root.open.items()):
-            self._calls.release(root, task_id)
-            if shown is None:
-                self._status.cut(task_id, error)
-            else:
-                self._calls.cut(root, shown, error)
+        for task_id in list(root.open):
+            self._status.release(root, task_id)
+            self._status.cut(task_id, error)
         for task_id in root.left:
-            if self._status.is_left(task_id):
+            if task_id not in self._status.live:
                 self._status.cut(task_id, error)
 
 

@@ -44,7 +44,7 @@ class Calls:
             message: The message.
             stated: Whether it is in the state.
         """
-        calls = [ShownCall(call, scope) for call in calls_of(message)]
+        calls = [self._new(root, scope, call) for call in calls_of(message)]
         marks = marks_of(message)
         mark, known = marks[-1], next((root.announced[mark] for mark in marks if mark in root.announced), None)
         if calls and known is not scope and (known is None or scope is not root.main):
@@ -58,44 +58,34 @@ class Calls:
             if (made := scope.calls.get(shown.call.call_id)) is not None:
                 made.stated = True
         for call, error in invalid_calls_of(message) if stated else ():
-            self._show_invalid(root, ShownCall(call, scope), (marks[0], call.call_id), error)
+            shown, mark = self._new(root, scope, call), (marks[0], call.call_id)
+            if mark not in root.announced and not shown.hidden:
+                root.announced[mark] = scope
+                self._show(root, shown)
+                self.fail(root, shown, error)
 
-    def _show_invalid(self, root: Root, shown: ShownCall, mark: object, error: str) -> None:
-        if mark not in root.announced and not self._is_hidden(root, shown):
-            root.announced[mark] = shown.scope
-            shown.task_id = self._status.task_id(shown.call.call_id)
-            self._add(shown, TaskStatus.PENDING)
-            self._status.builder.update_task_status(shown.task_id, TaskStatus.FAILED, error=error)
+    def _new(self, root: Root, scope: Scope, call: Call, task_id: str = "") -> ShownCall:
+        return ShownCall(call, scope, scope.hidden or call.name in root.source.hide, task_id=task_id)
 
     def show_waiting(self, root: Root) -> None:
         """Show the calls that wait for a decision."""
-        for scope in (root.main, *root.scopes):
-            for shown in list(scope.calls.values()):
-                if shown.stated and not shown.ended:
-                    self._show(root, shown)
+        for shown in [shown for scope in (root.main, *root.scopes) for shown in scope.calls.values()]:
+            if shown.stated and not shown.ended:
+                self._show(root, shown)
 
     def _show(self, root: Root, shown: ShownCall) -> None:
-        if shown.task_id or self._is_hidden(root, shown):
-            return
         call_id = shown.call.call_id
-        if root.resumed and self._status.is_left(call_id):
-            shown.task_id = call_id
-            self._take(root, shown)
-        elif not shown.is_old or self._status.builder.task_status(call_id) is None:
-            shown.task_id = self._status.task_id(call_id)
-            self._take(root, shown)
-            self._add(shown, TaskStatus.PENDING)
-
-    def _take(self, root: Root, shown: ShownCall) -> None:
-        root.open[shown.task_id] = shown
-        self._status.live.add(shown.task_id)
-
-    def _is_hidden(self, root: Root, shown: ShownCall) -> bool:
-        shown.hidden = shown.scope.hidden or shown.call.name in root.source.hide
-        return shown.hidden
+        if shown.task_id or shown.hidden:
+            return
+        left = self._status.left(call_id) if root.resumed else None
+        if left is not None or not shown.is_old or self._status.builder.task_status(call_id) is None:
+            shown.task_id = left or self._status.task_id(call_id)
+            self._status.take(root, shown.task_id)
+            if left is None:
+                self._add(shown, TaskStatus.PENDING)
 
     def _add(self, shown: ShownCall, status: TaskStatus, metadata: Mapping[str, Any] | None = None) -> None:
-        call, builder, parent_id = shown.call, self._status.builder, shown.scope.task_id
+        call, builder, parent_id = shown.call, self._status.builder, shown.scope.task_id or None
         agent = agent_of(call)
         if agent is None:
             builder.start_tool_call(
@@ -119,12 +109,10 @@ class Calls:
         call = Call(wanted, run.name, _args(call, run.name, run.input))
         shown = run.call = self._of_run(run, scope, call)
         shown.running, shown.ns = True, run.ns
-        if shown.hidden:
-            run.inside = Scope(scope.task_id, silent=True, hidden=True)
-            return
-        self._begin(root, shown, {key: value for key in _COMPONENT if isa(value := get(metadata, key), str)})
-        spoken = scope.calls[wanted].result is not None
-        run.inside = Scope(shown.task_id, silent=agent_of(call) is None, spoken=spoken)
+        run.inside, agent = Scope(scope.task_id, silent=True, hidden=True), agent_of(call)
+        if not shown.hidden:
+            goes_on = self._begin(root, shown, {key: got for key in _COMPONENT if isa(got := get(metadata, key), str)})
+            run.inside = Scope(shown.task_id, silent=agent is None, name=agent or "", last="" if goes_on else None)
 
     def _made(self, run: Run, scope: Scope, call_id: str | None) -> Call | None:
         """Find the call that a tool run is for: by its tools node's input, or among those that models made here."""
@@ -151,25 +139,24 @@ class Calls:
                 if scope.calls.get(other.call.call_id) is other and not other.ended:
                     self._show(run.root, other)
             shown.call = call
-            self._is_hidden(run.root, shown)
-            return shown
-        shown = scope.calls[call.call_id] = ShownCall(call, scope)
-        self._is_hidden(run.root, shown)
+        else:
+            shown = scope.calls[call.call_id] = self._new(run.root, scope, call)
         return shown
 
-    def _begin(self, root: Root, shown: ShownCall, metadata: dict[str, Any]) -> None:
-        status, builder, wanted = self._status, self._status.builder, shown.call.call_id
+    def _begin(self, root: Root, shown: ShownCall, metadata: dict[str, Any]) -> bool:
+        """Start a call; returns whether it goes on where it was left."""
+        status, wanted = self._status, shown.call.call_id
         if not shown.task_id:
-            left = status.is_left(wanted) or (root.resumed and builder.task_status(wanted) is TaskStatus.FAILED)
-            shown.task_id = wanted if left and wanted not in status.live else status.task_id(wanted)
-        now = builder.task_status(shown.task_id)
-        self._take(root, shown)
+            failed = root.resumed and status.builder.task_status(wanted) is TaskStatus.FAILED
+            shown.task_id = status.left(wanted) or (wanted if failed else status.task_id(wanted))
+        now = status.builder.task_status(shown.task_id)
+        status.take(root, shown.task_id)
         if now in (None, TaskStatus.PENDING):
             self._add(shown, TaskStatus.IN_PROGRESS, metadata or None)
         else:
             status.go_on(shown.task_id)
-            shown.result = "" if now is TaskStatus.IN_PROGRESS else None
         shown.ended = shown.failed = False
+        return now is TaskStatus.IN_PROGRESS
 
     def end(self, run: Run, output: object, error: object) -> None:
         """End a tool run's call with what the tool gave (a message, a command, or anything), or with its exception."""
@@ -187,43 +174,31 @@ class Calls:
             self._status.builder.set_todos(todos)
         if message is None:
             self._finish(root, shown, None if is_command(output) else output, run.inside)
-        elif get(message, "status") == "error":
+        else:
+            self._take_result(root, shown, message, run.inside)
+
+    def _take_result(self, root: Root, shown: ShownCall, message: object, inside: Scope | None) -> None:
+        if get(message, "status") == "error":
             self.fail(root, shown, result_of(message))
         else:
-            self._finish(root, shown, result_of(message), run.inside)
+            self._finish(root, shown, result_of(message), inside)
 
     def answer(self, root: Root, scope: Scope, message: object, ns: str) -> None:
         """Take a tool message of the state: it ends a call that no tool run was for, or renews a result."""
-        call_id, result = get(message, "tool_call_id"), result_of(message)
+        call_id, result = str(get(message, "tool_call_id")), result_of(message)
         scopes = (scope, *(root.scopes if scope is root.main else ()))
         shown = next((one.calls[call_id] for one in scopes if call_id in one.calls), None)
-        if shown is None and isa(call_id, str) and self._status.is_left(call_id):
-            shown = scope.calls[call_id] = ShownCall(Call(call_id, "", None), scope, task_id=call_id)
+        if shown is None and (left := self._status.left(call_id)):
+            shown = scope.calls[call_id] = self._new(root, scope, Call(call_id, "", None), left)
         if shown is None or shown.running or shown.hidden:
             return
         if not shown.ended:
             self._show(root, shown)
-            if get(message, "status") == "error":
-                self.fail(root, shown, result)
-            else:
-                self._finish(root, shown, result, None)
+            self._take_result(root, shown, message, None)
         elif shown.scope is scope and not shown.failed and isa(shown.result, str) and result != shown.result:
             shown.result = result
             if shown.ns != ns or not ns:  # a tools node may add to what its tool gave
                 self._status.builder.update_task_status(shown.task_id, TaskStatus.COMPLETED, output=result)
-
-    def answer_client(self, message: object) -> None:
-        """Take a tool message of the input, which ends the call that a client ran."""
-        call_id = get(message, "tool_call_id")
-        snapshot = self._status.builder.snapshot() if isa(call_id, str) else None
-        for task in reversed(() if snapshot is None else snapshot.tasks):
-            if task.task_id.partition("#")[0] == call_id and self._status.is_left(task.task_id):
-                if get(message, "status") == "error":
-                    self._status.fail(task.task_id, result_of(message))
-                else:
-                    update = self._status.builder.update_task_status
-                    update(task.task_id, TaskStatus.COMPLETED, output=result_of(message))
-                return
 
     def wait_for_client(self, root: Root, added: Iterable[object]) -> None:
         """Leave the calls to the client that stand in the state at the end of a run, without an answer."""
@@ -231,44 +206,32 @@ class Calls:
             shown = root.main.calls.get(call.call_id)
             if shown is not None and not shown.running and not shown.ended:
                 self._show(root, shown)
-                self.release(root, shown.task_id)
+                self._status.release(root, shown.task_id)
                 self._status.wait(shown.task_id, CLIENT)
 
     # Ends
 
     def _finish(self, root: Root, shown: ShownCall, output: object, inside: Scope | None) -> None:
         shown.result = output
-        if inside is not None and inside.spoken and not inside.silent and (output is None or isa(output, str)):
+        if inside is not None and inside.last is not None and (output is None or isa(output, str)):
             # Its text is its output; the result is the end of it, in nearly all cases.
             if isa(output, str) and output and output.strip() != inside.last.strip():
                 self._status.builder.append_text(output, "result", shown.task_id)
             output = None
-        self._close(root, shown)
-        if not shown.hidden:
+        if self._close(root, shown):
             self._status.builder.update_task_status(shown.task_id, TaskStatus.COMPLETED, output=output)
 
-    def fail(self, root: Root, shown: ShownCall, error: object) -> None:
-        """End a call by an error."""
-        self._close(root, shown)
+    def fail(self, root: Root, shown: ShownCall, error: object, cut: bool = False) -> None:
+        """End a call by an error, or because it will not be heard of any more."""
         shown.failed = True
-        if not shown.hidden:
-            self._status.fail(shown.task_id, error)
+        if self._close(root, shown):
+            self._status.cut(shown.task_id, error) if cut else self._status.fail(shown.task_id, error)
 
-    def cut(self, root: Root, shown: ShownCall, error: object) -> None:
-        """End a call that will not be heard of any more."""
-        self._close(root, shown)
-        shown.failed = True
-        if shown.task_id:
-            self._status.cut(shown.task_id, error)
-
-    def _close(self, root: Root, shown: ShownCall) -> None:
+    def _close(self, root: Root, shown: ShownCall) -> bool:
+        """Note that a call has ended; returns whether it is shown."""
         shown.running, shown.ended = False, True
-        self.release(root, shown.task_id)
-
-    def release(self, root: Root, task_id: str) -> None:
-        """Leave a task to others."""
-        root.open.pop(task_id, None)
-        self._status.live.discard(task_id)
+        self._status.release(root, shown.task_id)
+        return bool(shown.task_id)
 
 
 def agent_of(call: Call) -> str | None:

@@ -22,7 +22,7 @@ from ._read import (
     words_of,
 )
 from ._runs import Root, Run, Said, Scope
-from ._status import APPROVAL, Status
+from ._status import APPROVAL, OPEN, Status
 
 _TYPES = {"human": MessageType.HUMAN, "system": MessageType.SYSTEM}
 
@@ -58,7 +58,7 @@ class Conversation:
             else:
                 new.clear()
                 if kind == "tool":
-                    self._calls.answer_client(message)
+                    self._calls.answer(root, root.main, message, "")
         shown = self._shown() if new and root.source.input_messages else set()
         for kind_and_text in new if root.source.input_messages else ():
             if kind_and_text not in shown:
@@ -115,11 +115,9 @@ class Conversation:
         if scope is None or scope.silent:
             return
         run.streamed += len(text)
-        scope.spoken = True
-        if scope.task_id is None:
-            run.message_id = self._status.builder.append_text(text)
-        else:
-            self._status.builder.append_text(text, run.key, scope.task_id)
+        scope.last = scope.last or ""
+        where = self._status.builder.append_text(text, *((run.key, scope.task_id) if scope.task_id else ()))
+        run.message_id = "" if scope.task_id else where
 
     def end_model(self, run: Run, output: object, error: object) -> None:
         """End a model's turn; what was not streamed is shown now."""
@@ -137,8 +135,8 @@ class Conversation:
         elif text and len(text) != run.streamed and run.message_id:
             self._status.builder.replace_message(run.message_id, text)
         self._status.builder.end_message()
-        scope.last = text
         if not scope.silent:
+            scope.last = text
             self._note(run.root, message, text, run.message_id)
             self._calls.announce(run.root, scope, message, stated=False)
 
@@ -201,7 +199,7 @@ class Conversation:
                 self._status.builder.replace_message(said.message_id, text)
                 said.text = text
         elif kind == "ai" and text and is_new and not scope.silent:
-            scope.spoken = True
+            scope.last = text
             self._note(root, message, text, self._add(scope, text, marks))
         if kind == "ai" and (is_new or root.resumed):
             self._calls.announce(root, scope, message, stated=True)
@@ -210,7 +208,7 @@ class Conversation:
         return next((root.said[mark] for mark in reversed(marks) if mark in root.said), None)
 
     def _add(self, scope: Scope, text: str, marks: tuple[object, ...]) -> str:
-        if scope.task_id is None:
+        if not scope.task_id:
             return self._status.builder.add_message(MessageType.AI, text)
         self._status.builder.append_text(text, str(marks[-1]), scope.task_id)
         return ""
@@ -219,44 +217,38 @@ class Conversation:
 
     def ask(self, root: Root | None, interrupts: list[Interrupt]) -> None:
         """Open an approval for each interrupt that is not open yet."""
+        builder = self._status.builder
         for number, interrupt in enumerate(interrupts, 1):
             asked = interrupt.interrupt_id or f"interrupt-{root.run_id if root is not None else number}"
             metadata = {"interrupt_id": asked}
             if root is not None and root.thread_id is not None:
                 metadata["thread_id"] = root.thread_id
-            task_id, count = asked, 1
-            while (status := self._status.builder.task_status(task_id)) not in (None, TaskStatus.IN_PROGRESS):
-                count += 1
-                task_id = f"{asked}#{count}"
-            if status is None:
-                name, kind = approval_name(interrupt.value), TaskType.APPROVAL
-                self._status.builder.add_task(
-                    task_id, name, TaskStatus.IN_PROGRESS, task_type=kind, input=interrupt.value, metadata=metadata
-                )
+            if self._status.left(asked) is None:
+                task_id, name, now = self._status.task_id(asked), approval_name(interrupt.value), TaskStatus.IN_PROGRESS
+                kind = TaskType.APPROVAL
+                builder.add_task(task_id, name, now, task_type=kind, input=interrupt.value, metadata=metadata)
         if root is not None:
             root.interrupted = True
             self._calls.show_waiting(root)
             for shown in root.main.calls.values():  # a breakpoint is told of after the end
-                if shown.task_id and self._status.is_left(shown.task_id):
+                if shown.task_id and shown.task_id not in self._status.live:
                     self._status.wait(shown.task_id, APPROVAL)
 
     def _answer(self, root: Root, resume: object) -> None:
         """Complete the approvals that a resumed run was waiting for."""
-        tasks = [task for task in self._status.builder.snapshot().tasks if self._status.is_left(task.task_id)]
+        builder, thread_id = self._status.builder, root.thread_id
+        tasks = [
+            task for task in builder.snapshot().tasks if task.status in OPEN and task.task_id not in self._status.live
+        ]
         asked = {task.task_id: task.metadata["interrupt_id"] for task in tasks if "interrupt_id" in task.metadata}
-        own = {
-            task.task_id
-            for task in tasks
-            if root.thread_id in (None, task.metadata.get("thread_id", root.thread_id)) and task.task_id in asked
-        }
-        by_id = isa(resume, Mapping) and any(asked[task_id] in resume for task_id in own)
-        update = self._status.builder.update_task_status
-        for task_id in own:
-            if not by_id:
-                update(task_id, TaskStatus.COMPLETED, output=resume)
-            elif isa(resume, Mapping) and asked[task_id] in resume:
-                update(task_id, TaskStatus.COMPLETED, output=resume[asked[task_id]])
-        if own == asked.keys():
+        of_thread = [task for task in tasks if thread_id in (None, task.metadata.get("thread_id", thread_id))]
+        own = {task.task_id: asked[task.task_id] for task in of_thread if task.task_id in asked}
+        answers = resume if isa(resume, Mapping) and any(one in resume for one in own.values()) else None
+        for task_id, interrupt_id in own.items():
+            if answers is None or interrupt_id in answers:
+                output = resume if answers is None else answers[interrupt_id]
+                builder.update_task_status(task_id, TaskStatus.COMPLETED, output=output)
+        if own == asked:
             root.left = [task.task_id for task in tasks if task.metadata.get("waiting_for") == APPROVAL]
 
 

@@ -34,7 +34,7 @@ class Reducer:
         self._status = Status(status)
         self._runs = Runs()
         self._calls = Calls(self._status)
-        self._agents = Agents(self._status, self._calls)
+        self._agents = Agents(self._status)
         self._conversation = Conversation(self._status, self._calls)
 
     def start(
@@ -72,17 +72,7 @@ class Reducer:
                 # A model's prompt is the user's input only where nothing is around the model.
                 takes_input = kind == "chain" or (kind == "model" and not parents)
                 self._conversation.begin(run.root, input if takes_input else {})
-            elif run.is_node:
-                self._retry(run)
             self._enter(run, metadata, call_id)
-
-    def _retry(self, run: Run) -> None:
-        """End what is left of a node's earlier attempt, of whose failure no event tells."""
-        assert run.parent is not None
-        for other in list(run.parent.children.values()):
-            if other is not run and other.is_node and (other.ns, other.name) == (run.ns, run.name):
-                self._leave(other, None)
-                self._runs.pop(other)
 
     def _enter(self, run: Run, metadata: object, call_id: str | None) -> None:
         if run.kind == "chain":
@@ -162,8 +152,8 @@ class Reducer:
             self._conversation.break_off(run)
         if error is not None or not run.root.interrupted:
             if run.call is not None:
-                self._calls.cut(run.root, run.call, error)
-            self._agents.cut(run, error)
+                self._calls.fail(run.root, run.call, error, cut=True)
+            self._agents.end(run, error, cut=True)
 
     def _end_root(self, run: Run, error: object) -> None:
         self._runs.pop(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import attrs
 
@@ -42,13 +42,15 @@ def names_of(hide: Iterable[str]) -> frozenset[str]:
 class Scope:
     """Where texts and calls belong: the main answer, a sub-agent, or the inside of a tool, whose texts are nobody's."""
 
-    task_id: str | None = None
-    """The sub-agent or tool call that calls made here belong to; None for the main answer."""
+    task_id: str = ""
+    """The sub-agent or tool call that calls made here belong to; empty for the main answer."""
     silent: bool = False
     hidden: bool = False
-    spoken: bool = False
-    last: str = ""
-    """The last whole text."""
+    ns: str = ""
+    """The namespace of what a sub-agent does, where it is a graph's run."""
+    name: str = ""
+    last: str | None = None
+    """The last whole text; None where nothing was said."""
     calls: dict[str, ShownCall] = attrs.field(factory=dict)
     """The calls made here, by the model's id, of several with one id the last."""
 
@@ -59,6 +61,7 @@ class ShownCall:
 
     call: Call
     scope: Scope
+    hidden: bool
     turn: list[ShownCall] = attrs.field(factory=list)
     """The calls that the model made at once, in its order."""
     is_old: bool = False
@@ -67,7 +70,6 @@ class ShownCall:
     """Whether its message is in the state, so that somebody is to run it."""
     task_id: str = ""
     """Empty until it is shown."""
-    hidden: bool = False
     ns: str = ""
     """The checkpoint namespace in which it ran."""
     running: bool = False
@@ -99,8 +101,8 @@ class Root:
     """The sub-agents that are graphs below nodes, by the namespace of what they do."""
     scopes: list[Scope] = attrs.field(factory=list)
     """Those of all sub-agents, of ended ones too."""
-    open: dict[str, ShownCall | None] = attrs.field(factory=dict)
-    """The tasks that have not ended; a sub-agent that is no call has None."""
+    open: dict[str, None] = attrs.field(factory=dict)
+    """The tasks that have not ended."""
     failed: dict[tuple[str, str], tuple[str, Run]] = attrs.field(factory=dict)
     """The sub-agents that failed, by namespace and name: task and node run."""
     said: dict[object, Said] = attrs.field(factory=dict)
@@ -125,15 +127,6 @@ class Root:
     """Tasks that an interrupted run had left open, and with which this one goes on."""
 
 
-class Agent(NamedTuple):
-    """A sub-agent that is a graph's run."""
-
-    scope: Scope
-    ns: str
-    """The namespace of what it does."""
-    name: str
-
-
 @attrs.define(eq=False)
 class Run:
     """One run of a chain, a model or a tool."""
@@ -154,7 +147,7 @@ class Run:
     inside: Scope | None = None
     """Where belongs what goes on in a tool."""
     children: dict[str, Run] = attrs.field(factory=dict)
-    agents: list[Agent] = attrs.field(factory=list)
+    agents: list[Scope] = attrs.field(factory=list)
     """The sub-agents that end with it."""
     call: ShownCall | None = None
     """A tool run's call."""

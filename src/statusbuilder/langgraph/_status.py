@@ -11,12 +11,13 @@ from typing import Any
 from ..agent.builder import AgentStatusBuilder
 from ..core.model.values import TaskStatus
 from ._read import error_of, is_cancel
+from ._runs import Root
 
 APPROVAL, CLIENT = "an approval", "the client"
 """What tasks wait for."""
 CUT = "the run ended before this call finished"
 
-_OPEN = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
+OPEN = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
 
 
 class Status:
@@ -50,20 +51,34 @@ class Status:
 
     def task_id(self, wanted: str) -> str:
         """Return the id, or where the execution has it already, one beside it."""
-        number, task_id = 1, wanted
-        while self.builder.task_status(task_id) is not None:
+        return self._beside(wanted)[1]
+
+    def left(self, wanted: str) -> str | None:
+        """Return the newest task with this id, or one beside it, that is open, and that no run works on."""
+        return self._beside(wanted)[0]
+
+    def _beside(self, wanted: str) -> tuple[str | None, str]:
+        number, task_id, left = 1, wanted, None
+        while (status := self.builder.task_status(task_id)) is not None:
+            left = task_id if status in OPEN and task_id not in self.live else left
             number += 1
             task_id = f"{wanted}#{number}"
-        return task_id
+        return left, task_id
 
-    def is_left(self, task_id: str) -> bool:
-        """Whether a task is open, and no run works on it."""
-        return task_id not in self.live and self.builder.task_status(task_id) in _OPEN
+    def take(self, root: Root, task_id: str) -> None:
+        """Note that a root run works on a task."""
+        root.open[task_id] = None
+        self.live.add(task_id)
+
+    def release(self, root: Root, task_id: str) -> None:
+        """Note that a root run works on a task no longer."""
+        root.open.pop(task_id, None)
+        self.live.discard(task_id)
 
     def wait(self, task_id: str, what: str) -> None:
         """Say what an open task waits for."""
         now = self.builder.task_status(task_id)
-        if now in _OPEN:
+        if now in OPEN:
             self.builder.update_task_status(task_id, now, metadata={"waiting_for": what})
 
     def go_on(self, task_id: str) -> None:

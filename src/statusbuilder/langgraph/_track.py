@@ -54,12 +54,14 @@ def track(
             raise TypeError(f"track() has no option {option!r}, and neither has astream_events().")
     handler = StatusCallbackHandler(status, input_messages=input_messages, hide=hide)
     events = graph.astream_events(input, _with_handler(config, handler), version="v2", **options)
-    reducer, source, callbacks = reducer_of(status), handler._source, False
+    reducer, source = reducer_of(status), handler._source
+    callbacks: bool | None = None
 
     def see(event: Any) -> None:
         """Report what only events tell; all of it where the graph calls no callbacks."""
         nonlocal callbacks
-        callbacks = callbacks or reducer.knows(str(get(event, "run_id")))
+        if callbacks is None:
+            callbacks = reducer.knows(str(get(event, "run_id")))
         if not callbacks or get(event, "event") == "on_chain_stream":
             apply(status, event, source)
 
