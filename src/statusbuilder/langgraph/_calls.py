@@ -6,21 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..core.model.values import TaskStatus, TaskType
-from ._read import (
-    Call,
-    call_in_input,
-    calls_of,
-    get,
-    invalid_calls_of,
-    is_command,
-    is_control_flow,
-    isa,
-    kind_of,
-    marks_of,
-    messages_in,
-    read_todos,
-    result_of,
-)
+from . import _read as read
+from ._read import get, isa
 from ._runs import Root, Run, Scope, ShownCall
 from ._status import CLIENT, Status
 
@@ -44,8 +31,8 @@ class Calls:
             message: The message.
             stated: Whether it is in the state.
         """
-        calls = [self._new(root, scope, call) for call in calls_of(message)]
-        marks = marks_of(message)
+        calls = [self._new(root, scope, call) for call in read.calls_of(message)]
+        marks = read.marks_of(message)
         mark, known = marks[-1], next((root.announced[mark] for mark in marks if mark in root.announced), None)
         if calls and known is not scope and (known is None or scope is not root.main):
             root.announced[mark] = scope
@@ -57,14 +44,14 @@ class Calls:
         for shown in calls if stated else ():
             if (made := scope.calls.get(shown.call.call_id)) is not None:
                 made.stated = True
-        for call, error in invalid_calls_of(message) if stated else ():
+        for call, error in read.invalid_calls_of(message) if stated else ():
             shown, mark = self._new(root, scope, call), (marks[0], call.call_id)
             if mark not in root.announced and not shown.hidden:
                 root.announced[mark] = scope
                 self._show(root, shown)
                 self.fail(root, shown, error)
 
-    def _new(self, root: Root, scope: Scope, call: Call, task_id: str = "") -> ShownCall:
+    def _new(self, root: Root, scope: Scope, call: read.Call, task_id: str = "") -> ShownCall:
         return ShownCall(call, scope, scope.hidden or call.name in root.source.hide, task_id=task_id)
 
     def show_waiting(self, root: Root) -> None:
@@ -106,7 +93,7 @@ class Calls:
         assert scope is not None
         call = self._made(run, scope, call_id)
         wanted = call_id or (call.call_id if call is not None else run.key)
-        call = Call(wanted, run.name, _args(call, run.name, run.input))
+        call = read.Call(wanted, run.name, _args(call, run.name, run.input))
         shown = run.call = self._of_run(run, scope, call)
         shown.running, shown.ns = True, run.ns
         run.inside, agent = Scope(scope.task_id, silent=True, hidden=True), agent_of(call)
@@ -114,11 +101,11 @@ class Calls:
             goes_on = self._begin(root, shown, {key: got for key in _COMPONENT if isa(got := get(metadata, key), str)})
             run.inside = Scope(shown.task_id, silent=agent is None, name=agent or "", last="" if goes_on else None)
 
-    def _made(self, run: Run, scope: Scope, call_id: str | None) -> Call | None:
+    def _made(self, run: Run, scope: Scope, call_id: str | None) -> read.Call | None:
         """Find the call that a tool run is for: by its tools node's input, or among those that models made here."""
         node = run.parent
         for _ in range(2):
-            call = call_in_input(node.input) if node is not None and node.kind == "chain" else None
+            call = read.call_in_input(node.input) if node is not None and node.kind == "chain" else None
             if call is not None and call_id in (None, call.call_id):
                 return call
             node = None if node is None else node.parent
@@ -129,7 +116,7 @@ class Calls:
         ]
         return next((call for call in made if call.args == run.input), made[0] if made and call_id is None else None)
 
-    def _of_run(self, run: Run, scope: Scope, call: Call) -> ShownCall:
+    def _of_run(self, run: Run, scope: Scope, call: read.Call) -> ShownCall:
         """Return what is known of a call that starts, which may be the next attempt of one that failed."""
         shown = scope.calls.get(call.call_id)
         if shown is not None and not shown.running and (not shown.ended or (shown.failed and shown.ns == run.ns)):
@@ -163,33 +150,33 @@ class Calls:
         shown, root = run.call, run.root
         if shown is None:
             return
-        if error is not None and not is_control_flow(error):
+        if error is not None and not read.is_control_flow(error):
             self.fail(root, shown, error)
             return
-        found = [message for message in messages_in(output) if kind_of(message) == "tool"]
+        found = [message for message in read.messages_in(output) if read.kind_of(message) == "tool"]
         own = (message for message in found if get(message, "tool_call_id") == shown.call.call_id)
         message = next(own, found[-1] if found else None)
-        todos = read_todos(get(get(output, "update"), "todos"))
+        todos = read.read_todos(get(get(output, "update"), "todos"))
         if todos is not None and run.scope is root.main:
             self._status.builder.set_todos(todos)
         if message is None:
-            self._finish(root, shown, None if is_command(output) else output, run.inside)
+            self._finish(root, shown, None if read.is_command(output) else output, run.inside)
         else:
             self._take_result(root, shown, message, run.inside)
 
     def _take_result(self, root: Root, shown: ShownCall, message: object, inside: Scope | None) -> None:
         if get(message, "status") == "error":
-            self.fail(root, shown, result_of(message))
+            self.fail(root, shown, read.result_of(message))
         else:
-            self._finish(root, shown, result_of(message), inside)
+            self._finish(root, shown, read.result_of(message), inside)
 
     def answer(self, root: Root, scope: Scope, message: object, ns: str) -> None:
         """Take a tool message of the state: it ends a call that no tool run was for, or renews a result."""
-        call_id, result = str(get(message, "tool_call_id")), result_of(message)
+        call_id, result = str(get(message, "tool_call_id")), read.result_of(message)
         scopes = (scope, *(root.scopes if scope is root.main else ()))
         shown = next((one.calls[call_id] for one in scopes if call_id in one.calls), None)
         if shown is None and (left := self._status.left(call_id)):
-            shown = scope.calls[call_id] = self._new(root, scope, Call(call_id, "", None), left)
+            shown = scope.calls[call_id] = self._new(root, scope, read.Call(call_id, "", None), left)
         if shown is None or shown.running or shown.hidden:
             return
         if not shown.ended:
@@ -202,7 +189,7 @@ class Calls:
 
     def wait_for_client(self, root: Root, added: Iterable[object]) -> None:
         """Leave the calls to the client that stand in the state at the end of a run, without an answer."""
-        for call in (call for message in added if kind_of(message) == "ai" for call in calls_of(message)):
+        for call in (call for message in added if read.kind_of(message) == "ai" for call in read.calls_of(message)):
             shown = root.main.calls.get(call.call_id)
             if shown is not None and not shown.running and not shown.ended:
                 self._show(root, shown)
@@ -234,13 +221,13 @@ class Calls:
         return bool(shown.task_id)
 
 
-def agent_of(call: Call) -> str | None:
+def agent_of(call: read.Call) -> str | None:
     """Return the name of the sub-agent that a call is for; None for any other call."""
     agent = get(call.args, "subagent_type") if call.name == "task" and isa(call.args, Mapping) else None
     return agent if isinstance(agent, str) else None
 
 
-def _args(call: Call | None, name: str, given: Any) -> Any:
+def _args(call: read.Call | None, name: str, given: Any) -> Any:
     """Return what a tool is given: as the model wrote it, without what was injected, unless a person changed it."""
     if call is None or call.name != name:
         return given

@@ -7,20 +7,9 @@ from typing import Any
 
 from ..agent.builder import MessageType
 from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
+from . import _read as read
 from ._calls import Calls
-from ._read import (
-    Interrupt,
-    approval_name,
-    calls_of,
-    get,
-    is_command,
-    isa,
-    kind_of,
-    lists_of,
-    marks_of,
-    messages_in,
-    words_of,
-)
+from ._read import get, isa
 from ._runs import Root, Run, Said, Scope
 from ._status import APPROVAL, OPEN, Status
 
@@ -40,7 +29,7 @@ class Conversation:
         """Take a root run's input: new messages, results of the client's, or the answer to an interrupt."""
         if self._status.builder.snapshot().phase is ExecutionPhase.PENDING:
             self._status.builder.update_status(ExecutionPhase.IN_PROGRESS)
-        if given is None or (is_command(given) and get(given, "resume") is not None):
+        if given is None or (read.is_command(given) and get(given, "resume") is not None):
             root.resumed = True
             self._answer(root, get(given, "resume"))
         else:
@@ -49,9 +38,9 @@ class Conversation:
     def _add_input(self, root: Root, given: object) -> None:
         """Show the messages that are new: those after the last answer, unless the runner has shown them."""
         new: list[tuple[MessageType, str]] = []
-        for message in messages_in(given):
-            kind, text = kind_of(message), words_of(message)
-            root.end_of_input = frozenset(marks_of(message))
+        for message in read.messages_in(given):
+            kind, text = read.kind_of(message), read.words_of(message)
+            root.end_of_input = frozenset(read.marks_of(message))
             if kind in _TYPES:
                 root.given.append(Said("", text))
                 new += [(_TYPES[kind], text)] if text else []
@@ -75,7 +64,7 @@ class Conversation:
 
     def look(self, root: Root, state: object) -> None:
         """Look at the state that a node is given: what it holds at first is old, what comes into it later is shown."""
-        for key, messages in lists_of(state):
+        for key, messages in read.lists_of(state):
             number = len(messages)
             if key not in root.seen:
                 root.seen.add(key)
@@ -85,25 +74,25 @@ class Conversation:
                 while number and not self._is_known(root, messages[number - 1]):
                     number -= 1
             for message in messages[number:]:
-                root.taken.update(marks_of(message))
+                root.taken.update(read.marks_of(message))
                 self._take(root, root.main, message, "")
 
     def _note_old(self, root: Root, messages: list[Any]) -> None:
         for message in messages:
-            marks, text = marks_of(message), words_of(message)
+            marks, text = read.marks_of(message), read.words_of(message)
             if root.taken.isdisjoint(marks):
                 root.old.update(marks)
-            for said in root.given if kind_of(message) in _TYPES else ():
+            for said in root.given if read.kind_of(message) in _TYPES else ():
                 if said.message_id and said.text == text:
                     root.said[marks[-1]] = said
 
     def _is_known(self, root: Root, message: object) -> bool:
-        return any(mark in root.old or mark in root.taken or mark in root.said for mark in marks_of(message)[-1:])
+        return any(mark in root.old or mark in root.taken or mark in root.said for mark in read.marks_of(message)[-1:])
 
     def _end_of_input(self, root: Root, messages: list[Any], otherwise: int) -> int:
         """Return how many messages of the state were there before, or are the input's."""
         for number in range(len(messages), 0, -1) if root.end_of_input else ():
-            if not root.end_of_input.isdisjoint(marks_of(messages[number - 1])):
+            if not root.end_of_input.isdisjoint(read.marks_of(messages[number - 1])):
                 return number
         return otherwise
 
@@ -124,10 +113,9 @@ class Conversation:
         if error is not None:
             self.break_off(run)
             return
-        found = [*messages_in(output)]
-        message = found[-1] if found else None
-        text = words_of(message) if kind_of(message) else _plain_text(output)
-        scope = run.scope
+        *_, message = (None, *read.messages_in(output))
+        plain = output if isa(output, str) else get(output, "text")  # of a model that has no messages
+        text, scope = read.words_of(message) or (plain if isa(plain, str) else ""), run.scope
         if scope is None:
             return
         if text and not run.streamed:
@@ -142,7 +130,7 @@ class Conversation:
 
     def _note(self, root: Root, message: object, text: str, message_id: str) -> None:
         said = Said(message_id, text)
-        for mark in marks_of(message, text):
+        for mark in read.marks_of(message, text):
             root.said[mark] = said
 
     def break_off(self, run: Run) -> None:
@@ -158,9 +146,9 @@ class Conversation:
         root = run.root
         for message in messages:
             if run.is_node:
-                root.taken.update(marks_of(message))
+                root.taken.update(read.marks_of(message))
                 self._take(root, scope, message, run.ns)
-            elif kind_of(message) == "tool":
+            elif read.kind_of(message) == "tool":
                 self._calls.answer(root, scope, message, run.ns)
         if messages and run.is_main:
             root.answer = messages[-1]
@@ -168,10 +156,10 @@ class Conversation:
     def reconcile(self, root: Root, output: object) -> None:
         """Take what the state holds at the end of a run: what it added is shown, once, whole and in order."""
         added: list[Any] = []
-        for key, messages in lists_of(output):
+        for key, messages in read.lists_of(output):
             is_new = key in root.seen or (root.thread_id is None and not root.resumed)
             start = self._end_of_input(root, messages, 0 if is_new else len(messages))
-            added += [message for message in messages[start:] if root.old.isdisjoint(marks_of(message)[-1:])]
+            added += [message for message in messages[start:] if root.old.isdisjoint(read.marks_of(message)[-1:])]
         for message in added:
             self._take(root, root.main, message, "")
         if not root.interrupted:
@@ -180,19 +168,19 @@ class Conversation:
 
     def _add_answer(self, root: Root, message: object) -> None:
         """Show the answer where nobody but a sub-agent said it, or a chain that is no node of a graph."""
-        if kind_of(message) != "ai" or isa(message, (tuple, list)) or calls_of(message):
+        if read.kind_of(message) != "ai" or isa(message, (tuple, list)) or read.calls_of(message):
             return
-        text = words_of(message)
-        said = self._said(root, marks_of(message, text))
+        text = read.words_of(message)
+        said = self._said(root, read.marks_of(message, text))
         if text and (said is None or not said.message_id):
             self._note(root, message, text, self._status.builder.add_message(MessageType.AI, text))
 
     def _take(self, root: Root, scope: Scope, message: object, ns: str) -> None:
-        kind, text = kind_of(message), words_of(message)
+        kind, text = read.kind_of(message), read.words_of(message)
         if kind == "tool":
             self._calls.answer(root, scope, message, ns)
             return
-        marks = marks_of(message, text)
+        marks = read.marks_of(message, text)
         said, is_new = self._said(root, marks), root.old.isdisjoint(marks[-1:])
         if said is not None:
             if text and said.message_id and said.text != text:
@@ -200,22 +188,19 @@ class Conversation:
                 said.text = text
         elif kind == "ai" and text and is_new and not scope.silent:
             scope.last = text
-            self._note(root, message, text, self._add(scope, text, marks))
+            if scope.task_id:
+                self._status.builder.append_text(text, str(marks[-1]), scope.task_id)
+            own = "" if scope.task_id else self._status.builder.add_message(MessageType.AI, text)
+            self._note(root, message, text, own)
         if kind == "ai" and (is_new or root.resumed):
             self._calls.announce(root, scope, message, stated=True)
 
     def _said(self, root: Root, marks: tuple[object, ...]) -> Said | None:
         return next((root.said[mark] for mark in reversed(marks) if mark in root.said), None)
 
-    def _add(self, scope: Scope, text: str, marks: tuple[object, ...]) -> str:
-        if not scope.task_id:
-            return self._status.builder.add_message(MessageType.AI, text)
-        self._status.builder.append_text(text, str(marks[-1]), scope.task_id)
-        return ""
-
     # Who is asked
 
-    def ask(self, root: Root | None, interrupts: list[Interrupt]) -> None:
+    def ask(self, root: Root | None, interrupts: list[read.Interrupt]) -> None:
         """Open an approval for each interrupt that is not open yet."""
         builder = self._status.builder
         for number, interrupt in enumerate(interrupts, 1):
@@ -224,7 +209,11 @@ class Conversation:
             if root is not None and root.thread_id is not None:
                 metadata["thread_id"] = root.thread_id
             if self._status.left(asked) is None:
-                task_id, name, now = self._status.task_id(asked), approval_name(interrupt.value), TaskStatus.IN_PROGRESS
+                task_id, name, now = (
+                    self._status.task_id(asked),
+                    read.approval_name(interrupt.value),
+                    TaskStatus.IN_PROGRESS,
+                )
                 kind = TaskType.APPROVAL
                 builder.add_task(task_id, name, now, task_type=kind, input=interrupt.value, metadata=metadata)
         if root is not None:
@@ -250,9 +239,3 @@ class Conversation:
                 builder.update_task_status(task_id, TaskStatus.COMPLETED, output=output)
         if own == asked:
             root.left = [task.task_id for task in tasks if task.metadata.get("waiting_for") == APPROVAL]
-
-
-def _plain_text(output: object) -> str:
-    """Return the text of what a model that has no messages gave."""
-    text = get(output, "text")
-    return output if isa(output, str) else text if isinstance(text, str) else ""

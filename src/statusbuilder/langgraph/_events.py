@@ -52,7 +52,7 @@ def _report(
             messages = get(given, "messages")
             given = {"messages": given if messages is None else messages}
         above, name = parents if isa(parents, (list, tuple)) else (), name if isa(name, str) else ""
-        reducer.start(source, kind, key, above, name=name, input=given, metadata=get(event, "metadata"))
+        reducer.start(source, kind, key, above, name, given, get(event, "metadata"), None)
     elif what == "stream" and kind == "chain":
         reducer.chunk(source, key, chunk)
     elif what == "stream":

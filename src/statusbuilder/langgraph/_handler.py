@@ -96,13 +96,6 @@ class StatusCallbackHandler(BaseCallbackHandler):
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
         if not isa(name, str) or not name:
             name = get(serialized, "name")
-        self._reducer.start(
-            self._source,
-            kind,
-            run_id,
-            () if parent is None else (parent,),
-            name=name if isa(name, str) else "",
-            input=given,
-            metadata=details.get("metadata"),
-            call_id=call_id if isa(call_id, str) and call_id else None,
-        )
+        above, call_id = () if parent is None else (parent,), call_id if isa(call_id, str) and call_id else None
+        name, metadata = name if isa(name, str) else "", details.get("metadata")
+        self._reducer.start(self._source, kind, run_id, above, name, given, metadata, call_id)

@@ -63,13 +63,9 @@ def text_of(content: object, media: bool = False) -> str:
         content: The content; reasoning and tool call blocks have no text.
         media: Whether images and the like leave a mark, such as `[image]`.
     """
-    if type(content) is str:
-        return content
     if isa(content, str):
         return str(content)
-    if not isa(content, (list, tuple)):
-        return ""
-    return "".join(_block_text(block, media) for block in content)
+    return "".join(_block_text(block, media) for block in _items(content))
 
 
 def _block_text(block: object, media: bool) -> str:
@@ -119,37 +115,22 @@ def messages_in(value: object, depth: int = 0) -> Iterator[object]:
     """Yield the messages of a graph's or node's input or output: a state, an update, commands, or messages."""
     if value is None or isa(value, (str, bytes)) or depth > 4:
         return
-    if isa(value, list):
-        if len(value) == 2 and kind_of(value) and isa(value[1], (str, list)):
-            yield value  # a role and a text that went through JSON
-        elif value and (depth < 2 or _is_message(value[0]) or _is_message(value[-1])):
-            for item in value:
-                yield from messages_in(item, depth + 1)
-    elif isa(value, tuple) or _is_message(value):
-        if kind_of(value):
-            yield value
-    elif is_command(value):
-        yield from messages_in(get(value, "update"), depth + 1)
-    elif isa(value, Mapping) and value.get("__type__") in (None, "Overwrite"):
+    if (isa(value, list) and len(value) == 2 and kind_of(value) and isa(value[1], (str, list))) or _is_message(value):
+        yield value  # the former is a role and a text that went through JSON
+    elif isa(value, list):
+        for item in value if depth < 2 or (value and (_is_message(value[0]) or _is_message(value[-1]))) else ():
+            yield from messages_in(item, depth + 1)
+    elif isa(value, Mapping) and not is_command(value) and value.get("__type__") in (None, "Overwrite"):
         for name, inner in list(value.items()):
-            if name == "messages" and isa(inner, (str, list)):
-                inner = [inner] if isa(inner, str) else inner
-                for item in inner:
-                    yield from [item] if isa(item, str) else messages_in(item, depth + 1)
-            elif isa(inner, (list, Mapping)) or _is_message(inner):
-                yield from messages_in(inner, depth + 1)
-    else:
-        for name in ("messages", "update", "value"):
-            inner = get(value, name)
-            if inner is not None and not callable(inner):
-                yield from messages_in(inner, depth + 1)
-                return
+            for item in _items([inner] if isa(inner, str) else inner) if name == "messages" else (inner,):
+                yield from [item] if isa(item, str) and name == "messages" else messages_in(item, depth + 1)
+    elif not isa(value, tuple):
+        inner = (get(value, name) for name in (("update",) if is_command(value) else ("messages", "update", "value")))
+        yield from messages_in(next((one for one in inner if one is not None and not callable(one)), None), depth + 1)
 
 
 def _is_message(value: object) -> bool:
-    return (
-        not isa(value, (str, bytes)) and bool(kind_of(value)) and (isa(value, tuple) or content_of(value) is not None)
-    )
+    return not isa(value, (str, bytes, list)) and bool(kind_of(value)) and content_of(value) is not None
 
 
 def lists_of(state: object) -> list[tuple[str, list[Any]]]:
@@ -242,11 +223,8 @@ def interrupts_of_error(error: object) -> list[Interrupt]:
 
 
 def _interrupts(values: object) -> list[Interrupt]:
-    found = []
-    for value in _items(values):
-        interrupt_id = get(value, "id") or get(value, "interrupt_id")
-        found.append(Interrupt(interrupt_id if isa(interrupt_id, str) else None, get(value, "value")))
-    return found
+    ids = [(get(value, "id") or get(value, "interrupt_id"), get(value, "value")) for value in _items(values)]
+    return [Interrupt(one if isa(one, str) else None, value) for one, value in ids]
 
 
 def approval_name(value: object) -> str:
@@ -294,10 +272,10 @@ def read_todos(todos: object) -> list[dict[str, Any]] | None:
     """Return the todos of a state update, odd ones made good; None where there is no list."""
     if not isa(todos, (list, tuple)):
         return None
-    found = []
-    for todo in todos:
-        content, status = get(todo, "content"), get(todo, "status")
-        known = isa(status, str) and status.lower() in ("pending", "in_progress", "completed", "cancelled")
-        if isa(content, str):
-            found.append({"content": content, "status": status if known else "pending"})
-    return found
+    given = [(get(todo, "content"), get(todo, "status")) for todo in todos]
+    known = ("pending", "in_progress", "completed", "cancelled")
+    return [
+        {"content": content, "status": status if isa(status, str) and status.lower() in known else "pending"}
+        for content, status in given
+        if isa(content, str)
+    ]

@@ -11,18 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..agent.builder import AgentStatusBuilder
+from . import _read as read
 from ._agents import Agents
 from ._calls import Calls
 from ._conversation import Conversation
-from ._read import (
-    interrupts_of_error,
-    is_control_flow,
-    is_internal,
-    is_interrupt,
-    messages_in,
-    read_interrupts,
-    text_of,
-)
 from ._runs import MOST_TOLD, Kind, Run, Runs, Source
 from ._status import Status
 
@@ -38,16 +30,7 @@ class Reducer:
         self._conversation = Conversation(self._status, self._calls)
 
     def start(
-        self,
-        source: Source,
-        kind: Kind,
-        key: Any,
-        parents: Sequence[Any],
-        *,
-        name: str = "",
-        input: Any = None,
-        metadata: object = None,
-        call_id: str | None = None,
+        self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, *details: Any
     ) -> None:
         """Take the start of a run.
 
@@ -58,9 +41,9 @@ class Reducer:
             parents: The ids of the runs that it is part of, as far as known, the nearest last.
             name: The name of the tool or chain.
             input: What it is given.
-            metadata: LangChain's metadata of the run.
-            call_id: The model's id of the tool call, where it is known.
+            details: LangChain's metadata of the run, and the model's id of the tool call where it is known.
         """
+        metadata, call_id = details
         with self._status.adapting(str(key)) as status:
             run = None if status is None else self._runs.add(source, kind, str(key), parents, name, metadata)
             if run is None:
@@ -78,7 +61,7 @@ class Reducer:
         if run.kind == "chain":
             if run.is_node and run.is_main:
                 self._conversation.look(run.root, run.input)
-        elif run.kind == "tool" or not is_internal(metadata):
+        elif run.kind == "tool" or not read.is_internal(metadata):
             run.scope = self._agents.scope(run)
             if run.kind == "tool":
                 self._calls.start(run, call_id, metadata)
@@ -87,12 +70,12 @@ class Reducer:
         """Take a piece of a model's text; O(1)."""
         with self._status.adapting(str(key)) as status:
             run = None if status is None else self._runs.get(source, str(key))
-            if run is not None and run.kind == "model" and (text := text_of(content)):
+            if run is not None and run.kind == "model" and (text := read.text_of(content)):
                 self._conversation.say(run, text)
 
     def chunk(self, source: Source, key: Any, chunk: object) -> None:
         """Take a piece of a graph's stream, which may tell of an interrupt."""
-        interrupts = read_interrupts(chunk)
+        interrupts = read.read_interrupts(chunk)
         if interrupts is None:
             return
         with self._status.adapting(str(key)) as status:
@@ -108,21 +91,21 @@ class Reducer:
             if run is None:
                 return
             self._runs.pop(run)
-            if is_interrupt(error):
-                self._conversation.ask(run.root, interrupts_of_error(error))
+            if read.is_interrupt(error):
+                self._conversation.ask(run.root, read.interrupts_of_error(error))
                 self._leave_inner(run, None)
             else:
                 self._leave_inner(run, error)
                 self._end(run, output, error)
             if run.parent is None:
-                self._close(run, None if is_control_flow(error) else error)
+                self._close(run, None if read.is_control_flow(error) else error)
 
     def _end(self, run: Run, output: object, error: object) -> None:
         if run.kind == "model":
             self._conversation.end_model(run, output, error)
         elif run.kind == "tool":
             self._calls.end(run, output, error)
-        elif error is None and run.parent is not None and (messages := [*messages_in(output)]):
+        elif error is None and run.parent is not None and (messages := [*read.messages_in(output)]):
             self._conversation.end_chain(run, self._agents.scope(run), messages)
         self._agents.end(run, error)
         if run.parent is None and error is None:
