@@ -112,6 +112,41 @@ def test_a_hand_off_is_a_good_end(way: Way) -> None:
     assert done(status)
 
 
+@ways
+def test_a_swarm_in_two_turns(way: Way) -> None:
+    """Who hands over, and who answers, is shown in each turn of a thread, nothing of the turn before."""
+    swarm = pytest.importorskip("langgraph_swarm")
+    alice_hands, bob_hands = (swarm.create_handoff_tool(agent_name=name) for name in ("bob", "alice"))
+    alice = agent(("Bob knows.", [(alice_hands.name, {}, "h1")]), tools=(alice_hands,), name="alice")
+    bob = agent(("", []), ("I am Bob.", []), ("Still Bob.", []), tools=(bob_hands,), name="bob")
+    graph = swarm.create_swarm([alice, bob], default_active_agent="alice").compile(checkpointer=InMemorySaver())
+    first = run(way, graph, config=CONFIG)
+    assert agents(first) == [("alice", "COMPLETED", "Bob knows."), ("bob", "COMPLETED", "I am Bob.")]
+    assert told(first) == [("HUMAN", "hi"), ("TOOL", alice_hands.name), ("AI", "I am Bob.")]
+    second = run(way, graph, {"messages": [("user", "and now?")]}, CONFIG)
+    assert told(second) == [("HUMAN", "and now?"), ("AI", "Still Bob.")]
+    assert done(first)
+    assert done(second)
+
+
+@ways
+def test_a_supervisor_and_its_researcher(way: Way) -> None:
+    """Every agent's part and every hand-over, also the one back that no tool runs, is COMPLETED."""
+    supervisor = pytest.importorskip("langgraph_supervisor")
+    researcher = agent(("", []), ("Found it.", []), name="researcher")
+    turns = [("Let me ask.", [("transfer_to_researcher", {}, "h1")]), ("", []), ("", []), ("All done.", [])]
+    graph = supervisor.create_supervisor([researcher], model=ScriptedModel(turns=turns)).compile()
+    status = run(way, graph)
+    assert [agent[:2] for agent in agents(status)] == [
+        ("supervisor", "COMPLETED"),
+        ("researcher", "COMPLETED"),
+        ("supervisor", "COMPLETED"),
+    ]
+    assert [call[1] for call in calls(status)] == ["COMPLETED", "COMPLETED"]
+    assert texts(status)[-1] == "All done."
+    assert done(status)
+
+
 # Graphs at once, and attempts
 
 

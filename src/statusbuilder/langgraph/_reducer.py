@@ -59,7 +59,7 @@ class Reducer:
 
     def _enter(self, run: Run, metadata: object, call_id: str | None) -> None:
         if run.kind == "chain":
-            if run.is_node and run.is_main:
+            if run.is_node and run.is_main and "__start__:" not in run.ns:  # that one is given the input, not the state
                 self._conversation.look(run.root, run.input)
         elif run.kind == "tool" or not read.is_internal(metadata):
             run.scope = self._agents.scope(run)
