@@ -63,11 +63,6 @@ class GrpcTransport:
             encoder = memo[contract] = contract.encoder()
         return _request(contract, snapshot, encoder.encode(snapshot, max_bytes))
 
-    @property
-    def can_fetch(self) -> bool:
-        """Whether the line is one that can ask, too."""
-        return self._parse is None
-
     # What a spool needs
 
     def kind(self, snapshot: Snapshot) -> str:
