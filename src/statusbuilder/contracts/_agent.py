@@ -58,8 +58,9 @@ def _error(task: Task) -> str | None:
 
 
 def _make_task(values: dict[str, Any], default_id: str) -> Task:
-    for name in values["metadata"].get(_TEXTS, ()):
-        if values.get(name) is not None:
+    marks = values["metadata"].get(_TEXTS)
+    for name in ("input", "output"):
+        if isinstance(marks, list) and name in marks and values[name] is not None:
             values[name] = JsonObject(value=sole_text(values[name]))
     metadata = JsonObject((key, value) for key, value in values["metadata"].items() if key != _TEXTS)
     if values["status"] is TaskStatus.FAILED and values["error"] == _SKIPPED:
@@ -69,9 +70,11 @@ def _make_task(values: dict[str, Any], default_id: str) -> Task:
 
 def _make_call(values: dict[str, Any], place: Any) -> Task:
     component = values.pop("component_metadata") or {"metadata": {}}
+    metadata = component.pop("metadata")
     is_approval = component.get("component_type") == _APPROVAL
-    told = {key: value for key, value in component.items() if value and key != "metadata" and value != _APPROVAL}
-    values["metadata"] = {**component["metadata"], **told}
+    if is_approval:
+        del component["component_type"]
+    values["metadata"] = {**metadata, **{key: value for key, value in component.items() if value}}
     values["task_type"] = TaskType.APPROVAL if is_approval else TaskType.TOOL_CALL
     return _make_task(values, place if isinstance(place, str) else f"tool-call-{place}")
 
