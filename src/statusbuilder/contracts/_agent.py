@@ -170,9 +170,8 @@ def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
         if task_id in listed:
             listed[task_id] = _filled(listed[task_id], task)
     alone = [task for task_id, task in in_messages.items() if task_id not in listed]
-    lists = [[task for task in listed.values() if (task.task_type is TaskType.AGENT_INVOCATION) is sub_agents]
-             for sub_agents in (False, True)]  # fmt: skip
-    tasks = [pair for group in (lists[0], alone, lists[1]) for pair in _begun(group)]
+    calls, sub_agents = ([task for task in listed.values() if is_sub_agent(task) is wanted] for wanted in (False, True))
+    tasks = [pair for group in (calls, alone, sub_agents) for pair in _begun(group)]
     tasks.sort(key=lambda pair: pair[0])
     # A map has no order; the one in which they came into being is the best there is.
     todos = sorted(values.pop("todos"), key=lambda todo: (todo.created_at or _BEFORE_ALL, todo.todo_id))
