@@ -72,16 +72,23 @@ _NAMED = re.compile(
 )
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
-_OPENS_LINE = re.compile(r"(?i:earer)|B(?i:asic[ \t])|--[A-Za-z]|---|-[uap]|(?i:ord|ied by) '")
-_OPEN_AT_END = (
-    re.compile(r"://[^\s\"'<>]*\Z"),
-    re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
-    re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
-    re.compile(
-        rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z",
-        re.IGNORECASE,
-    ),
+_OPENS_LINE = {
+    "-": re.compile(r"-(?:-[A-Za-z]|--|[uap])"),
+    "'": re.compile(r"'(?<=[dDyY] ')"),
+    "earer": re.compile(r"earer"),
+    "EARER": re.compile(r"EARER"),
+    "B": re.compile(r"B(?:asic|ASIC)[ \t]"),
+}
+_OPEN_HEADER = re.compile(
+    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z", re.IGNORECASE
 )
+_OPEN_AT_END = {
+    "://": re.compile(r"://[^\s\"'<>]*\Z"),
+    "s/": re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
+    "-----BEGIN": re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
+    "uthorization": _OPEN_HEADER,
+    "UTHORIZATION": _OPEN_HEADER,
+}
 _SPACE = re.compile(r"[ \t]*")
 
 # What is no secret although it stands where one would.
@@ -201,11 +208,12 @@ class SecretTexts:
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
-        for pattern in self._separators.values():
-            for match in pattern.finditer(text, line):
+        for sign, pattern in self._separators.items():
+            for match in pattern.finditer(text, line) if sign in text else ():
                 if self._place(text, match.start(), match.end()) is not None:
                     yield _SPACE.match(text, match.end()).end()  # type: ignore[union-attr]
-        yield from (match.start() for match in _OPENS_LINE.finditer(text, line))
+        for sign, pattern in _OPENS_LINE.items():
+            yield from (match.start() for match in pattern.finditer(text, line) if sign in text)
 
     def _assigned(self, text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
         at = 0
@@ -283,7 +291,9 @@ class SecretTexts:
 
 
 def _open_at_end(text: str) -> Iterator[int]:
-    yield from (match.start() for pattern in _OPEN_AT_END if (match := pattern.search(text)) is not None)
+    for sign, pattern in _OPEN_AT_END.items():
+        if sign in text and (match := pattern.search(text)) is not None:
+            yield match.start()
     yield from open_tokens(text)
 
 
