@@ -16,7 +16,7 @@ from spool_kit import key, owned, row, rows_of, write
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.cli import main
 from statusbuilder.contracts import WORKFLOW_EXECUTION
-from statusbuilder.delivery._spool_row import Row, State
+from statusbuilder.delivery.spool import Row, State
 from statusbuilder.testing import Fault, FaultyBackend
 
 COMPLETED, IN_PROGRESS = ExecutionPhase.COMPLETED, ExecutionPhase.IN_PROGRESS

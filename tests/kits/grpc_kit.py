@@ -230,13 +230,13 @@ def request_of(transport: Any, *arguments: Any, max_bytes: int | None = None, **
     return request
 
 
-def begin(transport: Any, request: Request, timeout: float = 5.0, wait: bool = False) -> "queue.SimpleQueue[Answer]":
+def begin(transport: Any, request: Request, timeout: float = 5.0) -> "queue.SimpleQueue[Answer]":
     """Start one attempt; its answer comes through the queue."""
     box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    transport.start(request, timeout, wait, box.put)
+    transport.start(request, timeout, box.put)
     return box
 
 
-def attempt(transport: Any, *arguments: Any, timeout: float = 5.0, wait: bool = False, **options: Any) -> Answer:
+def attempt(transport: Any, *arguments: Any, timeout: float = 5.0, **options: Any) -> Answer:
     """Make one attempt and wait for its answer."""
-    return begin(transport, request_of(transport, *arguments, **options), timeout, wait).get(timeout=PATIENCE)
+    return begin(transport, request_of(transport, *arguments, **options), timeout).get(timeout=PATIENCE)

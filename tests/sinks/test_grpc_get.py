@@ -186,5 +186,5 @@ def test_answers_are_scanned_for_an_end(kind: Any, make: Any) -> None:
 
 def send(transport: Any, request: Any) -> Any:
     box: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    transport.start(request, 5.0, False, box.put)
+    transport.start(request, 5.0, box.put)
     return box.get(timeout=PATIENCE)

@@ -176,15 +176,6 @@ def test_a_peer_that_never_speaks_is_a_timeout() -> None:
         check_line(answer, r"no connection to 127\.0\.0\.1:\d+ within 0\.5 s")
 
 
-def test_waiting_in_vain_repeats_why_there_is_no_connection() -> None:
-    """An attempt that waited for a connection names the reason that the attempt before it had, and leaves no doubt."""
-    with transport_to(f"127.0.0.1:{free_port()}") as transport:
-        attempt(transport)
-        answer = attempt(transport, timeout=0.4, wait=True)
-        assert (answer.code, answer.answered, answer.in_doubt) == ("DEADLINE_EXCEEDED", False, False)
-        check_line(answer, r"no connection to .* within 0\.4 s.*before that: nothing listens")
-
-
 @pytest.mark.parametrize(
     ("code", "pattern"),
     [

@@ -130,7 +130,7 @@ class AioLine:
             if self._methods is None:
                 self._methods = self._open()
             # Only these two need it, because a deadline before the connection is there leaves no doubt.
-            if call.wait or not self.proven:
+            if not self.proven:
                 channel = self._methods.channel
             before = channel is not None and is_connected(channel) is False
             made = call.make(self._methods[call.path])

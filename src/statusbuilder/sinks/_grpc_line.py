@@ -23,7 +23,6 @@ class Call:
     metadata: Metadata
     credentials: Any
     timeout: float
-    wait: bool = False
 
     def make(self, method: Any) -> Any:
         """Call a method, or the like of it, with what the call says."""
@@ -32,7 +31,6 @@ class Call:
             timeout=self.timeout,
             metadata=self.metadata,
             credentials=self.credentials,
-            wait_for_ready=self.wait,
         )
 
 

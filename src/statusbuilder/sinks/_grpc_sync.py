@@ -39,8 +39,8 @@ class SyncLine:
         if methods is None:
             finish(INHERITED)
             return
-        # Only these two need it, because a deadline before the connection is there leaves no doubt.
-        watched = methods.channel if call.wait or not self.proven else None
+        # Only the first needs it, because a deadline before the connection is there leaves no doubt.
+        watched = None if self.proven else methods.channel
         before = watched is not None and is_connected(watched) is False
         try:
             future = call.make(methods[call.path].future)

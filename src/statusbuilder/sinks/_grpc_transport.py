@@ -140,11 +140,11 @@ class GrpcTransport:
 
     # Attempts
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Begin one attempt; `done` may be called before this returns, where the attempt cannot even begin."""
         contract, data = request.body
         version = ((EPOCH_KEY, str(request.epoch)), (REVISION_KEY, str(request.revision)))
-        call = Call(contract.update_path, data, version, None, timeout, wait)
+        call = Call(contract.update_path, data, version, None, timeout)
         self._begin(call, lambda ending: done(self._answer(call, ending, request)), done)
 
     def call(self, request: Request, timeout: float) -> Answer:
@@ -152,7 +152,7 @@ class GrpcTransport:
         if self._line.is_here:
             return Answer("UNAVAILABLE", _OWN_LOOP, answered=False)
         box: SimpleQueue[Answer] = SimpleQueue()
-        self.start(request, timeout, False, box.put)
+        self.start(request, timeout, box.put)
         try:
             return box.get(timeout=timeout + _GRACE)
         except Empty:
@@ -191,7 +191,7 @@ class GrpcTransport:
                 fail(Answer("INTERNAL", f"the request could not be made: {type(error).__name__}: {error}"))
                 return
             metadata = (*call.metadata, *who[0])
-            self._line.start(Call(call.path, body, metadata, who[1], left, call.wait), finish)
+            self._line.start(Call(call.path, body, metadata, who[1], left), finish)
 
         self._key.attach(call.timeout, take)
 
