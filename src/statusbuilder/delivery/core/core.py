@@ -80,7 +80,8 @@ class Core:
         self._desk.begin(now)
         if not self._is_closed:
             self._look()
-            self._look_at_waiters()
+            if self._flushes or self._waiters.next() is not None:
+                self._look_at_waiters()
             self._sender.begin()
             if self._keeper.is_on:
                 self._keeper.due(self._sender.target.limit)

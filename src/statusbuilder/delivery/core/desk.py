@@ -83,10 +83,10 @@ class Desk:
 
     def fate(self, it: Execution, **changes: object) -> None:
         """Replace what others read of an execution."""
-        fate = attrs.evolve(it.fate, **changes)  # type: ignore[arg-type]
-        if fate != it.fate:
-            it.set_fate(fate)
-            self.do(SetFate(it.ref, fate))
+        old = it.fate
+        if any(getattr(old, name) != value for name, value in changes.items()):
+            it.set_fate(attrs.evolve(old, **changes))  # type: ignore[arg-type]
+            self.do(SetFate(it.ref, it.fate))
 
     def settle(self, it: Execution) -> None:
         """Answer those whose revision has met its fate."""

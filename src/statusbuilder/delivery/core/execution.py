@@ -149,8 +149,8 @@ class Execution:
 
     def fail(self, is_retry: bool = True) -> None:
         """Have what was under way sent once more, unless nothing is any more."""
-        step = self.busy
-        anew = attrs.evolve(step.ready, is_anew=True, is_retry=is_retry or step.ready.is_retry)
+        step, old = self.busy, self.ready
+        anew = Ready(old.rank, old.since, True, old.settles, is_retry or old.is_retry)
         is_over = self.is_ended or (isinstance(step, Sending) and step.ref != self.ref)
         self.step = step.again or IDLE if is_over else anew.and_also(step.again)
 

@@ -50,13 +50,13 @@ class Sender:
         if isinstance(it.step, Idle) and it.doubt is not None and not it.is_ended:
             it.want(Ready(Rank.OTHER, now, is_anew=True, settles=True))
         due = it.due(settle) if isinstance(it.step, Ready) else inf if it.doubt is None else it.doubt.since + settle
-        asks, is_due = it.ref.is_row, isinstance(it.step, Ready) and due <= now
-        for queue, is_its in ((self._ready, not asks), (self._questions, asks)):
-            if is_due and is_its:
-                queue.push(it, it.ready.rank)
-            else:
-                queue.remove(it)
-        if is_due or due == inf:
+        queue = self._questions if it.ref.is_row else self._ready
+        if isinstance(it.step, Ready) and due <= now:
+            queue.push(it, it.step.rank)
+            self._timers.remove(it)
+            return
+        queue.remove(it)
+        if due == inf:
             self._timers.remove(it)
         else:
             self._timers.set(it, due)
@@ -109,12 +109,12 @@ class Sender:
 
     def _next(self) -> ReadyQueue[Execution] | None:
         """Return the queue whose turn it is; None without one, or without room."""
-        if len(self._busy) >= self._desk.settings.max_in_flight:
+        queue = self._ready
+        if self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= queue.best:
+            queue = self._questions
+        if not queue or len(self._busy) >= self._desk.settings.max_in_flight:
             return None
-        asks = self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= self._ready.best
-        queue = self._questions if asks else self._ready
-        has_room = queue and (not self._bytes or self._bytes + queue.first.size <= MAX_BYTES)
-        return queue if has_room else None
+        return queue if not self._bytes or self._bytes + queue.first.size <= MAX_BYTES else None
 
     def _may_probe(self) -> bool:
         time = self.target.next_probe()

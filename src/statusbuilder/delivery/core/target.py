@@ -15,11 +15,6 @@ AWAY_AFTER = 1.0
 
 
 @attrs.frozen
-class Up:
-    """The backend answers, as far as is known."""
-
-
-@attrs.frozen
 class Connecting:
     """A probe waits for a connection."""
 
@@ -65,7 +60,8 @@ class Target:
     """One backend."""
 
     def __init__(self, retry: RetryPolicy, random: Callable[[], float], limit: int | None) -> None:
-        self.state: Up | Down = Up()
+        self.down: Down | None = None
+        """The outage; None without one."""
         self.limit = limit
         """Bytes of a request at most."""
         self.last_answer = float("-inf")
@@ -73,11 +69,6 @@ class Target:
         self._halvings = 0
         self._retry = retry
         self._random = random
-
-    @property
-    def down(self) -> Down | None:
-        """The outage; None without one."""
-        return self.state if isinstance(self.state, Down) else None
 
     def is_away(self, now: float) -> bool:
         """Whether nobody needs to wait for the backend."""
@@ -112,23 +103,23 @@ class Target:
         assert down is not None
         if isinstance(down.probe, Connected):
             return False
-        self.state = attrs.evolve(down, probe=Connecting(now))
+        self.down = attrs.evolve(down, probe=Connecting(now))
         return True
 
     def connected(self, now: float) -> None:
         """Note that a probe may be sent."""
         if self.down is not None and isinstance(self.down.probe, Connecting):
-            self.state = attrs.evolve(self.down, probe=Connected(now))
+            self.down = attrs.evolve(self.down, probe=Connected(now))
 
     def probe(self, key: Hashable, now: float) -> None:
         """Note which execution is sent as a probe."""
         if self.down is not None:
-            self.state = attrs.evolve(self.down, probe=Probing(now, key))
+            self.down = attrs.evolve(self.down, probe=Probing(now, key))
 
     def end_probe(self, key: Hashable) -> None:
         """Note that the probe has ended without a word about the backend."""
         if self.down is not None and isinstance(self.down.probe, Probing) and self.down.probe.key == key:
-            self.state = attrs.evolve(self.down, probe=None)
+            self.down = attrs.evolve(self.down, probe=None)
 
     def fail(self, key: Hashable | None, now: float, is_silent: bool, reason: str) -> bool | None:
         """Note that the backend could not be reached, or kept silent; says whether that, or the reason, is news.
@@ -138,7 +129,7 @@ class Target:
         """
         down = self.down
         if down is None:
-            self.state = Down(now, 1, is_silent, reason, now + self._retry.probe_wait(1, self._random))
+            self.down = Down(now, 1, is_silent, reason, now + self._retry.probe_wait(1, self._random))
             return True
         probe = down.probe
         is_probe = probe.key == key if isinstance(probe, Probing) else isinstance(probe, Connecting) and key is None
@@ -146,19 +137,19 @@ class Target:
             return None
         failures = down.failures + 1
         wait = self._retry.probe_wait(failures, self._random)
-        self.state = Down(down.since, failures, is_silent, reason, now + wait)
+        self.down = Down(down.since, failures, is_silent, reason, now + wait)
         return reason != down.reason
 
     def hurry(self, now: float) -> None:
         """Probe at once."""
         if self.down is not None:
-            self.state = attrs.evolve(self.down, probe_at=min(self.down.probe_at, now))
+            self.down = attrs.evolve(self.down, probe_at=min(self.down.probe_at, now))
 
     def answer(self, now: float) -> float | None:
         """Note that the backend answered; returns how many seconds it was down, None when it was not."""
         self.last_answer = now
         self._has_kept_waiting = False
-        down, self.state = self.down, Up()
+        down, self.down = self.down, None
         return None if down is None else now - down.since
 
     def shrink(self, tried: int | None, size: int) -> bool:
