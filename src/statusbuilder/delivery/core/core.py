@@ -80,7 +80,7 @@ class Core:
         self._desk.begin(now)
         if not self._is_closed:
             self._look()
-            if self._flushes or self._waiters.next() is not None:
+            if self._flushes or self._waiters.next() < inf:
                 self._look_at_waiters()
             self._sender.begin()
             if self._keeper.is_on:
@@ -92,15 +92,14 @@ class Core:
         """Return when `due` is to be called next, if no event comes; None when only an event makes something due."""
         if self._is_closed:
             return None
-        now = self._desk.now
-        times = [self._sender.wake(), self._storing.next(), self._waiters.next(), *self._flushes.values()]
+        now, waits = self._desk.now, self._waiters.next()
+        wake = min(self._sender.wake(), self._storing.next(), waits, *self._flushes.values())
         if self._keeper.is_on:
-            times += [self._keeper.wake(), self._recovery.wake()]
+            wake = min(wake, self._keeper.wake(), self._recovery.wake())
         if self._deadline is not None:
-            times.append(self._deadline + (0.0 if now < self._deadline else CLOSE_WAIT))
-        if self._waiters.next() is not None:
-            times.append(self._sender.target.away_at(now))
-        wake = min((time for time in times if time is not None), default=inf)
+            wake = min(wake, self._deadline + (0.0 if now < self._deadline else CLOSE_WAIT))
+        if waits < inf:
+            wake = min(wake, self._sender.target.away_at(now))
         return None if wake == inf else wake
 
     # What any thread may read

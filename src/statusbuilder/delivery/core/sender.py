@@ -117,8 +117,7 @@ class Sender:
         return queue if not self._bytes or self._bytes + queue.first.size <= MAX_BYTES else None
 
     def _may_probe(self) -> bool:
-        time = self.target.next_probe()
-        if time is None or time > self._desk.now:
+        if self.target.next_probe() > self._desk.now:
             return False
         if self.target.connect(self._desk.now):
             self._desk.do(do.Connect(self._timeout()))
@@ -205,9 +204,7 @@ class Sender:
             self._desk.do(do.SetOutage(Outage(self.target.down.since, reason)))
             self._desk.say(code, reason, f"The backend cannot be reached, status is kept until it returns: {reason}")
 
-    def wake(self) -> float | None:
+    def wake(self) -> float:
         """Return when something is to be done."""
-        times = [self._timers.next(), self._overdue.next()]
-        if self.target.down is not None and self._next():
-            times.append(self.target.next_probe())
-        return min((time for time in times if time is not None), default=None)
+        probe_at = self.target.next_probe() if self.target.down is not None and self._next() else inf
+        return min(self._timers.next(), self._overdue.next(), probe_at)

@@ -34,7 +34,8 @@ class Ready:
     """Whether it was tried before."""
 
     def __attrs_post_init__(self) -> None:
-        _check(not self.settles or (self.is_anew and self.rank is Rank.OTHER))
+        if self.settles and not (self.is_anew and self.rank is Rank.OTHER):
+            raise ValueError("what only settles a doubt is sent again, and is no change of phase")
 
     def and_also(self, other: Ready | None) -> Ready:
         """Return what has to be sent for both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import TypeAlias
 
 import attrs
@@ -64,7 +65,7 @@ class Target:
         """The outage; None without one."""
         self.limit = limit
         """Bytes of a request at most."""
-        self.last_answer = float("-inf")
+        self.last_answer = -inf
         self._has_kept_waiting = False
         self._halvings = 0
         self._retry = retry
@@ -75,26 +76,26 @@ class Target:
         down = self.down
         return self._has_kept_waiting or (down is not None and not down.is_silent and now >= down.since + AWAY_AFTER)
 
-    def away_at(self, now: float) -> float | None:
-        """Return when the backend will count as away, if nothing changes; None when it does, or will not."""
+    def away_at(self, now: float) -> float:
+        """Return when the backend will count as away, if nothing changes."""
         down = self.down
-        return None if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
+        return inf if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
 
     def keep_waiting(self, since: float, now: float) -> None:
         """Note that somebody has waited in vain."""
         if now - since >= AWAY_AFTER and self.last_answer < since:
             self._has_kept_waiting = True
 
-    def next_probe(self) -> float | None:
-        """Return when a probe may go on; None while one has to end first, or the backend is not down.
+    def next_probe(self) -> float:
+        """Return when a probe may go on; never while one has to end first, or the backend is not down.
 
         A backend that keeps silent may only be slow with one execution, which must not be the only one to probe.
         """
         down = self.down
         if down is None or isinstance(down.probe, Connecting):
-            return None
+            return inf
         if isinstance(down.probe, Probing):
-            return max(down.probe_at, down.probe.started + self._retry.connection_cap) if down.is_silent else None
+            return max(down.probe_at, down.probe.started + self._retry.connection_cap) if down.is_silent else inf
         return down.probe_at if down.probe is None else down.probe.started
 
     def connect(self, now: float) -> bool:
