@@ -16,7 +16,7 @@ from .outcomes import Outcomes
 from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
-from .steps import Absent, Final, Idle, Ready, Sending, Storing, Taking, Writing
+from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
 from .values import Answer, Counters, Fate, Rank, Ref, Settings
 
 CLOSE_WAIT = 0.4
@@ -196,7 +196,7 @@ class Core:
         it = self._find(event.ref) or self._former.get(event.ref)
         if it is None or (it.final is not None and event.version <= it.final.version):
             return
-        final = Final(event.version, event.is_terminal, self._desk.now)
+        final = Last(event.version, event.is_terminal, self._desk.now)
         if it.ref.is_row:
             self._recovery.ended(it, final)
             return
@@ -213,7 +213,7 @@ class Core:
             self._keeper.hurry(it)
         self._after(it)
 
-    def _finish(self, it: Execution, final: Final) -> None:
+    def _finish(self, it: Execution, final: Last) -> None:
         """See to it that a last state is sent."""
         revision = final.version[1]
         if revision <= it.hopeless and not it.has_news:
@@ -340,7 +340,7 @@ class Core:
         it = self._sender.end(event.attempt)
         if it is not None:
             self._recovery.holds(it, event, self._deadline is not None)
-            if isinstance(it.step, Idle | Ready):
+            if isinstance(it.step, RESTING):
                 self._sender.release(it)
             self._after(it)
 
@@ -389,7 +389,7 @@ class Core:
 
     def _after(self, it: Execution) -> None:
         """Have an execution looked at again, or forget it."""
-        if isinstance(it.step, Idle | Ready):
+        if isinstance(it.step, RESTING):
             self._sender.schedule(it)
         news = self._rows if it.ref.is_row else self._news
         if it.has_news:

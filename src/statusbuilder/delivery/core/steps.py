@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -94,6 +94,8 @@ class Sending:
 Busy: TypeAlias = Asking | Taking | Storing | Sending
 Step: TypeAlias = Idle | Ready | Busy
 IDLE = Idle()
+RESTING: Final = (Idle, Ready)
+"""The steps in which nothing is under way."""
 
 
 @attrs.frozen
@@ -134,7 +136,7 @@ CALM = Backoff()
 
 
 @attrs.frozen
-class Final:
+class Last:
     """The last state of a source."""
 
     version: Version
