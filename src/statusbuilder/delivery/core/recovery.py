@@ -167,7 +167,7 @@ class Recovery:
             return
         cannot, has_end = answer.code == "UNIMPLEMENTED" and answer.answered, found.is_terminal and found.has_body
         until = found.claimed + desk.settings.get_patience
-        text = f"execution {it.id!r}: `get` does not say what the backend holds ({error}); what the spool has of it"
+        text = f"execution {it.id!r}: get does not say what the backend holds ({error}); what the spool has of it"
         if has_end and (cannot or now >= until or (is_closing and found.missing is None)):
             desk.say("get", f"sent {answer.code}", f"{text} is sent all the same", it.id)
             self._sender.take(it)
