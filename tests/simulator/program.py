@@ -48,8 +48,8 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
-    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1),
-    ("loose", 1), ("key", 1), ("foreign", 1),
+    ("network", 5), ("weather", 4), ("calm", 5), ("together", 2), ("withdraw", 1), ("anew", 1), ("limit", 1),
+    ("loose", 1), ("key", 1), ("foreign", 2),
 )  # fmt: skip
 _MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
