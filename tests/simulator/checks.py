@@ -521,7 +521,8 @@ class Checks:
             self.fail(text)
         if outcome is Outcome.SPOOLED:
             self._check_spooled(builder, order)
-        if outcome is Outcome.LOST and not (world.may_lose or process.is_closing):
+        may_be_lost = world.may_lose or process.is_closing or (world.was_long and not is_kept)
+        if outcome is Outcome.LOST and not may_be_lost:
             self.fail(f"{text}, though nothing refused it for good: {reason}")
 
     def _check_spooled(self, builder: Builder, order: int) -> None:
