@@ -387,7 +387,7 @@ def _() -> list[Patch]:
 
 @mutant("what is refused after 15 minutes goes from the spool")
 def _() -> list[Patch]:
-    def is_spooled(it: Any) -> bool:
+    def is_spooled(it: Any, version: Any = None) -> bool:
         return False
 
     return [(outcomes, "is_spooled", is_spooled)]

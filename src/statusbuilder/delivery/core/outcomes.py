@@ -196,8 +196,8 @@ class Outcomes:
         settings, now, old = self._desk.settings, self._desk.now, it.backoff
         refused = now if old.refused is None else old.refused
         is_short = now < refused + settings.retry.terminal_patience
-        begun = it.found.written if it.found is not None else it.final.at if it.final is not None else now
-        if not is_short and not (is_spooled(it) and now < begun + settings.spool_patience):
+        begun = it.found.written if it.found is not None else it.final.at if it.final is not None else refused
+        if not is_short and not (is_spooled(it, it.tried) and now < begun + settings.spool_patience):
             it.rest()
             self.end(it, Outcome.LOST, it.fate.reason)
             return
@@ -216,7 +216,7 @@ class Outcomes:
             return
         it.stop()
         self._desk.finish(it, outcome, reason)
-        if outcome is Outcome.LOST and is_spooled(it) and it.hopeless < it.fate.spooled:
+        if outcome is Outcome.LOST and is_spooled(it, it.tried) and it.hopeless < it.fate.spooled:
             self._desk.do(SetAside(it.ref, reason))
             self._keeper.forget(it)
         else:
