@@ -139,7 +139,11 @@ class Process:
     @property
     def is_away(self) -> bool:
         """Whether no connection could be made for a while."""
-        return self.is_down and self.world.network == "refused" and self.world.now > self.world.network_since + 12.5
+        return self.is_down and self.world.network == "refused" and self._was_refused
+
+    @property
+    def _was_refused(self) -> bool:
+        return self.world.now > max(self.world.network_since + 12.5, self.down_at + 1.1)
 
     def next_number(self) -> int:
         self._number += 1

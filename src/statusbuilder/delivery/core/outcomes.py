@@ -92,9 +92,10 @@ class Outcomes:
 
     def _look_for_others(self, it: Execution, answer: Answer) -> None:
         """Say where somebody else has ended the execution."""
-        if it.is_known and not it.marks.issuperset(answer.marks):
-            self._conflict(it, ENDED)
-        it.know(answer.marks, is_all=True)
+        if answer.code == "OK" and (answer.marks or answer.shows is not None):  # else it shows nothing
+            if it.is_known and not it.marks.issuperset(answer.marks):
+                self._conflict(it, ENDED)
+            it.know(answer.marks, is_all=True)
 
     def _conflict(self, it: Execution, reason: str) -> None:
         self._desk.count("conflicts")
