@@ -97,7 +97,7 @@ def _() -> list[Patch]:
 @mutant("no jitter")
 def _() -> list[Patch]:
     def wait(self: RetryPolicy, failures: int, random: Any) -> float:
-        return min(self.cap, self.first * 2.0 ** min(failures - 1, 32))
+        return min(self.cap, self.first * 2 ** min(failures - 1, 32))
 
     return [(RetryPolicy, "wait", wait)]
 

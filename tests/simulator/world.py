@@ -160,7 +160,7 @@ class World:
     def __init__(
         self,
         config: Config,
-        make_core: Callable[[Settings, Callable[[], float]], Any] = Core,
+        make_core: Callable[[Settings, Random], Any] = Core,
         tell: Callable[[str], object] | None = None,
     ) -> None:
         self.config = config
@@ -270,7 +270,7 @@ class World:
     def start(self, forked_from: Process | None = None) -> Process:
         """Begin a process."""
         rng = Random(self.random.random())
-        process = Process(self, self._make_core(self.settings, rng.random), f"p{len(self.processes)}")
+        process = Process(self, self._make_core(self.settings, rng), f"p{len(self.processes)}")
         self.processes.append(process)
         if forked_from is not None:
             process.skew = forked_from.skew

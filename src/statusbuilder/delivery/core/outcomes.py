@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -15,7 +14,7 @@ from .keeper import Keeper, is_spooled
 from .retry import LONGEST_ASKED, Verdict, judge
 from .sender import Sender
 from .steps import CALM, Backoff, Doubt, Sending
-from .values import Answer
+from .values import Answer, Uniform
 
 CONFLICT = "the backend keeps showing another state than was sent: another writer is at work"
 ENDED = "somebody else has ended the execution at the backend"
@@ -24,7 +23,7 @@ ENDED = "somebody else has ended the execution at the backend"
 class Outcomes:
     """Draws the consequences."""
 
-    def __init__(self, desk: Desk, sender: Sender, keeper: Keeper, random: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, sender: Sender, keeper: Keeper, random: Uniform) -> None:
         self._desk = desk
         self._sender = sender
         self._keeper = keeper
