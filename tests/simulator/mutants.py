@@ -168,7 +168,7 @@ def _() -> list[Patch]:
     def taken(self: Any, event: Any) -> None:
         key = (id(self), event.ref)
         if self._sender.target.down is not None and key in kept:
-            event = attrs.evolve(event, request=kept[key])
+            event = event._replace(request=kept[key])
         elif event.request is not None:
             kept[key] = event.request
         old(self, event)
@@ -473,7 +473,7 @@ def _() -> list[Patch]:
     old = recovery.Recovery.open
 
     def open_(self: Any, row: Any) -> Any:
-        return old(self, attrs.evolve(row, claimed=None))
+        return old(self, row._replace(claimed=None))
 
     return [(recovery.Recovery, "open", open_)]
 

@@ -179,6 +179,8 @@ class World:
         self.key_fails = False
         self.has_faults = True
         self.has_jumped = False
+        self.was_long = False
+        """Whether a fault may have lasted for longer than the patience with refusals."""
         self.may_lose = False
         """Whether the backend has refused something for good."""
         self.checks = Checks(self)

@@ -196,10 +196,9 @@ class Keeper:
 
     # Time
 
-    def wake(self) -> float | None:
-        """Return when something is to be written; None when nothing is."""
-        times = [time for time in (self._timers.next(), self._free_at if self._others else None) if time is not None]
-        return -inf if self._ends else min(times, default=None)
+    def wake(self) -> float:
+        """Return when something is to be written."""
+        return -inf if self._ends else min(self._timers.next(), self._free_at if self._others else inf)
 
     def due(self, limit: int | None) -> None:
         """Have taken what is to be written now, in at most so many bytes each."""

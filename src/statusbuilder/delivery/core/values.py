@@ -96,8 +96,7 @@ class Answer:
     same way as a request's; without those that are empty."""
 
 
-@attrs.frozen
-class Fate:
+class Fate(NamedTuple):
     """What has become of a source's states; one value, replaced whole, that any thread may read."""
 
     delivered: int = -1
