@@ -238,7 +238,7 @@ def test_d3_a_slow_clock_cannot_silence_a_builder(aware: FaultyBackend, make: Ma
 def test_d3_an_end_behind_our_back_is_a_conflict(
     backend: FaultyBackend, make: MakeSink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What somebody else ended, such as a backend's own time-out, is said once, and no receipt claims it was delivered."""
+    """What somebody else ended, such as a time-out of the backend's own, is said once, and the receipt says so."""
     with GrpcSink(backend.target) as other:
         status = StatusBuilder("a", sinks=[make(backend)])
         status.add_task("t", status=TaskStatus.IN_PROGRESS)
