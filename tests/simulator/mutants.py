@@ -97,7 +97,7 @@ def _() -> list[Patch]:
 @mutant("no jitter")
 def _() -> list[Patch]:
     def wait(self: RetryPolicy, failures: int, random: Any) -> float:
-        return min(self.cap, self.first * 2.0 ** min(failures - 1, 32))
+        return min(self.cap, self.first * 2 ** min(failures - 1, 32))
 
     return [(RetryPolicy, "wait", wait)]
 
@@ -387,7 +387,7 @@ def _() -> list[Patch]:
 
 @mutant("what is refused after 15 minutes goes from the spool")
 def _() -> list[Patch]:
-    def is_spooled(it: Any) -> bool:
+    def is_spooled(it: Any, version: Any = None) -> bool:
         return False
 
     return [(outcomes, "is_spooled", is_spooled)]

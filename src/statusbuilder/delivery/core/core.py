@@ -17,7 +17,7 @@ from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
 from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
-from .values import Answer, Counters, Fate, Rank, Ref, Settings
+from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk beyond its deadline."""
@@ -31,10 +31,10 @@ class Core:
 
     Args:
         settings: of the delivery.
-        random: returns numbers from 0 to below 1.
+        random: for waits with jitter.
     """
 
-    def __init__(self, settings: Settings, random: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, random: Uniform) -> None:
         self._desk = desk = Desk(settings)
         self._sender = Sender(desk, random)
         self._keeper = Keeper(desk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from . import effects as do
@@ -11,7 +10,7 @@ from .execution import Execution
 from .queue import ReadyQueue, Timers
 from .steps import Asking, Idle, Ready, Sending, Storing, Taking
 from .target import Share, Target
-from .values import Outage, Rank, Request
+from .values import Outage, Rank, Request, Uniform
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of requests under way at the same time; bounds the memory of many large executions."""
@@ -24,7 +23,7 @@ MOST_QUESTIONS = 16
 class Sender:
     """Says which execution makes its next step, and keeps account of the attempts under way."""
 
-    def __init__(self, desk: Desk, random: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, random: Uniform) -> None:
         settings = desk.settings
         self._desk = desk
         self.target = Target(settings.retry, random, settings.max_bytes)

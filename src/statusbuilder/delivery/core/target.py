@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from math import inf
 from typing import TypeAlias
 
 import attrs
 
-from .values import RetryPolicy
+from .values import RetryPolicy, Uniform
 
 MAX_HALVINGS = 4
 AWAY_AFTER = 1.0
@@ -60,7 +60,7 @@ class Down:
 class Target:
     """One backend."""
 
-    def __init__(self, retry: RetryPolicy, random: Callable[[], float], limit: int | None) -> None:
+    def __init__(self, retry: RetryPolicy, random: Uniform, limit: int | None) -> None:
         self.down: Down | None = None
         """The outage; None without one."""
         self.limit = limit
