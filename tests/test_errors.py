@@ -18,6 +18,7 @@ from statusbuilder import (
     InvalidTransitionError,
     StatusBuilderError,
     TaskStatus,
+    UnknownMessageError,
     UnknownTaskError,
     errors,
 )
@@ -37,6 +38,12 @@ EXAMPLES: list[tuple[StatusBuilderError, type[Exception], str]] = [
         UnknownTaskError("wex_01", "c", tuple("abdefgh")),
         KeyError,
         "Execution 'wex_01' has no task 'c': it has 'a', 'b', 'd', 'e', 'f' and 2 more. Add it with add_task() first.",
+    ),
+    (
+        UnknownMessageError("aex_01", "m1"),
+        KeyError,
+        "Execution 'aex_01' has no message 'm1'. Name one by the id that add_message() returned, or by the message_id "
+        "that it was given.",
     ),
     (
         DuplicateTaskError("wex_01", "a", TaskStatus.SKIPPED),

@@ -53,9 +53,15 @@ class Message:
     tool_calls: tuple[str, ...] = ()
     """The ids of the tool call tasks that it refers to."""
     metadata: JsonObject = EMPTY
-    """Anything else, as JSON; `parent_id` is the library's: the sub-agent or task that it belongs to."""
+    """Anything else, as JSON.
+
+    Three keys are the library's: `parent_id`, the sub-agent or task that it belongs to; `message_id`, a framework's id
+    of it; and `incomplete`, whether its text was broken off.
+    """
     revision: int = 0
     """The revision at which it last changed."""
+    is_open: bool = attrs.field(default=False, eq=False)
+    """Whether its text still grows; not part of its JSON, because nothing grows there."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the message as JSON-able values, with the name of the type and an ISO 8601 time."""

@@ -122,7 +122,14 @@ class Calls:
     def _show(self, call: Call, scope: Scope) -> None:
         agent = _agent_of(call.name, call.args)
         if agent is None:
-            self._guard.call("_show_tool_call", call.call_id, call.name, call.args, scope.parent_id)
+            self._guard.call(
+                "start_tool_call",
+                call.call_id,
+                call.name,
+                call.args,
+                parent_id=scope.parent_id,
+                status=TaskStatus.PENDING,
+            )
         else:
             metadata = None if scope.parent_id is None else {"parent_id": scope.parent_id}
             given, kind = get(call.args, "description"), TaskType.AGENT_INVOCATION

@@ -45,7 +45,7 @@ class Guard:
     def task_status(self, task_id: str) -> TaskStatus | None:
         """Return a task's status; None when the execution has no such task."""
         status = self._ref()
-        return None if status is None else status._task_status(task_id)
+        return None if status is None else status.task_status(task_id)
 
     def snapshot(self) -> AgentSnapshot | None:
         """Return the present state; None when the builder is gone."""
