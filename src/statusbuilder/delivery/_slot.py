@@ -114,7 +114,7 @@ class DeliveryLink:
         self.queued = True
         self._worker.post(self._worker.changed, self)
 
-    def flush(self, snapshot: Snapshot, deadline: float) -> Future[bool]:
+    def flush(self, snapshot: Snapshot, deadline: float, is_patient: bool = True) -> Future[bool]:
         """Ask for the fate of a snapshot, by `deadline` in `time.monotonic` seconds."""
         future: Future[bool] = Future()
         if self.delivered >= snapshot.revision:
