@@ -88,7 +88,7 @@ def test_a_lock_that_another_thread_held_hangs_no_child() -> None:
         held, go_on = threading.Event(), threading.Event()
 
         def hold():
-            with status._lock:
+            with status._publisher._lock:
                 held.set()
                 go_on.wait()
 

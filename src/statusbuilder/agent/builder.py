@@ -65,7 +65,7 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The execution has a message with this id.
         """
         try:
-            type = check_enum("type", type, MessageType)
+            check_enum("type", type, MessageType, by_name=False)
             if message_id is not None:
                 message_id = check_id("message_id", message_id, self.execution_id)
             text = self._content(content)

@@ -196,7 +196,8 @@ class StatusBuilder:
                 status = check_enum("status", status, TaskStatus, self.execution_id, task_id)
             given = None
             if task_type is not _CUSTOM or input is not None or metadata is not None or parent_id is not None:
-                given = self._given(task_id, task_type, input, metadata, parent_id)
+                kind = None if task_type is _CUSTOM else task_type  # which may not have been given
+                given = self._given(task_id, kind, input, metadata, parent_id)
             if again and status.is_terminal:
                 raise ValueError(f"Task {task_id!r} begins again IN_PROGRESS or PENDING, not {status.name}.")
             name = None if task_name is None else self._name(task_name)
@@ -305,9 +306,6 @@ class StatusBuilder:
         """
         try:
             phase = check_enum("phase", phase, ExecutionPhase, self.execution_id)
-            if output is not None and phase in _ENDED_BADLY:
-                what = f"output= is not for {phase.name} (execution {self.execution_id!r}), with which no backend"
-                raise ValueError(f"{what} can show it; say why it ended so with message.")
             payload = None if output is None else self._policy.payload(output)
             reason = None if message is None or phase not in _ENDED_BADLY else self._tell(message)
             if message is not None and reason is None:
@@ -493,7 +491,7 @@ class StatusBuilder:
             return end_of(error)
         try:
             answer = self._ends(error)
-            phase = None if answer is None else check_enum("ends=", answer, ExecutionPhase)
+            phase = None if answer is None else ExecutionPhase(answer)
         except Exception as wrong:
             self._publisher.warn("ends= failed for execution %r: %r", self.execution_id, wrong)
             return end_of(error)
@@ -627,7 +625,7 @@ class StatusBuilder:
         """Return a name as it is kept; most are met again and again, so the last ones are remembered."""
         try:
             return self._names[name]
-        except (KeyError, TypeError):  # a new one, or nothing that can be a key
+        except Exception:  # a new one, or nothing that can be a key
             text = self._policy.text(name)
         if type(name) is str and len(name) <= 100:
             if len(self._names) >= 1000:

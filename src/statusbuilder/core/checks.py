@@ -57,12 +57,18 @@ class _UnknownName(TypeError, ValueError):
 
 
 def check_enum(
-    name: str, value: object, kind: type[_E], execution_id: str | None = None, task_id: str | None = None
+    name: str,
+    value: object,
+    kind: type[_E],
+    execution_id: str | None = None,
+    task_id: str | None = None,
+    *,
+    by_name: bool = True,
 ) -> _E:
-    """Return a member of an enum, which may be given by its name."""
+    """Return a member of an enum, which may be given by its name, too."""
     if type(value) is kind:
         return value
-    if isinstance(value, str) and value.upper() in kind.__members__:
+    if by_name and isinstance(value, str) and value.upper() in kind.__members__:
         return kind.__members__[value.upper()]
     task = "" if task_id is None else f" of task {brief(task_id)}"
     where = "" if execution_id is None else f"{task} of execution {execution_id!r}"

@@ -45,7 +45,7 @@ _warned_of: set[str] = set()
 
 
 def reads_strictly() -> bool:
-    """Whether STATUSBUILDER_STRICT lets wrong calls raise; what is neither yes nor no is unset, and that is said once."""
+    """Whether STATUSBUILDER_STRICT lets wrong calls raise; what is neither yes nor no is unset, and said once."""
     text = read_variable("STATUSBUILDER_STRICT") or ""
     if text.lower() in ("", *_YES, *_NO):
         _warned_of.clear()

@@ -214,6 +214,9 @@ class ExecutionState:
             return self.set_output(now, output)
         if not PHASE_MASKS[self.phase] >> phase & 1:
             raise InvalidTransitionError(self.execution_id, None, self.phase, phase, remedy(self.phase))
+        if output is not None and phase in _REASONS:
+            what = f"Execution {self.execution_id!r} was to become {phase.name} with an output="
+            raise ValueError(f"{what}, which no backend can show then; say why it ended so with message.")
         if phase is ExecutionPhase.COMPLETED:
             self._refuse_running()
         self.revision += 1
