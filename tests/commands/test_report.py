@@ -88,7 +88,7 @@ def test_it_shows_what_is_known_beside_a_status() -> None:
     page = html_report(carrying())
     america = re.search(r'<tr[^>]*id="t2">.*?</tr>', page, re.DOTALL)
     assert america is not None
-    assert re.findall(r'<i class="(\w+)"', america[0]) == ["FAILED", "FAILED", "IN_PROGRESS"]
+    assert re.findall(r"<i class=\"(\w+)", america[0]) == ["FAILED", "FAILED", "IN_PROGRESS"]
     assert "attempt 1 failed after 1.50 s: ConnectionResetError: [Errno 104]" in america[0]
     assert 'style="--depth:1"' in america[0]
     assert "waiting for a worker of queue asia" in page

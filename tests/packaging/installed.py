@@ -29,6 +29,7 @@ BROUGHT = {
     "otel": ({"opentelemetry"}, "sinks.otel.OpenTelemetrySink"),
     "server": ({"grpc_health"}, "server.Server"),
     "temporal": ({"temporalio"}, "temporal.StatusPlugin"),
+    "web": ({"starlette", "uvicorn", "websockets"}, "server.Server"),
 }
 COMMAND = str(Path(sys.executable).with_name("statusbuilder"))
 TIMEOUT = 60

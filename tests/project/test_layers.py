@@ -26,7 +26,9 @@ IMPORTERS = {
     "opentelemetry": {"sinks"},
     "pytest": {"testing"},
     "rich": {"views"},
+    "starlette": {"server"},
     "temporalio": {"temporal"},
+    "uvicorn": {"server"},
 }
 ANYWHERE = {"attr", "attrs", "typing_extensions"}
 

@@ -22,6 +22,7 @@ from ._feed import Feed
 from ._kinds import KINDS
 from ._listen import CertificateAndKey, check_address, join, reachable, read_certificate
 from ._services import ApiKey, Services
+from ._show import Show
 from ._store import Store
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -47,6 +48,9 @@ class Server:
         max_message_bytes: the largest request; a larger one is answered with RESOURCE_EXHAUSTED.
         health: whether to offer the standard health service (extra `server`, never asks for the key); None does when
             grpcio-health-checking is installed.
+        web: the port of a page for people (extra `web`); 0 takes a free one, None offers none. With `api_key` the page
+            asks for it; with `tls` it is HTTPS.
+        web_host: the address that the page listens on.
     """
 
     def __init__(
@@ -60,13 +64,18 @@ class Server:
         strict: bool = False,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         health: bool | None = None,
+        web: int | None = None,
+        web_host: str = "127.0.0.1",
     ) -> None:
         if api_key == "":
             raise ValueError("The API key is empty; give None for a server without a key.")
         self._path = path
         self._host = host
         self._port = port
-        self._api_key = ApiKey(api_key)
+        self._key = api_key
+        self._web = web
+        self._web_host = web_host
+        self._web_url: str | None = None
         self._tls = tls
         self._strict = strict
         self._max_message_bytes = max_message_bytes
@@ -89,6 +98,11 @@ class Server:
     def address(self) -> str:
         """What it listens on: `host:port` as given, with the real port."""
         return join(self._host, self._port)
+
+    @property
+    def web_url(self) -> str | None:
+        """Where the page for people is; None without one."""
+        return self._web_url
 
     def start(self) -> None:
         """Open the database and listen; returns when calls are answered.
@@ -167,8 +181,9 @@ class Server:
         feed = Feed()
         commits = Commits(store, feed)
         server = grpc.aio.server(options=self._options())
+        backends = {kind.name: Backend(kind, store, feed, commits, strict=self._strict) for kind in KINDS}
         for kind in KINDS:
-            services = Services(Backend(kind, store, feed, commits, strict=self._strict), feed, self._api_key)
+            services = Services(backends[kind.name], feed, ApiKey(self._key))
             server.add_generic_rpc_handlers(services.handlers(kind))
         health = await _add_health(server) if self._health else None
         self._port = self._bind(server, credentials)
@@ -182,6 +197,12 @@ class Server:
             await _finish_tasks()
 
         stack.push_async_callback(end)
+        if self._web is not None:
+            from ._web import serving
+
+            show = Show(store, feed, backends)
+            page = serving(show, self._key, self._web_host, self._web, self._tls)
+            self._web_url = await stack.enter_async_context(page)
 
     def _options(self) -> list[tuple[str, int]]:
         return [

@@ -16,6 +16,7 @@ body { margin: 0 auto; padding: 1.25rem; max-width: 80rem; background: var(--bg)
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
 a { color: var(--run); }
+nav { margin-bottom: .75rem; } [hidden] { display: none; }
 .soft { color: var(--soft); }
 .badge { display: inline-block; padding: .05rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8rem;
   font-weight: 600; vertical-align: middle; white-space: nowrap; }
@@ -47,7 +48,9 @@ th, td { padding: 0; min-width: 0; }
 .lane { position: relative; height: 1.45em; }
 .rest { opacity: .35; }
 .task th { padding-left: calc(var(--depth, 0) * 1.1rem); }
-.lane i { position: absolute; top: .3em; bottom: .3em; min-width: 3px; border-radius: 3px; background: var(--tone); }
+.lane i { position: absolute; top: .3em; bottom: .3em; min-width: 3px;
+  left: min(calc(100% * var(--a) / var(--len)), 100% - 3px);
+  width: calc(100% * (var(--b, var(--len)) - var(--a)) / var(--len)); border-radius: 3px; background: var(--tone); }
 .lane i.FAILED { background: repeating-linear-gradient(-45deg, var(--bad) 0 4px, transparent 4px 6px);
   border: 1px solid var(--bad); }
 .lane i.IN_PROGRESS { border-radius: 3px 0 0 3px; }
