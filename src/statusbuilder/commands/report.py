@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 
 from ..agent.model import AgentSnapshot
+from ..contracts import settled
 from ..core.model.values import Snapshot
 from ..views import html_report
 from ._connect import add_connection, advice, connect, find, is_code, reason, refuse
@@ -70,4 +71,4 @@ def _read(data: bytes, name: str) -> Snapshot:
         raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(found, dict) or "execution_id" not in found:
         raise ValueError(f"{name} is not a snapshot; Snapshot.to_json() and `statusbuilder list --json` write one.")
-    return (AgentSnapshot if "messages" in found else Snapshot).from_dict(found)
+    return settled((AgentSnapshot if "messages" in found else Snapshot).from_dict(found))

@@ -240,7 +240,7 @@ async def _add_health(server: Any) -> Any:
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for kind in KINDS:
-        for service in (kind.command_service, kind.query_service):
+        for service in (kind.contract.command_service, kind.contract.query_service):
             await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     return servicer
 
