@@ -309,9 +309,7 @@ class StatusBuilder:
             payload = None if output is None else self._policy.payload(output)
             reason = None if message is None or phase not in _ENDED_BADLY else self._tell(message)
             if message is not None and reason is None:
-                self._publisher.say_once(
-                    f"a message with {phase.name} is dropped, as only FAILED and CANCELLED have one"
-                )
+                self._publisher.say_once("a message was dropped, as only FAILED and CANCELLED have one")
             set_phase = self._publisher.state.set_phase
             self._publisher.change(lambda now: set_phase(now, phase, reason, payload), at)
         except REFUSALS as error:
