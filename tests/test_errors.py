@@ -48,7 +48,13 @@ EXAMPLES: list[tuple[StatusBuilderError, type[Exception], str]] = [
     (
         DuplicateTaskError("wex_01", "a", TaskStatus.SKIPPED),
         ValueError,
-        "Execution 'wex_01' already has a task 'a' (SKIPPED). Give the new one another id, or change the present one "
+        "Execution 'wex_01' already has a task 'a' (SKIPPED). Begin its next attempt with again=True, or give the new "
+        "one another id.",
+    ),
+    (
+        DuplicateTaskError("wex_01", "a", TaskStatus.PENDING),
+        ValueError,
+        "Execution 'wex_01' already has a task 'a' (PENDING). Give the new one another id, or change the present one "
         "with update_task_status().",
     ),
     (

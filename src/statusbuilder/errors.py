@@ -58,10 +58,10 @@ class DuplicateTaskError(StatusBuilderError, ValueError):
     """The `TaskStatus` of the task that is there."""
 
     def __str__(self) -> str:
-        return (
-            f"Execution {self.execution_id!r} already has a task {self.task_id!r} ({self.status.name}). "
-            "Give the new one another id, or change the present one with update_task_status()."
-        )
+        there = f"Execution {self.execution_id!r} already has a task {self.task_id!r} ({self.status.name})"
+        if self.status.is_terminal:
+            return f"{there}. Begin its next attempt with again=True, or give the new one another id."
+        return f"{there}. Give the new one another id, or change the present one with update_task_status()."
 
 
 @attrs.define

@@ -374,7 +374,7 @@ def test_a_tool_that_is_run_again_in_its_node_is_a_retry(status: AgentStatusBuil
         event("tool_end", "b", "r", "n", output=ToolMessage("found", tool_call_id="c1")),
     )
     (task,) = status.snapshot().tasks
-    assert (task.task_id, task.status, task.metadata) == ("c1", TaskStatus.COMPLETED, {"retry_count": 1})
+    assert (task.task_id, task.status, task.retry_count) == ("c1", TaskStatus.COMPLETED, 1)
 
 
 def test_a_tool_outside_of_a_graph_is_a_call_too(status: AgentStatusBuilder) -> None:

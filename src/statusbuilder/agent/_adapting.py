@@ -25,8 +25,11 @@ class Adapting:
         _current.reset(self._token)
         status, tasks = self.status, self.status._agent.tasks
         if len(tasks) != self._before:
-            with status._lock:
-                status._agent.adapted.update(islice(reversed(tasks), len(tasks) - self._before))
+            status._publisher.locked(self._adapt, status._agent.adapted)
+
+    def _adapt(self, adapted: set[str]) -> None:
+        tasks = self.status._agent.tasks
+        adapted.update(islice(reversed(tasks), len(tasks) - self._before))
 
 
 _current: ContextVar[Adapting | None] = ContextVar("statusbuilder_adapting", default=None)

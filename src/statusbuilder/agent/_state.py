@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ..core.model.frozen import EMPTY, JsonObject, same
-from ..core.model.times import from_nanos, to_nanos
+from ..core.model.times import from_nanos
 from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
+from ..core.record import Given
 from ..core.state import CHANGED, NOTHING, ExecutionState
 from ..errors import InvalidTransitionError, UnknownMessageError
 from ..payload.policy import PayloadPolicy
@@ -46,13 +47,10 @@ class AgentState(ExecutionState):
             return
         self._messages.load(snapshot.messages)
         for index, message in enumerate(snapshot.messages):
-            self.last = max(self.last, 0 if message.timestamp is None else to_nanos(message.timestamp))
             for call_id in message.tool_calls:
                 if call_id in self.tasks and self.tasks[call_id].status is TaskStatus.PENDING:
                     self._shown_calls[call_id] = index
         self.todos = snapshot.todos
-        for todo in snapshot.todos:
-            self.last = max(self.last, 0 if todo.updated_at is None else to_nanos(todo.updated_at))
 
     def waits(self) -> bool:
         """Whether a call of an adapter waits for its client, or for an approval."""
@@ -71,24 +69,26 @@ class AgentState(ExecutionState):
     def add_message(
         self,
         now: int,
+        added: list[str],
         type: MessageType,
         content: str,
         metadata: JsonObject | None,
         message_id: str | None,
         run: Hashable,
-    ) -> str:
-        """Add a whole message after the open one, which it ends; returns its id."""
+    ) -> int:
+        """Add a whole message after the open one, which it ends; its id comes into `added`."""
         self._refuse_ended("add_message")
         if message_id is not None and self._messages.find(message_id) is not None:
             where = f"Execution {self.execution_id!r} has a message {message_id!r}"
             raise ValueError(f"{where} already; change it with replace_message().")
-        now = self._begin(now)
+        self.revision += 1
         self._close(self._messages.speaking(run))
         record = self._messages.add(now, self.revision, type, message_id)
         record.content = content
         if metadata:
             record.metadata = JsonObject({**metadata, **record.metadata})
-        return record.message_id
+        added.append(record.message_id)
+        return CHANGED
 
     def replace_message(self, now: int, message_id: str, content: str | None, metadata: JsonObject | None) -> int:
         """Give a message another content, and merge metadata into it; an open one ends."""
@@ -101,28 +101,29 @@ class AgentState(ExecutionState):
         more = JsonObject({**record.metadata, **(metadata or EMPTY)})
         if content == record.content and same(more, record.metadata):
             return NOTHING
-        self._begin(now)
+        self.revision += 1
         record.content, record.metadata = content, more
         self._messages.touch(record, self.revision)
         return CHANGED
 
-    def append(self, now: int, text: str, message_id: str | None, run: Hashable, policy: PayloadPolicy) -> str:
-        """Add text to an open message, or to a new one; returns the message's id, an empty one without a text."""
+    def append(
+        self, now: int, where: list[str], text: str, message_id: str | None, run: Hashable, policy: PayloadPolicy
+    ) -> int:
+        """Add text to an open message, or to a new one; the message's id comes into `where`."""
         if self.over:
             raise self.ended("append_text", None, None)
         if not text:
-            return ""
+            return NOTHING
+        self.revision += 1
         key = run if message_id is None else message_id
         record = self._messages.speaking(key)
         if record is None:
-            record = self._speak(self._begin(now), key, message_id, policy)
-        else:  # _begin(), written out: most tokens come here
-            self.revision += 1
-            if now > self.last:
-                self.last = now
+            record = self._speak(now, key, message_id, policy)
+        else:
             self._messages.touch(record, self.revision)
         record.stream.append(text)  # type: ignore[union-attr]
-        return record.message_id
+        where.append(record.message_id)
+        return CHANGED
 
     def _speak(self, now: int, key: Hashable, message_id: str | None, policy: PayloadPolicy) -> MessageRecord:
         record = None if message_id is None else self._messages.find(message_id)
@@ -134,7 +135,7 @@ class AgentState(ExecutionState):
         self._messages.touch(record, self.revision)
         return record
 
-    def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> None:
+    def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> int:
         """Add text to the output of a running sub-agent."""
         if self.over:
             raise self.ended("append_text", task_id, None)
@@ -143,8 +144,8 @@ class AgentState(ExecutionState):
             hint = "Text is added only to a sub-agent that is IN_PROGRESS."
             raise InvalidTransitionError(self.execution_id, task_id, record.status, TaskStatus.IN_PROGRESS, hint)
         if not text:
-            return
-        self._begin(now)
+            return NOTHING
+        self.revision += 1
         output = self._outputs.get(task_id)
         if output is None:
             # A character has at most four bytes, and an output is bounded in bytes.
@@ -154,6 +155,7 @@ class AgentState(ExecutionState):
                 output.append(before, None)
         output.append(text, message_id)
         self.touch(record)
+        return CHANGED
 
     def end_message(self, now: int, message_id: str | None, run: Hashable) -> int:
         """End an open message; a change where some of its text was held back, or a sink is to know."""
@@ -173,47 +175,33 @@ class AgentState(ExecutionState):
         if not self._messages.close(record) and not (was_open and self.tells_ends):
             self._snapshot = None if was_open else self._snapshot  # which says of each message whether it is open
             return NOTHING
-        self._begin(now)
+        self.revision += 1
         self._messages.touch(record, self.revision)
         return CHANGED
 
     # Tool calls and sub-agents
 
-    def start_call(
-        self,
-        now: int,
-        task_id: str,
-        name: str,
-        task_type: TaskType,
-        status: TaskStatus,
-        input: JsonObject | None,
-        metadata: JsonObject | None,
-        again: bool,
-        run: Hashable,
-    ) -> int:
+    def start_call(self, now: int, task_id: str, name: str, status: TaskStatus, given: Given, run: Hashable) -> int:
         """Add a tool call or a sub-agent, or start one that waits; a call has a message that refers to it."""
-        if self.over:
-            call = "start_tool_call" if task_type is TaskType.TOOL_CALL else "start_sub_agent"
-            raise self.ended(call, task_id, status)
+        is_tool = given.task_type is TaskType.TOOL_CALL
         record = self.tasks.get(task_id)
-        if record is not None and record.status is TaskStatus.PENDING and status is TaskStatus.IN_PROGRESS:
-            change = self.start(now, task_id, name, task_type, input, metadata)
-        else:
-            change = self.add_checked(now, task_id, name, status, task_type, input, metadata, again)
-        parent_id = (metadata or EMPTY).get("parent_id")
+        waits = record is not None and record.status is TaskStatus.PENDING and status is TaskStatus.IN_PROGRESS
+        call = "start_tool_call" if is_tool else "start_sub_agent"
+        change = self.add(now, task_id, name, status, given, waits, call)
+        parent_id = (given.metadata or EMPTY).get("parent_id")
         if parent_id is None:  # a call of a sub-agent leaves the agent's message open
             self._close(self._messages.speaking(run))
-        if task_type is TaskType.TOOL_CALL:
-            self._refer(task_id, name, parent_id)
+        if is_tool:
+            self._refer(now, task_id, name, parent_id)
             if status is not TaskStatus.PENDING:
                 self._shown_calls.pop(task_id, None)
         return change
 
-    def _refer(self, call_id: str, name: str, parent_id: object) -> None:
+    def _refer(self, now: int, call_id: str, name: str, parent_id: object) -> None:
         """Add the message that refers to a call, or renew it."""
         index = self._shown_calls.get(call_id)
         if index is None:
-            record = self._messages.add(self.last, self.revision, MessageType.TOOL)
+            record = self._messages.add(now, self.revision, MessageType.TOOL)
             self._shown_calls[call_id] = record.index
         else:
             record = self._messages.at(index)
@@ -229,23 +217,17 @@ class AgentState(ExecutionState):
         record = self._find(task_id)
         if record.input is not None and same(record.input, input):
             return NOTHING
-        self._begin(now)
+        self.revision += 1
         record.input = input
         self.touch(record)
         return CHANGED
 
-    def update(
-        self,
-        now: int,
-        task_id: str,
-        status: TaskStatus,
-        error: str | None,
-        output: JsonObject | None,
-        metadata: JsonObject | None,
-    ) -> int:
+    def update(self, now: int, task_id: str, status: TaskStatus | None, given: Given | None) -> int:
         """Do as for every execution; an output that was given, or the end, ends one that grows."""
-        change = super().update(now, task_id, status, error, output, metadata)
-        if change and self._outputs and (output is not None or status is not TaskStatus.IN_PROGRESS):
+        change = super().update(now, task_id, status, given)
+        output = None if given is None else given.output
+        is_running = self.tasks[task_id].status is TaskStatus.IN_PROGRESS
+        if change and self._outputs and (output is not None or not is_running):
             self._end_output(task_id, output)
         return change
 
@@ -259,10 +241,10 @@ class AgentState(ExecutionState):
     def set_todos(self, now: int, given: list[GivenTodo]) -> int:
         """Replace the list of todos."""
         self._refuse_ended("set_todos")
-        todos = merge_todos(self.todos, given, from_nanos(max(now, self.last)), self._new_todo_id)
+        todos = merge_todos(self.todos, given, from_nanos(now), self._new_todo_id)
         if todos == self.todos:
             return NOTHING
-        self._begin(now)
+        self.revision += 1
         self.todos = todos
         return CHANGED
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from contextlib import AbstractContextManager
-from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.builder import StatusBuilder
 from ..core.checks import REFUSALS, check_enum, check_id
-from ..core.model.frozen import JsonObject
-from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
-from ..core.state import CHANGED, NOTHING
+from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
+from ..core.record import Given
 from ..payload.members import brief
 from ..payload.policy import PayloadPolicy
 from ._adapting import Adapting, current
@@ -19,9 +17,6 @@ from ._state import AgentState
 from ._text import MOST_TEXT
 from ._todos import read_todos
 from .model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
-
-if TYPE_CHECKING:
-    from ..core.outlets import Outlets
 
 __all__ = ["AgentSnapshot", "AgentStatusBuilder", "Message", "MessageType", "Todo", "TodoStatus"]
 
@@ -37,6 +32,8 @@ class AgentStatusBuilder(StatusBuilder):
     shows up once it goes on, or the message ends.
     """
 
+    __slots__ = ("_agent",)
+
     _agent: AgentState
 
     def _make_state(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> AgentState:
@@ -45,8 +42,7 @@ class AgentStatusBuilder(StatusBuilder):
 
     def snapshot(self) -> AgentSnapshot:
         """Return the present state, immutable."""
-        with self._lock:
-            return self._agent.snapshot()
+        return self._publisher.locked(self._agent.snapshot)
 
     def add_message(
         self, type: MessageType, content: str, *, metadata: object = None, message_id: str | None = None
@@ -69,20 +65,18 @@ class AgentStatusBuilder(StatusBuilder):
             ValueError: The execution has a message with this id.
         """
         try:
-            check_enum("type", type, MessageType)
+            check_enum("type", type, MessageType, by_name=False)
             if message_id is not None:
                 message_id = check_id("message_id", message_id, self.execution_id)
             text = self._content(content)
             more = None if metadata is None else self._policy.payload(metadata)
-            now = self._now()
-            with self._lock:
-                added = self._agent.add_message(now, type, text, more, message_id, self._run())
-                self._put(CHANGED)
+            added: list[str] = []
+            run = self._run()
+            self._publisher.change(lambda now: self._agent.add_message(now, added, type, text, more, message_id, run))
         except REFUSALS as error:
             self._refuse(error)
             return ""
-        self._publish(CHANGED)
-        return added
+        return added[0]
 
     def replace_message(self, message_id: str, content: object = None, *, metadata: object = None) -> None:
         """Give a message another content; one that is open ends.
@@ -100,7 +94,7 @@ class AgentStatusBuilder(StatusBuilder):
             message_id = check_id("message_id", message_id, self.execution_id)
             text = None if content is None else self._content(content)
             more = None if metadata is None else self._policy.payload(metadata)
-            self._change(lambda now: self._agent.replace_message(now, message_id, text, more))
+            self._publisher.change(lambda now: self._agent.replace_message(now, message_id, text, more))
         except REFUSALS as error:
             self._refuse(error)
 
@@ -132,28 +126,18 @@ class AgentStatusBuilder(StatusBuilder):
                 raise TypeError(f"append_text takes a str, not {brief(text)}; add_message takes anything.")
             if message_id is not None:
                 message_id = check_id("message_id", message_id, self.execution_id)
-            now = time_ns() if self._clock is None else self._now()
             run = None if message_id is not None else self._run()
-            try:
-                self._lock.acquire()  # see Published._lock
-                if sub_agent_id is None:
-                    where = self._agent.append(now, text, message_id, run, self._policy)
-                else:
-                    self._agent.append_output(now, sub_agent_id, text, message_id, self._policy)
-                    where = sub_agent_id if text else ""
-                if self._outlets is None:
-                    return where
-                self._put(CHANGED if text else NOTHING)
-            finally:
-                try:  # noqa: SIM105
-                    self._lock.release()
-                except RuntimeError:
-                    pass
+            if sub_agent_id is not None:
+                output, policy = self._agent.append_output, self._policy
+                self._publisher.change(lambda now: output(now, sub_agent_id, text, message_id, policy))
+                return sub_agent_id if text else ""
+            where: list[str] = []
+            append, policy = self._agent.append, self._policy
+            self._publisher.change(lambda now: append(now, where, text, message_id, run, policy))
         except REFUSALS as error:
             self._refuse(error)
             return ""
-        self._publish(CHANGED if text else NOTHING)
-        return where
+        return where[0] if where else ""
 
     def end_message(self, message_id: str | None = None) -> None:
         """End an open AI message, so that the next text opens a new one.
@@ -168,7 +152,7 @@ class AgentStatusBuilder(StatusBuilder):
             if message_id is not None:
                 message_id = check_id("message_id", message_id, self.execution_id)
             run = self._run()
-            self._change(lambda now: self._agent.end_message(now, message_id, run))
+            self._publisher.change(lambda now: self._agent.end_message(now, message_id, run))
         except REFUSALS as error:
             self._refuse(error)
 
@@ -205,7 +189,7 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             tool_call_id = check_id("tool_call_id", tool_call_id, self.execution_id)
-            check_enum("status", status, TaskStatus, self.execution_id, tool_call_id)
+            status = check_enum("status", status, TaskStatus, self.execution_id, tool_call_id)
             if status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
                 raise ValueError(f"A tool call starts IN_PROGRESS or PENDING, not {status.name}.")
             self._start_call(tool_call_id, name, TaskType.TOOL_CALL, status, args, parent_id, metadata)
@@ -226,7 +210,7 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             given = self._policy.payload(args)
-            self._change(lambda now: self._agent.set_input(now, tool_call_id, given))
+            self._publisher.change(lambda now: self._agent.set_input(now, tool_call_id, given))
         except REFUSALS as error:
             self._refuse(error)
 
@@ -268,13 +252,15 @@ class AgentStatusBuilder(StatusBuilder):
         parent_id: str | None,
         metadata: object,
     ) -> None:
-        more = {} if metadata is None else dict(self._policy.payload(metadata))
         if parent_id is not None:
-            more["parent_id"] = check_id("parent_id", parent_id, self.execution_id)
-        text, run, again = self._policy.text(name), self._run(), self._restarted
-        input = None if given is None else self._policy.payload(given)
-        shown = JsonObject(more) if more else None
-        self._change(lambda now: self._agent.start_call(now, task_id, text, kind, status, input, shown, again, run))
+            parent_id = check_id("parent_id", parent_id, self.execution_id)
+        shown = Given(
+            task_type=kind,
+            input=None if given is None else self._policy.payload(given),
+            metadata=self._metadata(metadata, parent_id=parent_id),
+        )
+        text, run = self._policy.text(name), self._run()
+        self._publisher.change(lambda now: self._agent.start_call(now, task_id, text, status, shown, run))
 
     def set_todos(self, todos: object) -> None:
         """Replace the whole list of todos.
@@ -294,15 +280,14 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             given = read_todos(todos, self._policy.text)
-            self._change(lambda now: self._agent.set_todos(now, given))
+            self._publisher.change(lambda now: self._agent.set_todos(now, given))
         except REFUSALS as error:
             self._refuse(error)
 
     def task_status(self, task_id: str) -> TaskStatus | None:
         """Return a task's status; None when there is no such task."""
-        with self._lock:
-            record = self._agent.tasks.get(task_id)
-            return None if record is None else record.status
+        record = self._agent.tasks.get(task_id)
+        return None if record is None else record.status
 
     # For adapters
 
@@ -336,13 +321,11 @@ class AgentStatusBuilder(StatusBuilder):
         adapting = current()
         if adapting is None or adapting.status is not self:
             return super()._refuse(error)
-        self._drop("" if self._dropped else f"what an adapter did was ignored ({self._policy.error(error)})")
+        self._drop(f"what an adapter did was ignored ({self._policy.error(error)})")
 
     def _last_phase(self, error: BaseException | None) -> ExecutionPhase | None:
-        if error is None:
-            with self._lock:
-                if self._agent.waits():
-                    return None
+        if error is None and self._publisher.locked(self._agent.waits):
+            return None
         return super()._last_phase(error)
 
     def _attach(self, sinks: Iterable[Any]) -> None:
@@ -354,9 +337,3 @@ class AgentStatusBuilder(StatusBuilder):
         if type(content) is not str or len(content) * 4 > policy.max_bytes:
             policy = PayloadPolicy(policy.redaction, max(policy.max_bytes, MOST_TEXT))
         return policy.text(content)
-
-    def _detach(self) -> tuple[Outlets | None, Snapshot]:
-        """Show what was held back of the open messages before nobody listens any more."""
-        if self._final is None:
-            self._change(self._agent.release)
-        return super()._detach()
