@@ -89,7 +89,7 @@ def test_a_lock_that_another_thread_held_hangs_no_child(fork: str, sinks: str) -
     Also where C code forks, so that no hook of Python runs.
     """
     run(f"""
-        import ctypes
+        import ctypes, signal
         fork = {fork}
         status = StatusBuilder("wex_01", sinks={sinks})
         status.add_task("first")
@@ -110,7 +110,7 @@ def test_a_lock_that_another_thread_held_hangs_no_child(fork: str, sinks: str) -
         held.wait()
         pid = fork()
         if pid == 0:
-            faulthandler.dump_traceback_later(20, exit=True)
+            signal.alarm(20)
             status.add_task("a")
             with status.task("b") as task:
                 task.output = 1
@@ -127,7 +127,6 @@ def test_a_lock_that_another_thread_held_hangs_no_child(fork: str, sinks: str) -
         assert [task.task_id for task in status.snapshot().tasks] == ["first", "second"]
         assert status.flush()
         status.close()
-        faulthandler.cancel_dump_traceback_later()
     """)
 
 
