@@ -217,9 +217,9 @@ def test_a_version_that_has_no_date_yet_may_change(clone: Clone) -> None:
 @pytest.mark.parametrize(
     "module", ["", ".contracts", ".delivery", ".langgraph", ".server", ".sinks", ".temporal", ".testing", ".views"]
 )
-def test_every_export_is_in_the_baseline(module: str) -> None:
+def test_every_export_is_looked_at(module: str) -> None:
     """What the real package's modules export is what the check looks at."""
-    held = load_check().parse((ROOT / ".ci/api.txt").read_text())
+    held = load_check().Reader(ROOT / "src").read()
     path = f"statusbuilder{module}"
     exported = importlib.import_module(path).__all__
     assert exported

@@ -43,7 +43,7 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 
 
 INNER = re.compile(
-    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.codec|contracts\.wire|core|payload|sinks\.backend|testing\.plugin|views\.report|views\.report_style)\b"
+    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.codec|contracts\.wire|core|delivery\.core|delivery\.spool|payload|sinks\.backend|testing\.plugin|views\.report|views\.report_style)\b"
 )
 """Modules that nobody imports: rooms of the package, and what is run, or generated, or loaded by pytest."""
 
