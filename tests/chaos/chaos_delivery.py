@@ -41,14 +41,16 @@ def chaos_of_five_thousand_executions(aware: bool, queries: str, tmp_path: Path)
 def chaos_of_two_hundred_kills(aware: bool, tmp_path: Path) -> None:
     """Runners that are killed again and again, each time while the backend is gone, lose no end that they noted."""
     scale = Scale(
-        executions=4000,
+        executions=8000,
         runners=4,
         attempt_timeout=1.0,
         outage=0.4,
         backend_events=50,
-        kills=100,
-        pause=0.05,
+        kills=105,
+        pause=0.15,
         subscribers=10,
+        window=8,
+        calm=0.7,
         aware=aware,
     )
     figures = Chaos(scale, SEED, tmp_path).run()
