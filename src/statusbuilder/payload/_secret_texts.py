@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_tokens, tokens_in
-from .secret_keys import SecretKeys, words_of
+from .secret_keys import SecretKeys, set_of, words_of
 
 REDACTED = "[redacted]"
 """What stands in the place of a secret."""
@@ -105,17 +105,17 @@ _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
 _WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
 _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STANDARD = str.maketrans("-_", "+/")
-_STATE_WORDS = """
+_STATES = set_of("""
 none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown default
 redacted masked hidden filtered removed enabled disabled active inactive valid revoked rejected accepted denied failed
 wrong incorrect ok str string bytes int bool any object field await new function lambda
-"""
-_PROSE_WORDS = "to is are was or and for in on if as with from by of the a an flag option options argument must may can"
-_WEAK_WORDS = "auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets"
-_STATES = frozenset(_STATE_WORDS.split())
-_PROSE = frozenset(_PROSE_WORDS.split())  # what follows an option in a sentence
+""")
+# What follows an option in a sentence.
+_PROSE = set_of(
+    "to is are was or and for in on if as with from by of the a an flag option options argument must may can"
+)
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
-_WEAK = frozenset(_WEAK_WORDS.split())
+_WEAK = set_of("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets")
 _AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
 _IN_URLS = frozenset(["sig", "signature", "code"])
 
@@ -136,10 +136,11 @@ def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
         return "|".join([rf"(?<={lasts}{after})(?<=(?:{tails}){after})", *also.split()])
 
     found = {}
-    for sign, also in ((":", ""), ("=", "(?<=[?&#]sig=) (?<=[?&#]code=) (?<=ture=)")):
-        near = rf"(?<=[^\s\d\"'\]]{sign})(?:{ends(sign, also)})|(?<=[A-Za-z_]\d{sign})"
+    in_urls = r"(?<=[?&#]sig=) (?<=[?&#]code=) (?<=ture=)"
+    for sign, also, no_time in ((":", "", r"(?<!\d\d:)"), ("=", in_urls, "")):
+        near = rf"(?<=[^\s\d\"'\]]{sign})(?:{ends(sign, also)})|(?<=[A-Za-z_]\d{sign})|(?<=_\d\d{sign})"
         apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'.{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
-        found[sign] = re.compile(rf"{sign}(?:{near}|{apart})")
+        found[sign] = re.compile(rf"{sign}{no_time}(?:{near}|{apart})")
     found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')}|{ends('%22%3.')})")
     found[">"] = re.compile(rf">(?:{ends('>')}|(?<=[\"']>)(?:{ends('.>')}))")
     found[","] = re.compile(rf",(?<=[\"'],)(?:{ends('.,')})")

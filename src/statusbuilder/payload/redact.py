@@ -8,7 +8,7 @@ from functools import lru_cache
 import attrs
 
 from ._secret_texts import REDACTED, SecretTexts, is_secret_argument
-from .secret_keys import DEFAULT_HARMLESS_KEYS, DEFAULT_SECRET_KEYS, SecretKeys, words_of
+from .secret_keys import DEFAULT_HARMLESS_KEYS, DEFAULT_SECRET_KEYS, SecretKeys, set_of, words_of
 
 __all__ = ["DEFAULT_HARMLESS_KEYS", "DEFAULT_SECRET_KEYS", "REACH", "REDACTED", "Redaction", "replace", "valid_unicode"]
 
@@ -18,9 +18,8 @@ REACH = 16_384
 
 # What a key says of the value under it, or beside it.
 SECRET, NAMES, HOLDS, COUNTS = 1, 2, 4, 8
-_NAME_WORDS = "name key k id field header property variable var param parameter option"
-_NAMES = frozenset(_NAME_WORDS.split())
-_HOLDS = frozenset(["value", "val", "v"])
+_NAMES = set_of("name key k id field header property variable var param parameter option")
+_HOLDS = set_of("value val v")
 _CACHED_KEYS = 4096
 
 

@@ -29,7 +29,6 @@ context redis s3 bucket item record entity document data sub arrow shortcut host
 any each missing unknown invalid duplicate same new old first last next by
 """
 _OTHERS = "factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
-_ASKING = "is has no needs requires require without enable disable allow ask show forgot skip use"
 
 DEFAULT_SECRET_KEYS: tuple[str, ...] = tuple(_ENTRIES.split())
 """Words, or consecutive words, that make the value under a key a secret where the key ends in them.
@@ -43,12 +42,18 @@ DEFAULT_HARMLESS_KEYS: tuple[str, ...] = (
 )
 """Consecutive words at the end of a key that say that it is about another kind of token or key."""
 
+
+def set_of(words: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(words.split())
+
+
 # Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD.
 _WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
 # Which one of several, not what is told about it.
-_WHICH = frozenset(["old", "new", "prod", "test", "live", "value"])
+_WHICH = set_of("old new prod test live value")
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
-_ASKS = frozenset(_ASKING.split())
+_ASKS = set_of("is has no needs requires require without enable disable allow ask show forgot skip use")
 _MOST_CACHED = 4096
 _LONGEST = 96
 
