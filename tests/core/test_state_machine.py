@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, StatusBuilderError, Task, TaskStatus, TaskType
 from statusbuilder.agent.builder import AgentSnapshot, AgentStatusBuilder, MessageType
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
-from statusbuilder.server._kinds import AGENTS, WORKFLOWS
+from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 
 S, P = TaskStatus, ExecutionPhase
 
@@ -91,7 +91,7 @@ class WorkflowMachine(RuleBasedStateMachine):
 
     builder: type[StatusBuilder] = StatusBuilder
     contract = WORKFLOW_EXECUTION
-    kind = WORKFLOWS
+    request_type: Any = workflow_pb2.WorkflowExecutionUpdateStatusInput
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,15 +191,15 @@ class WorkflowMachine(RuleBasedStateMachine):
         some, last = [self.seen[pick] for pick in sorted({pick % len(self.seen) for pick in picks})], self.seen[-1]
         stored = b""
         for snapshot in (*some, last):
-            update = self.kind.update_request.FromString(self.contract.encode(snapshot))
-            stored = self.kind.merge(stored, update.status).SerializeToString()
-        held = self.kind.status.FromString(stored)
-        assert held == self.kind.update_request.FromString(self.contract.encode(last)).status
+            update = self.request_type.FromString(self.contract.encode(snapshot)).status
+            held = self.contract.merge(stored, update)
+            stored = held.SerializeToString()
+        assert held == self.request_type.FromString(self.contract.encode(last)).status
         self.check_held(self.contract.to_snapshot(held, last.execution_id), last)
 
     def check_held(self, held: Snapshot, last: Snapshot) -> None:
         """Compare what came back with what was sent."""
-        output = last.output if last.phase is P.COMPLETED else None  # the wire has none before
+        output = (last.output or None) if last.phase is P.COMPLETED else None  # the wire has none before
         assert (held.phase, held.error, held.output) == (last.phase, last.error, output)
         assert (held.started_at, held.completed_at) == (last.started_at, last.completed_at)
         assert [shown(task) for task in held.tasks] == [shown(task) for task in last.tasks]
@@ -210,7 +210,7 @@ class AgentMachine(WorkflowMachine):
 
     builder = AgentStatusBuilder
     contract = AGENT_EXECUTION
-    kind = AGENTS
+    request_type = agent_pb2.AgentExecutionUpdateStatusInput
 
     @rule(change=agent_calls)
     def change_agent(self, change: Call) -> None:

@@ -48,6 +48,8 @@ class Scale:
     subscribers: int
     aware: bool = True
     """Whether the backend refuses older revisions."""
+    queries: str = ""
+    """The code with which the backend answers `get`; empty where it says what it holds."""
 
     @property
     def menu(self) -> tuple[Fault, ...]:
@@ -169,6 +171,7 @@ class Chaos:
         menu = self.scale.menu
         share = sum(fault.code != "OK" for fault in menu) / len(menu)
         self.backend.chaos(rate=ERROR_SHARE / share, seed=self.seed, faults=menu)
+        self.backend.fail_queries(Fault.error(self.scale.queries) if self.scale.queries else None)
 
     def _start(self, plan: Plan) -> None:
         command = [sys.executable, chaos_runner.__file__, json.dumps(attrs.asdict(plan))]

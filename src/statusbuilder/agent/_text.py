@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..payload.cut import gap
 from ..payload.redact import Redaction
 from ..payload.redact_stream import StreamRedactor
 
@@ -72,7 +73,7 @@ class TextStream:
     def _shown(self) -> str:
         if not self._head:
             return self._text
-        return f"{self._head}\n… {self._left_out} characters cut …\n{self._text}"
+        return f"{self._head}{gap(self._left_out)}{self._text}"
 
 
 class Output:

@@ -8,7 +8,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable
-from time import monotonic, time_ns
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from ..payload.policy import PayloadPolicy
@@ -16,7 +16,7 @@ from .checks import check_seconds
 from .environment import sinks_disabled
 from .model.times import to_nanos
 from .model.values import Receipt, Snapshot
-from .outlets import Outlets, await_all, check_builder_sink, wait
+from .outlets import Outlets, check_builder_sink
 from .state import NOTHING, PHASE_CHANGED, ExecutionState
 
 if TYPE_CHECKING:
@@ -94,38 +94,20 @@ class Published:
             that was made after close().
         """
         snapshot = self.snapshot()
-        return self._flush(snapshot, timeout) if self._is_sent(snapshot) else False
+        if not self._is_sent(snapshot):
+            return False
+        return self._outlets is None or self._outlets.flush(snapshot, timeout)
 
     def _is_sent(self, snapshot: Snapshot) -> bool:
         """Whether the sinks have the snapshot, or will get it."""
         return self._outlets is None or self._final is None or snapshot.revision <= self._final.revision
 
-    def _flush(self, snapshot: Snapshot, timeout: float) -> bool:
-        outlets = self._outlets
-        if outlets is None or snapshot.revision == self._first_revision:
-            return True
-        deadline = _deadline(timeout)
-        futures = outlets.flush_links(snapshot, deadline)
-        inline = outlets.flush_inline(deadline)
-        return wait(futures, deadline) and inline
-
     async def aflush(self, timeout: float = 5.0) -> bool:
         """Do as `flush`, without blocking the running event loop."""
         snapshot = self.snapshot()
-        return await self._aflush(snapshot, timeout) if self._is_sent(snapshot) else False
-
-    async def _aflush(self, snapshot: Snapshot, timeout: float) -> bool:
-        outlets = self._outlets
-        if outlets is None or snapshot.revision == self._first_revision:
-            return True
-        deadline = _deadline(timeout)
-        futures = outlets.flush_links(snapshot, deadline)
-        inline = True
-        if outlets.takes_all:
-            import asyncio
-
-            inline = await asyncio.to_thread(outlets.flush_inline, deadline)
-        return await await_all(futures, deadline) and inline
+        if not self._is_sent(snapshot):
+            return False
+        return self._outlets is None or await self._outlets.aflush(snapshot, timeout)
 
     def close(self, timeout: float | None = None) -> tuple[Receipt, ...]:
         """Flush within the timeout and detach from the sinks; safe to call twice, a second call waits again.
@@ -141,7 +123,8 @@ class Published:
         outlets, snapshot = self._detach()
         if outlets is None:
             return ()
-        self._flush(snapshot, self.close_timeout if timeout is None else timeout)
+        is_patient = timeout is not None
+        outlets.flush(snapshot, self.close_timeout if timeout is None else timeout, is_patient)
         return outlets.receipts(snapshot)
 
     async def aclose(self, timeout: float | None = None) -> tuple[Receipt, ...]:
@@ -149,7 +132,8 @@ class Published:
         outlets, snapshot = self._detach()
         if outlets is None:
             return ()
-        await self._aflush(snapshot, self.close_timeout if timeout is None else timeout)
+        is_patient = timeout is not None
+        await outlets.aflush(snapshot, self.close_timeout if timeout is None else timeout, is_patient)
         return outlets.receipts(snapshot)
 
     def _detach(self) -> tuple[Outlets | None, Snapshot]:
@@ -249,11 +233,6 @@ class Published:
                 source=self,
                 stacklevel=2,
             )
-
-
-def _deadline(timeout: float) -> float:
-    """Return when a wait is over, in `time.monotonic` seconds; an infinite one is over after 30 years."""
-    return monotonic() + min(timeout, 1e9)
 
 
 _live: weakref.WeakSet[Published] = weakref.WeakSet()
