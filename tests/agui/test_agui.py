@@ -387,7 +387,7 @@ def test_any_events_in_any_order_raise_nothing(events: list[Any]) -> None:
 
 def test_nothing_is_kept_of_a_status_that_is_gone() -> None:
     """What is known of a stream goes with its status."""
-    before = sum(type(thing).__name__ == "_Stream" for thing in gc.get_objects())
+    before = sum(type(thing).__name__ == "Stream" for thing in gc.get_objects())
     feed(STARTED, *call("c1"))
     gc.collect()
-    assert sum(type(thing).__name__ == "_Stream" for thing in gc.get_objects()) == before
+    assert sum(type(thing).__name__ == "Stream" for thing in gc.get_objects()) == before

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..agent.adapters import APPROVAL
 from ..core.model.values import TaskStatus
 from ._read import is_control_flow, messages_in, words_of
 from ._runs import Root, Run, Scope
-from ._status import APPROVAL, Status
+from ._status import Status
 
 
 class Agents:

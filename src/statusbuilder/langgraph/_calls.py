@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..agent.adapters import CLIENT
 from ..core.model.values import TaskStatus, TaskType
 from . import _read as read
 from ._read import get, isa
 from ._runs import Root, Run, Scope, ShownCall
-from ._status import CLIENT, Status
+from ._status import Status
 
 _COMPONENT = ("component_type", "component_group", "layout_hint")
 

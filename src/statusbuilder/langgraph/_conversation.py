@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
+from ..agent.adapters import APPROVAL, OPEN
 from ..agent.builder import MessageType
 from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
 from . import _read as read
 from ._calls import Calls
 from ._read import get, isa
 from ._runs import Root, Run, Said, Scope
-from ._status import APPROVAL, OPEN, Status
+from ._status import Status
 
 _TYPES = {"human": MessageType.HUMAN, "system": MessageType.SYSTEM}
 
@@ -55,12 +57,9 @@ class Conversation:
                 root.given = [said if one.text == said.text else one for one in root.given]
 
     def _shown(self) -> set[tuple[MessageType, str]]:
-        shown: set[tuple[MessageType, str]] = set()
-        for message in reversed(self._status.builder.snapshot().messages):
-            if message.type is MessageType.AI:
-                break
-            shown.add((message.type, message.content))
-        return shown
+        messages = reversed(self._status.builder.snapshot().messages)
+        later = takewhile(lambda message: message.type is not MessageType.AI, messages)
+        return {(message.type, message.content) for message in later}
 
     def look(self, root: Root, state: object) -> None:
         """Look at the state that a node is given: what it holds at first is old, what comes into it later is shown."""

@@ -32,12 +32,26 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     raise_error = False
     run_inline = True
-    ignore_retriever = ignore_retry = ignore_custom_event = True
 
     def __init__(self, status: AgentStatusBuilder, *, input_messages: bool = True, hide: Iterable[str] = ()) -> None:
         self.status = status
         self._reducer = reducer_of(status)
         self._source = Source(True, input_messages, names_of(hide))
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """Retrievers are no part of a status."""
+        return True
+
+    @property
+    def ignore_retry(self) -> bool:
+        """Retries show as the runs that they are."""
+        return True
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Custom events are no part of a status."""
+        return True
 
     # The signatures are LangChain's; what is not named is taken by keyword, so that all its releases fit.
 

@@ -24,7 +24,7 @@ class Reducer:
 
     def __init__(self, status: AgentStatusBuilder) -> None:
         self._status = Status(status)
-        self._runs = Runs()
+        self.runs = Runs()
         self._calls = Calls(self._status)
         self._agents = Agents(self._status)
         self._conversation = Conversation(self._status, self._calls)
@@ -45,12 +45,12 @@ class Reducer:
         """
         metadata, call_id = details
         with self._status.adapting(str(key)) as status:
-            run = None if status is None else self._runs.add(source, kind, str(key), parents, name, metadata)
+            run = None if status is None else self.runs.add(source, kind, str(key), parents, name, metadata)
             if run is None:
                 return
             run.input = input
             if run.parent is None:
-                for old in self._runs.roots(source)[:-MOST_TOLD]:
+                for old in self.runs.roots(source)[:-MOST_TOLD]:
                     self._end_root(old, None)
                 # A model's prompt is the user's input only where nothing is around the model.
                 takes_input = kind == "chain" or (kind == "model" and not parents)
@@ -69,7 +69,7 @@ class Reducer:
     def token(self, source: Source, key: Any, content: object) -> None:
         """Take a piece of a model's text; O(1)."""
         with self._status.adapting(str(key)) as status:
-            run = None if status is None else self._runs.get(source, str(key))
+            run = None if status is None else self.runs.get(source, str(key))
             if run is not None and run.kind == "model" and (text := read.text_of(content)):
                 self._conversation.say(run, text)
 
@@ -80,17 +80,17 @@ class Reducer:
             return
         with self._status.adapting(str(key)) as status:
             if status is not None:
-                run, ended = self._runs.find(str(key)), source.ended
+                run, ended = self.runs.find(str(key)), source.ended
                 root = run.root if run is not None else ended if ended and ended.run_id == str(key) else None
                 self._conversation.ask(root, interrupts)
 
     def end(self, source: Source, key: Any, output: object, error: object = None) -> None:
         """Take the end of a run: what it gave, or the exception that it raised."""
         with self._status.adapting(str(key)) as status:
-            run = None if status is None else self._runs.get(source, str(key))
+            run = None if status is None else self.runs.get(source, str(key))
             if run is None:
                 return
-            self._runs.pop(run)
+            self.runs.pop(run)
             if read.is_interrupt(error):
                 self._conversation.ask(run.root, read.interrupts_of_error(error))
                 self._leave_inner(run, None)
@@ -114,12 +114,8 @@ class Reducer:
     def stop(self, source: Source, error: object) -> None:
         """Take the end of a source's root runs of which nobody tells: a stream raised, was cancelled, or was left."""
         with self._status.adapting("") as status:
-            for run in self._runs.roots(source) if status is not None else ():
+            for run in self.runs.roots(source) if status is not None else ():
                 self._end_root(run, error)
-
-    def knows(self, key: str) -> bool:
-        """Whether callbacks have told of a root run."""
-        return self._runs.knows(key)
 
     # Ends that nobody tells of
 
@@ -129,7 +125,7 @@ class Reducer:
 
     def _leave(self, run: Run, error: object) -> None:
         """End a run that will not be heard of any more."""
-        self._runs.pop(run)
+        self.runs.pop(run)
         self._leave_inner(run, error)
         if run.kind == "model":
             self._conversation.break_off(run)
@@ -139,7 +135,7 @@ class Reducer:
             self._agents.end(run, error, cut=True)
 
     def _end_root(self, run: Run, error: object) -> None:
-        self._runs.pop(run)
+        self.runs.pop(run)
         self._leave_inner(run, error)
         self._close(run, error)
 

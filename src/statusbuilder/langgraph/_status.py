@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..agent import adapters
 from ..agent.builder import AgentStatusBuilder
 from ..core.model.values import TaskStatus
 from ._read import error_of, is_cancel
 from ._runs import Root
-
-APPROVAL, CLIENT = "an approval", "the client"
-"""What tasks wait for."""
-CUT = "the run ended before this call finished"
-
-OPEN = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
 
 
 class Status:
@@ -51,19 +46,11 @@ class Status:
 
     def task_id(self, wanted: str) -> str:
         """Return the id, or where the execution has it already, one beside it."""
-        return self._beside(wanted)[1]
+        return adapters.beside(self.builder, wanted)[1]
 
     def left(self, wanted: str) -> str | None:
         """Return the newest task with this id, or one beside it, that is open, and that no run works on."""
-        return self._beside(wanted)[0]
-
-    def _beside(self, wanted: str) -> tuple[str | None, str]:
-        number, task_id, left = 1, wanted, None
-        while (status := self.builder.task_status(task_id)) is not None:
-            left = task_id if status in OPEN and task_id not in self.live else left
-            number += 1
-            task_id = f"{wanted}#{number}"
-        return left, task_id
+        return adapters.beside(self.builder, wanted, self.live)[0]
 
     def take(self, root: Root, task_id: str) -> None:
         """Note that a root run works on a task."""
@@ -77,9 +64,7 @@ class Status:
 
     def wait(self, task_id: str, what: str) -> None:
         """Say what an open task waits for."""
-        now = self.builder.task_status(task_id)
-        if now in OPEN:
-            self.builder.update_task_status(task_id, now, metadata={"waiting_for": what})
+        adapters.wait(self.builder, task_id, what)
 
     def go_on(self, task_id: str) -> None:
         """Go on with a task that was left open, or that failed."""
@@ -89,11 +74,7 @@ class Status:
 
     def fail(self, task_id: str, error: Any) -> None:
         """End a task by an error."""
-        update = self.builder.update_task_status
-        if is_cancel(error):
-            update(task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
-        else:
-            update(task_id, TaskStatus.FAILED, error=error_of(error))
+        adapters.fail(self.builder, task_id, None if is_cancel(error) else error_of(error))
 
     def cut(self, task_id: str, error: Any) -> None:
         """End a task that will not be heard of any more."""
@@ -101,4 +82,4 @@ class Status:
         if now is TaskStatus.PENDING:
             self.builder.update_task_status(task_id, TaskStatus.SKIPPED)
         elif now is TaskStatus.IN_PROGRESS:
-            self.fail(task_id, error if is_cancel(error) else CUT)
+            self.fail(task_id, error if is_cancel(error) else adapters.CUT)

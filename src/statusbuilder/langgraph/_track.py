@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable
 
+from ..agent.adapters import Watched
 from ..agent.builder import AgentStatusBuilder
-from ..agent.stream import Watched
 from ._events import apply
 from ._handler import StatusCallbackHandler
 from ._read import get
@@ -61,7 +61,7 @@ def track(
         """Report what only events tell; all of it where the graph calls no callbacks."""
         nonlocal callbacks
         if callbacks is None:
-            callbacks = reducer.knows(str(get(event, "run_id")))
+            callbacks = reducer.runs.knows(str(get(event, "run_id")))
         if not callbacks or get(event, "event") == "on_chain_stream":
             apply(status, event, source)
 

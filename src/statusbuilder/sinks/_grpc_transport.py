@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from ..agent.model import AgentSnapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, contract_for
 from ..contracts.wire import workflow_pb2
 from ..core.model.values import Snapshot
@@ -42,6 +43,8 @@ class GrpcTransport:
     _parse: dict[str, Parse] | None = None
     """By path, what turns serialized requests into what the line takes, and the only paths that it has; None where it
     has all, and takes them as they are."""
+    open_messages: bool = attrs.field(default=True, init=False)
+    """Whether an agent's messages are sent while they grow."""
     ends_in_time: bool = attrs.field(default=True, init=False)
 
     @property
@@ -56,6 +59,8 @@ class GrpcTransport:
     def prepare(self, memo: dict[Contract, Encoder], snapshot: Snapshot, max_bytes: int | None) -> Request:
         """Encode what changed since the execution's last snapshot."""
         contract = self._contract or contract_for(snapshot)
+        if not self.open_messages and isinstance(snapshot, AgentSnapshot):
+            snapshot = snapshot.closed()
         encoder = memo.get(contract)
         if encoder is None:
             encoder = memo[contract] = contract.encoder()
