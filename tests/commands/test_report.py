@@ -342,7 +342,7 @@ def bars(chromium: Browser) -> Any:
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_bars_lie_where_the_times_are(chromium: Browser, width: int, tmp_path: Path) -> None:
-    """A task's bars, one for each attempt, begin and end in proportion to its times; a task that never started has none."""
+    """A task's bars, one an attempt, lie in proportion to its times; a task that never started has none."""
     chromium.open(page_of(orders(ended=False), tmp_path), width)
     fetch, check, mail, later, ceo = bars(chromium)
     assert fetch == pytest.approx([0, 0.5], abs=0.01)
