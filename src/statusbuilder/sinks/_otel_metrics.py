@@ -73,7 +73,9 @@ class _Observed:
     def _reader(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(options: CallbackOptions) -> Iterator[Observation]:
             for sink, attributes in self._sinks:
-                yield Observation(getattr(sink.stats(), name), attributes)
+                stats = sink.stats()
+                value = getattr(stats, name)
+                yield Observation(stats.age if value is None else value, attributes)
 
         return read
 

@@ -147,10 +147,11 @@ class Execution:
                         yield self._task(snapshot, task, attempt, attempt.end)
         self.revision = snapshot.revision
         if snapshot.is_terminal:
-            yield self._own(snapshot, self.floor if snapshot.completed_at is None else nanos(snapshot.completed_at))
+            end = self.floor if snapshot.completed_at is None else nanos(snapshot.completed_at)
+            yield from self.abandon(snapshot, end)
 
     def abandon(self, snapshot: Snapshot, end: Nanos) -> Iterator[Planned]:
-        """Yield the spans of what is open, with no status, because nobody follows it any further."""
+        """Yield the spans of what is open, with no status, because nobody follows it any further, and its own."""
         for task in snapshot.tasks:
             for attempt in attempts_of(task)[-1:]:
                 if attempt.end is None and not task.status.is_terminal:

@@ -268,7 +268,8 @@ class OpenTelemetrySink:
         if opened.execution is not None:
             return opened.execution
         parent = self._parent(snapshot) if callable(self._parent) else self._parent
-        opened.context = parent or opened.context or context.get_current()
+        told = opened.context if parent is None else parent
+        opened.context = context.get_current() if told is None else told
         opened.tracer = trace.get_tracer("statusbuilder", _RELEASE, self._provider, _SCHEMA)
         opened.ids = _ids_of(opened.tracer)
         span = get_current_span(opened.context)
