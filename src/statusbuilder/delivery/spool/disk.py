@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import attrs
 
 from ...core.process import PerProcess
+from .file import is_corrupt, move_away
 from .owner import Owner
 from .rows import Key, Row, SpoolUnusableError
-from .store import Store, is_corrupt, move_away
+from .store import Store
 
 log = logging.getLogger("statusbuilder")
 T = TypeVar("T")
