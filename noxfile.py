@@ -119,6 +119,13 @@ def tests(session: nox.Session) -> None:
         session.run(*report, f"--fail-under={LEAST_COVERED}", env=data)
 
 
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run the delivery's core through all that can go wrong: `-- --seeds A:B`, `--seed S`, `--mutants`, `--rate`."""
+    session.install(".")
+    session.run("python", "-m", "simulator", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(name="tests-lowest", python=PYTHONS[0])
 def tests_lowest(session: nox.Session) -> None:
     """Test with the lowest version of every run-time dependency."""

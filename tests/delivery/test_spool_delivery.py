@@ -299,6 +299,22 @@ def test_locked_spool_delays_only_the_first_end_and_only_a_little(
         assert monotonic() - begun < ends * keeper.HOLD
 
 
+def test_refused_end_is_left_to_the_spool(path: Path, spooling: Open, backend: FaultyBackend) -> None:
+    """A key that stays expired loses no end that is on the disk: the row stays, and the next process delivers it."""
+    backend.always(Fault.error("UNAUTHENTICATED"))
+    impatient = RetryPolicy(first=1e-3, cap=1e-3, terminal_interval=0.01, terminal_patience=0.05)
+    with spooling(backend, retry=impatient, spool_interval=0.05) as sink:
+        end(started("wex_1", sink))
+        backend.wait_for_calls(20)
+        assert rows_of(path).keys() == {"wex_1"}
+        assert sink.stats().lost == 0
+    assert rows_of(path).keys() == {"wex_1"}
+    backend.always(None)
+    with spooling(backend):
+        until(lambda: rows_of(path) == {})
+    assert backend.snapshot("wex_1").phase is COMPLETED
+
+
 def test_lost_for_good_leaves_the_file(path: Path, spooling: Open, backend: FaultyBackend) -> None:
     """What the backend refuses for good is lost, and no later process tries it again."""
     backend.always(Fault.error("INVALID_ARGUMENT"))
@@ -587,7 +603,7 @@ def test_orphans_are_reported_and_stay(
     calls = len(either.calls)
     for _ in range(2):
         with spooling(either) as sink:
-            (found,) = until(sink.orphans)
+            (found,) = sink.orphans()  # which waits until they were looked for
             assert (found.execution_id, found.phase, found.epoch) == ("wex_1", IN_PROGRESS, epoch)
     assert len(either.calls) == calls
     assert rows_of(path)["wex_1"].state is State.ORPHANED

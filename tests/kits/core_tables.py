@@ -23,11 +23,22 @@ def shows(answer: bool) -> Answer:
     return Answer(shows=lambda: answer)
 
 
+class Dice:
+    """A source of random numbers that are known."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """Return the number between those two."""
+        return a + (b - a) * self._random()
+
+
 class Table:
     """Drives a core: what it wants to take is taken at once, what it wants to be written is on disk at once."""
 
     def __init__(self, random: Callable[[], float] = lambda: 0.5, **settings: Any) -> None:
-        self.core = Core(Settings(**settings), random)
+        self.core = Core(Settings(**settings), Dice(random))
         self.now = 100.0
         self.newest: dict[Ref, tuple[int, int, bool]] = {}
         self.fates: dict[Ref, Fate] = {}

@@ -507,7 +507,7 @@ class Checks:
             return
         text = f"{builder.ref} of {process.name} ended with {builder.order}, is {outcome}, and {shown} is shown"
         # A sink that closes with a doubt left can do no more than leave it to the spool.
-        is_kept = self._stored.get((process, builder.ref), (0, -1))[1] == builder.revision
+        is_kept = self._stored.get((process, builder.ref)) == (builder.epoch, builder.revision)
         is_kept = is_kept and (builder.phase.is_terminal or world.config.get == "served")
         is_unkept = not process.is_alive and not is_kept and bool(self._late[process, execution_id])
         if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_unkept:
@@ -521,13 +521,14 @@ class Checks:
             self.fail(text)
         if outcome is Outcome.SPOOLED:
             self._check_spooled(builder, order)
-        if outcome is Outcome.LOST and not (world.may_lose or process.is_closing):
+        may_be_lost = world.may_lose or process.is_closing or (world.was_long and not is_kept)
+        if outcome is Outcome.LOST and not may_be_lost:
             self.fail(f"{text}, though nothing refused it for good: {reason}")
 
     def _check_spooled(self, builder: Builder, order: int) -> None:
         """Check that what was on disk is shown."""
         stored = self._stored.get((builder.process, builder.ref))
-        is_last = stored is not None and stored[1] == builder.revision and builder.phase.is_terminal
+        is_last = stored == (builder.epoch, builder.revision) and builder.phase.is_terminal
         is_last = is_last and not any(
             b.execution_id == builder.execution_id and b.born > builder.born and b.is_attached
             for b in self.world.builders

@@ -97,7 +97,7 @@ def _() -> list[Patch]:
 @mutant("no jitter")
 def _() -> list[Patch]:
     def wait(self: RetryPolicy, failures: int, random: Any) -> float:
-        return min(self.cap, self.first * 2.0 ** min(failures - 1, 32))
+        return min(self.cap, self.first * 2 ** min(failures - 1, 32))
 
     return [(RetryPolicy, "wait", wait)]
 
@@ -168,7 +168,7 @@ def _() -> list[Patch]:
     def taken(self: Any, event: Any) -> None:
         key = (id(self), event.ref)
         if self._sender.target.down is not None and key in kept:
-            event = attrs.evolve(event, request=kept[key])
+            event = event._replace(request=kept[key])
         elif event.request is not None:
             kept[key] = event.request
         old(self, event)
@@ -387,7 +387,7 @@ def _() -> list[Patch]:
 
 @mutant("what is refused after 15 minutes goes from the spool")
 def _() -> list[Patch]:
-    def is_spooled(it: Any) -> bool:
+    def is_spooled(it: Any, version: Any = None) -> bool:
         return False
 
     return [(outcomes, "is_spooled", is_spooled)]
@@ -473,7 +473,7 @@ def _() -> list[Patch]:
     old = recovery.Recovery.open
 
     def open_(self: Any, row: Any) -> Any:
-        return old(self, attrs.evolve(row, claimed=None))
+        return old(self, row._replace(claimed=None))
 
     return [(recovery.Recovery, "open", open_)]
 

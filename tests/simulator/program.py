@@ -48,8 +48,8 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
-    ("network", 5), ("weather", 4), ("calm", 5), ("together", 1), ("withdraw", 1), ("anew", 1), ("limit", 1),
-    ("loose", 1), ("key", 1), ("foreign", 1),
+    ("network", 5), ("weather", 4), ("calm", 5), ("together", 2), ("withdraw", 1), ("anew", 1), ("limit", 1),
+    ("loose", 1), ("key", 1), ("foreign", 2), ("long", 1),
 )  # fmt: skip
 _MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
@@ -212,6 +212,11 @@ def _wait(world: World, number: int, x: float) -> None:
     world.advance(x * (0.05, 0.05, 0.3, 1.0, 3.0, 12.0, 25.0, 70.0)[number])
 
 
+def _long(world: World, number: int, x: float) -> None:
+    world.was_long = True
+    world.advance(950.0 + 100.0 * x)
+
+
 def _network(world: World, number: int, x: float) -> None:
     world.network_since = world.now
     world.network = ("down", "refused", "silent", "before", "after", "late", "wild", "wild")[number]
@@ -330,6 +335,7 @@ _DO: dict[str, Callable[[World, int, float], None]] = {
     "end": _end,
     "close": _do_close,
     "wait": _wait,
+    "long": _long,
     "flush": _flush,
     "flush_all": _flush_all,
     "network": _network,

@@ -41,6 +41,10 @@ class Recorder:
     def known(self) -> Any:
         return self._note(self._core.known)
 
+    @property
+    def counters(self) -> Any:
+        return self._note(self._core.counters)
+
 
 class Tape:
     """A core whose transitions are empty: it answers what was written down."""
@@ -62,6 +66,10 @@ class Tape:
 
     @property
     def known(self) -> Any:
+        return next(self._tape)
+
+    @property
+    def counters(self) -> Any:
         return next(self._tape)
 
 

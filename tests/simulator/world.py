@@ -139,7 +139,11 @@ class Process:
     @property
     def is_away(self) -> bool:
         """Whether no connection could be made for a while."""
-        return self.is_down and self.world.network == "refused" and self.world.now > self.world.network_since + 12.5
+        return self.is_down and self.world.network == "refused" and self._was_refused
+
+    @property
+    def _was_refused(self) -> bool:
+        return self.world.now > max(self.world.network_since + 12.5, self.down_at + 1.1)
 
     def next_number(self) -> int:
         self._number += 1
@@ -156,7 +160,7 @@ class World:
     def __init__(
         self,
         config: Config,
-        make_core: Callable[[Settings, Callable[[], float]], Any] = Core,
+        make_core: Callable[[Settings, Random], Any] = Core,
         tell: Callable[[str], object] | None = None,
     ) -> None:
         self.config = config
@@ -179,6 +183,8 @@ class World:
         self.key_fails = False
         self.has_faults = True
         self.has_jumped = False
+        self.was_long = False
+        """Whether a fault may have lasted for longer than the patience with refusals."""
         self.may_lose = False
         """Whether the backend has refused something for good."""
         self.checks = Checks(self)
@@ -264,7 +270,7 @@ class World:
     def start(self, forked_from: Process | None = None) -> Process:
         """Begin a process."""
         rng = Random(self.random.random())
-        process = Process(self, self._make_core(self.settings, rng.random), f"p{len(self.processes)}")
+        process = Process(self, self._make_core(self.settings, rng), f"p{len(self.processes)}")
         self.processes.append(process)
         if forked_from is not None:
             process.skew = forked_from.skew

@@ -169,6 +169,26 @@ def test_workers_of_other_backends_have_a_schedule_of_their_own(temporal: str) -
     run(body())
 
 
+@pytest.mark.skipif(not WAITS_FOR_PLUGINS, reason="this SDK lets no plugin run a worker of its own")
+def test_a_dead_backend_stops_no_other(temporal: str) -> None:
+    """Of two sinks of one plugin the one whose backend lives is told, though the other's has never answered."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, FaultyBackend() as gone, sink_of(backend) as sink:
+            gone.kill()
+            with GrpcSink(gone.target, **QUICK, close_timeout=0.0) as dead:
+                second = timedelta(seconds=1)
+                async with stage(temporal, [flows.Defective], sink=[dead, sink], reconcile=second) as at:
+                    put(sink, Snapshot("lost-of-two", epoch=1, revision=1, phase=ExecutionPhase.IN_PROGRESS))
+                    handle = await at.start("Nobodys", id="lost-of-two")
+                    await handle.terminate(reason="by hand")
+                    last = await until(backend, "lost-of-two", lambda snapshot: snapshot.is_terminal)
+                    await handle_of(at).delete()
+            assert last.error == "the workflow was TERMINATED: by hand"
+
+    run(body())
+
+
 def test_no_schedule_is_no_failed_start(temporal: str, caplog: pytest.LogCaptureFixture) -> None:
     """Where no Schedule can be made a line says so, the worker works, and looks once all the same."""
 

@@ -18,6 +18,8 @@ from ..views import one_line
 from ..views._table import table
 from ._connect import add_security, chosen_tls, quiet_grpc, seconds, with_options
 
+SETTLE: float | None = None
+"""Seconds between two answers that an execution is unknown, until that is believed; None for what sinks take."""
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
 _HEADINGS = ("EXECUTION", "PHASE", "VERSION", "STATE", "AGE", "OWNER", "BYTES", "TARGET")
@@ -143,8 +145,8 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     if options.any_target:
         with _sink(options) as sink:
             retarget(path, sink.target)
-    # What the dead have sent is applied by now, or never will be.
-    sink = _sink(options, spool=path, orphans=options.orphans, on_receipt=receipts.append, settle=0.0)
+    settings: dict[str, Any] = {"orphans": options.orphans, "on_receipt": receipts.append, "settle": SETTLE}
+    sink = _sink(options, spool=path, get_patience=0.0, **settings)
     try:
         while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
             sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))

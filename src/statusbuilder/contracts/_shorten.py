@@ -61,7 +61,7 @@ def cut_payload(value: JsonObject, room: int) -> JsonObject:
 def _cut_metadata(value: JsonObject, room: int) -> JsonObject:
     if len(encode_struct(value)) <= room:
         return value
-    return cut_metadata(value, room - 2 * _FORM) if room > _BARE else JsonObject(known_metadata(value, 0))
+    return cut_metadata(value, room - 2 * _FORM) if room > _BARE else JsonObject(known_metadata(value, 64))
 
 
 def _tasks(whose: Callable[[Task], bool], payload: int | None = None, error: int = _ALL, attempts: int = 0) -> Rung:

@@ -57,7 +57,7 @@ class Shell(Mailbox):
         self._sink = sink
         self._is_child = is_child
         self._core = Core(
-            options.settings(ends_in_time=transport.ends_in_time, max_bytes=transport.max_bytes), Random().random
+            options.settings(ends_in_time=transport.ends_in_time, max_bytes=transport.max_bytes), Random()
         )
         self._records: dict[Ref, Record] = {}
         self._answers: deque[events.Event] = deque()

@@ -24,7 +24,6 @@ SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key)"
 """How the value of an `Authorization` header may begin, as a regular expression."""
 
 _LOOK_BACK = 96
-_MOST_IN_TAG = 4096
 _SEEN = 200  # what is longer is no word, number or reference
 # "bearer" in a sentence about tokens, and in an answer's `WWW-Authenticate: Bearer realm=…`, is followed by no secret.
 _BEARER = re.compile(
@@ -56,6 +55,7 @@ _VALUE = re.compile(r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\()(\\{0,
 _IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
 _IN_ESCAPED = re.compile(r"[^\\\r\n\"']*(?:\\+[^\\\r\n\"'][^\\\r\n\"']*)*")
 _IN_BRACKETS = re.compile(r"[^\])}\r\n]{0,500}")
+_IN_TAG = re.compile(r"([^<\r\n]{1,4096})</")
 _HAS_TEXT = re.compile(r"[\"']")
 _SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
 _BARE = re.compile(r"(?:[^\s\"'<>;,&\\]|[,&](?![\s,&]|[\w.\-]{1,40}[=:]|\Z))+")
@@ -72,16 +72,23 @@ _NAMED = re.compile(
 )
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
-_OPENS_LINE = re.compile(r"(?i:earer)|B(?i:asic[ \t])|--[A-Za-z]|---|-[uap]|(?i:ord|ied by) '")
-_OPEN_AT_END = (
-    re.compile(r"://[^\s\"'<>]*\Z"),
-    re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
-    re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
-    re.compile(
-        rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z",
-        re.IGNORECASE,
-    ),
+_OPENS_LINE = {
+    "-": re.compile(r"-(?:-[A-Za-z]|--|[uap])"),
+    "'": re.compile(r"'(?<=[dDyY] ')"),
+    "earer": re.compile(r"earer"),
+    "EARER": re.compile(r"EARER"),
+    "B": re.compile(r"B(?:asic|ASIC)[ \t]"),
+}
+_OPEN_HEADER = re.compile(
+    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z", re.IGNORECASE
 )
+_OPEN_AT_END = {
+    "://": re.compile(r"://[^\s\"'<>]*\Z"),
+    "s/": re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
+    "-----BEGIN": re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
+    "uthorization": _OPEN_HEADER,
+    "UTHORIZATION": _OPEN_HEADER,
+}
 _SPACE = re.compile(r"[ \t]*")
 
 # What is no secret although it stands where one would.
@@ -150,16 +157,16 @@ class _Place(NamedTuple):
     in_url: bool = False
     wants_proof: bool = False
     """Whether the line may as well be about the thing itself, so that only what looks like a secret counts."""
+    before: str = ""
+    """What stands before the key and its quotes."""
 
 
 class SecretTexts:
     """Where the secrets of a text are, by the rule; the work is in proportion to the text."""
 
-    __slots__ = ("_colon", "_comma", "_equals", "_greater", "_keys", "_percent")
-
     def __init__(self, keys: SecretKeys) -> None:
         self._keys = keys
-        found = _separators(frozenset(keys.last_words))
+        self._separators = found = _separators(frozenset(keys.last_words))
         self._colon, self._equals, self._percent = found[":"], found["="], found["%"]
         self._greater, self._comma = found[">"], found[","]
 
@@ -181,10 +188,8 @@ class SecretTexts:
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are, in no order; they may overlap."""
-        for pattern in (self._colon, self._equals, self._percent):
+        for pattern in self._separators.values():
             yield from self._assigned(text, pattern)
-        yield from self._in_pairs(text)
-        yield from self._in_tags(text)
         yield from self._in_commands(text)
         for pattern in _FORMS if "@" in text or " -" in text or "'" in text else ():
             yield from (match.span(1) for match in pattern.finditer(text) if not _says_nothing(match[1][:_SEEN], "pin"))
@@ -203,19 +208,21 @@ class SecretTexts:
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
-        for pattern in (self._colon, self._equals, self._percent):
-            for match in pattern.finditer(text, line):
+        for sign, pattern in self._separators.items():
+            for match in pattern.finditer(text, line) if sign in text else ():
                 if self._place(text, match.start(), match.end()) is not None:
                     yield _SPACE.match(text, match.end()).end()  # type: ignore[union-attr]
-        for pattern in (self._comma, self._greater, _OPENS_LINE):
-            yield from (match.start() for match in pattern.finditer(text, line))
+        for sign, pattern in _OPENS_LINE.items():
+            yield from (match.start() for match in pattern.finditer(text, line) if sign in text)
 
     def _assigned(self, text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
         at = 0
         while (match := pattern.search(text, at)) is not None:
             at = match.end()
             place = self._place(text, match.start(), at)
-            span = None if place is None else _value_at(text, place)
+            span = (
+                None if place is None else self._in_pair(text, place) if place.sign == "," else _value_at(text, place)
+            )
             if span is not None:
                 yield span
                 at = max(at, span[1])
@@ -223,11 +230,16 @@ class SecretTexts:
     def _place(self, text: str, sign: int, start: int) -> _Place | None:
         before = text[max(0, sign - _LOOK_BACK) : sign]
         head = before.rstrip("\"'\\] \t").removesuffix("%22")
+        if text[sign] == ">":
+            named = _ATTRIBUTE.search(before)
+            head = head if named is None else before[: named.end(1)]
         found = _KEY.match(head[::-1])
         if found is None:
             return None
         key, prior = found[0][::-1], head[: -len(found[0])]
         if prior[-1:] == ":" == text[sign]:  # as in arn:aws:secretsmanager:eu:1:secret:orders
+            return None
+        if text[sign] == ">" and "<" not in prior.rpartition(">")[2]:
             return None
         in_url = prior[-1:] in ("?", "&", "#")
         entry = self._keys.entry(key) or self._entry_around(key, prior, in_url)
@@ -239,7 +251,8 @@ class SecretTexts:
             doubtful = not entry.startswith("pass") and " " not in entry
         else:
             doubtful = doubtful and key.lower() in _WEAK
-        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", doubtful)
+        before = prior.rstrip("\"'\\bBu")[-1:]
+        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", doubtful, before)
 
     def _entry_around(self, key: str, prior: str, in_url: bool) -> str:
         """The entry where the key alone is none: in a URL, `name="password" value="x"`, two words with a space."""
@@ -256,33 +269,15 @@ class SecretTexts:
             return entry if " " in entry else ""
         return ""
 
-    def _in_pairs(self, text: str) -> Iterator[Span]:
+    def _in_pair(self, text: str, place: _Place) -> Span | None:
         """`("password", "x")` and `["--password", "x"]`, as in the repr of tuples and argument lists."""
-        for match in self._comma.finditer(text):
-            head = text[max(0, match.start() - _LOOK_BACK) : match.start()].rstrip("\"'\\")
-            found = _KEY.match(head[::-1])
-            value = _VALUE.match(text, match.end())
-            if found is None or value is None or not value[1] or not self._keys.entry(key := found[0][::-1]):
-                continue
-            opening = head[: -len(found[0])].rstrip("\"'\\bBu")[-1:]
-            end = _end_of_quoted(text, value)
-            closing = text[end : end + 10].lstrip("\"'\\")[:1]
-            is_pair = (opening == "(" and closing == ")") or (opening == "[" and closing == "]")
-            if (is_pair or key.startswith("--")) and not self._keys.entry(text[value.end() : end][:_SEEN]):
-                yield value.end(), end
-
-    def _in_tags(self, text: str) -> Iterator[Span]:
-        """`<password>x</password>` and `<entry key="password">x</entry>`."""
-        for match in self._greater.finditer(text):
-            start = match.end()
-            end = text.find("</", start, start + _MOST_IN_TAG)
-            if end < 0 or "\n" in text[start:end]:
-                continue
-            tag = text[max(0, match.start() - _LOOK_BACK) : match.start()].rpartition("<")
-            named = _ATTRIBUTE.search(tag[2])
-            name = named[1] if named else tag[2]
-            if tag[1] and self._keys.entry(name) and not _says_nothing(text[start:end].strip(), ""):
-                yield start, end
+        value = _VALUE.match(text, place.start)
+        if value is None or not value[1]:
+            return None
+        end = _end_of_quoted(text, value)
+        around = place.before + text[end : end + 10].lstrip("\"'\\")[:1]
+        is_one = around in ("()", "[]") or place.key.startswith("--")
+        return (value.end(), end) if is_one and not self._keys.entry(text[value.end() : end][:_SEEN]) else None
 
     def _in_commands(self, text: str) -> Iterator[Span]:
         """`--token x` and `curl -u ann:x`."""
@@ -296,7 +291,9 @@ class SecretTexts:
 
 
 def _open_at_end(text: str) -> Iterator[int]:
-    yield from (match.start() for pattern in _OPEN_AT_END if (match := pattern.search(text)) is not None)
+    for sign, pattern in _OPEN_AT_END.items():
+        if sign in text and (match := pattern.search(text)) is not None:
+            yield match.start()
     yield from open_tokens(text)
 
 
@@ -307,6 +304,9 @@ def is_secret_argument(option: str, argument: str) -> bool:
 
 def _value_at(text: str, place: _Place) -> Span | None:
     """Where the value is that begins there, None where it is no secret."""
+    if place.sign == ">":
+        found = _IN_TAG.match(text, place.start)
+        return None if found is None or _says_nothing(found[1].strip(), "") else found.span(1)
     opening = _VALUE.match(text, place.start)
     if opening is None:
         return None

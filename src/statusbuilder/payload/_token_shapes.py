@@ -132,6 +132,8 @@ def _prefixed_at(text: str, sign: int) -> tuple[int, int] | None:
 
 def open_tokens(text: str) -> Iterator[int]:
     """Yield where tokens begin that may go on, or come to be, once more text follows."""
+    if text[-1:].isspace():
+        return
     run = _RUN.match(text[: -8192 - 1 : -1])[0][::-1]  # type: ignore[index]
     start = len(text) - len(run)
     if text[start - 1 : start] == "\\" and run[:1] in ("n", "r", "t"):

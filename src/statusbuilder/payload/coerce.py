@@ -42,12 +42,13 @@ class Coercion:
     A walk backwards takes the last members of each container, and the end of each text, for the tail of what is cut.
     """
 
-    __slots__ = ("_backwards", "_inside", "_redaction", "beyond", "left")
+    __slots__ = ("_backwards", "_inside", "_redaction", "_short_key", "beyond", "left")
 
     def __init__(self, redaction: Redaction, budget: int, *, backwards: bool = False) -> None:
         self.left = budget
         self.beyond = 0
         self._redaction = redaction
+        self._short_key = redaction.short_key
         self._backwards = backwards
         self._inside: set[int] = set()
 
@@ -134,7 +135,7 @@ class Coercion:
             if self.left < 0:
                 break
             met += 1
-            name, says = self._redaction.key(key) if type(key) is str and len(key) <= 64 else self._key(key)
+            name, says = self._short_key(key) if type(key) is str and len(key) <= 64 else self._key(key)
             self.left -= len(name) + _PAIR
             said |= says
             if says & SECRET and not _is_number(item) and not _tells_about(item, counts=says & COUNTS > 0):

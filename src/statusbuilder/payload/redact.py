@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 import attrs
 
@@ -21,7 +22,6 @@ _NAME_WORDS = "name key k id field header property variable var param parameter 
 _NAMES = frozenset(_NAME_WORDS.split())
 _HOLDS = frozenset(["value", "val", "v"])
 _CACHED_KEYS = 4096
-_CACHED_LENGTH = 64
 
 
 def valid_unicode(text: str) -> str:
@@ -71,14 +71,17 @@ class Redaction:
     reach: int = attrs.field(init=False, eq=False, repr=False)
     """How many characters a secret in a text may be long; 0 when texts are not searched at all."""
     _keys: SecretKeys = attrs.field(init=False, eq=False, repr=False)
-    _texts: SecretTexts = attrs.field(init=False, eq=False, repr=False)
-    _known: dict[str, tuple[str, int]] = attrs.field(init=False, eq=False, repr=False, factory=dict)
+    rule: SecretTexts | None = attrs.field(init=False, eq=False, repr=False)
+    """How to find secrets of known shapes in texts; None where nobody looks for them."""
+    short_key: Callable[[str], tuple[str, int]] = attrs.field(init=False, eq=False, repr=False)
+    """`key` for one of at most 64 characters, whose answer is remembered."""
 
     def __attrs_post_init__(self) -> None:
         keys = SecretKeys(self.keys, self.harmless_keys)
         longest = max(map(len, self.values), default=0)
         object.__setattr__(self, "_keys", keys)
-        object.__setattr__(self, "_texts", SecretTexts(keys))
+        object.__setattr__(self, "rule", SecretTexts(keys) if self.text else None)
+        object.__setattr__(self, "short_key", lru_cache(_CACHED_KEYS)(self.key))
         object.__setattr__(self, "reach", max(longest, REACH) if self.text or longest else 0)
 
     def is_secret_key(self, key: str) -> bool:
@@ -87,21 +90,12 @@ class Redaction:
 
     def key(self, key: str) -> tuple[str, int]:
         """Return the key with secrets replaced, and what it says: SECRET, with COUNTS or without, NAMES, HOLDS or 0."""
-        known = self._known.get(key)
-        if known is None:
-            known = (self.clean(key), self._says(key))
-            if len(key) <= _CACHED_LENGTH:
-                if len(self._known) >= _CACHED_KEYS:
-                    self._known.clear()
-                self._known[key] = known
-        return known
-
-    def _says(self, key: str) -> int:
-        entry = self._keys.entry(key)
+        entry, last = self._keys.entry(key), "".join(words_of(key)[-1:])
         if entry:
-            return SECRET | COUNTS if entry.endswith(("token", "tokens")) else SECRET
-        last = "".join(words_of(key)[-1:])
-        return NAMES if last in _NAMES else HOLDS if last in _HOLDS else 0
+            says = SECRET | COUNTS if entry.endswith(("token", "tokens")) else SECRET
+        else:
+            says = NAMES if last in _NAMES else HOLDS if last in _HOLDS else 0
+        return self.clean(key), says
 
     def hides_after(self, option: str, argument: str) -> bool:
         """Whether an argument is a secret because of the option before it."""
@@ -113,7 +107,7 @@ class Redaction:
         """Return the text as valid Unicode, with each secret replaced by `[redacted]`."""
         if not text.isascii():
             text = valid_unicode(text)
-        if self.text and self._texts.suspects(text):
+        if self.rule is not None and self.rule.suspects(text):
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))
@@ -129,7 +123,7 @@ class Redaction:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the secrets of a text are, in order; spans that overlap are one."""
-        found = [*self._values_in(text), *(self._texts.spans(text) if self.text else ())]
+        found = [*self._values_in(text), *(self.rule.spans(text) if self.rule is not None else ())]
         found.sort()
         merged: list[tuple[int, int]] = []
         for start, end in found:
@@ -139,14 +133,6 @@ class Redaction:
                 start, end = merged[-1][0], max(end, merged.pop()[1])
             merged.append((start, end))
         return merged
-
-    def undecided(self, text: str) -> tuple[int, bool]:
-        """Return where a secret may begin, or go on, once more text follows, and whether a line's end has to tell."""
-        return self._texts.undecided(text) if self.text else (len(text), False)
-
-    def suspects(self, text: str) -> bool:
-        """Whether a text may hold a secret of a known shape; cheap, and wrong only on the safe side."""
-        return self.text and self._texts.suspects(text)
 
     def _values_in(self, text: str) -> Iterator[tuple[int, int]]:
         for value in self.values:

@@ -50,7 +50,8 @@ class StreamRedactor:
         if self._held or self._swallow or (self._starts is not None and self._starts.search(chunk)):
             return self._search(chunk)
         seen = self._context + chunk
-        if self._redaction.suspects(seen) or self._redaction.undecided(seen)[0] < len(seen):
+        rule = self._redaction.rule
+        if rule is not None and (rule.suspects(seen) or rule.undecided(seen)[0] < len(seen)):
             return self._search(chunk)
         self._remember(seen, len(seen))
         return chunk
@@ -79,7 +80,8 @@ class StreamRedactor:
     def _release(self, held: str) -> str:
         base = len(self._context)
         full = self._context + held
-        start, of_line = self._redaction.undecided(full)
+        rule = self._redaction.rule
+        start, of_line = (len(full), False) if rule is None else rule.undecided(full)
         stop = max(base, start)
         self._open = None if stop >= len(full) else _END_OF_LINE if of_line else _END
         if self._open and len(full) - stop >= _MOST_HELD:

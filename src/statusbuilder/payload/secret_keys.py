@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _ENTRIES = """
 authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds
@@ -49,7 +50,7 @@ _WHICH = frozenset(["old", "new", "prod", "test", "live", "value"])
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
 _ASKS = frozenset(_ASKING.split())
 _MOST_CACHED = 4096
-_LONGEST = 64
+_LONGEST = 96
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[A-Z])(?=[0-9]|[A-Z][a-z])")
 _NO_WORD = re.compile(r"[\W_]+")
@@ -61,12 +62,9 @@ def words_of(key: str) -> list[str]:
 
 
 class SecretKeys:
-    """The rule for keys, and what it said of those that it has met."""
-
-    __slots__ = ("_alone", "_endings", "_entries", "_following", "_harmless", "_harmless_endings", "_known", "_longest")
+    """The rule for keys."""
 
     def __init__(self, keys: Iterable[str], harmless: Iterable[str]) -> None:
-        self._known: dict[str, str] = {}
         self._entries: set[str] = set()
         self._alone, self._following = set[str](), set[str]()
         for entry in keys:
@@ -79,6 +77,7 @@ class SecretKeys:
         self._harmless = {" ".join(words) for words in phrases} - self._entries
         self._endings = tuple(word for word in _WITHIN_A_WORD if word in self._entries)
         self._harmless_endings = tuple("".join(words) for words in phrases if words and words[-1] in self._endings)
+        self._known = lru_cache(_MOST_CACHED)(self._entry)
         self._longest = max((phrase.count(" ") + 1 for phrase in (*self._entries, *self._harmless)), default=0)
 
     @property
@@ -88,16 +87,10 @@ class SecretKeys:
 
     def entry(self, key: str) -> str:
         """Return the entry that makes a key a secret one, its words parted by spaces; "" when none does."""
-        known = self._known.get(key)
-        if known is None:
-            known = self._entry(words_of(key)) if self._entries else ""
-            if len(key) <= _LONGEST:
-                if len(self._known) >= _MOST_CACHED:
-                    self._known.clear()
-                self._known[key] = known
-        return known
+        return self._known(key[-_LONGEST:]) if self._entries else ""
 
-    def _entry(self, words: list[str]) -> str:
+    def _entry(self, key: str) -> str:
+        words = words_of(key)
         while words and (words[-1].isdigit() or (words[-1] in _WHICH and len(words) > 1)):
             words.pop()
         if words and words[0] in _ASKS:

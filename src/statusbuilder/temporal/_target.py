@@ -34,7 +34,7 @@ PATIENCE = timedelta(days=7)
 MOST_RUNS = 10_000
 """Runs in one look."""
 LONGEST = 420.0
-"""Seconds after which a look begins no further window."""
+"""Seconds after which a look asks for no further execution."""
 RATE = 20.0
 """Runs a second."""
 AT_ONCE = 8
@@ -47,7 +47,7 @@ _OF_ALL = ("UNAUTHENTICATED", "UNIMPLEMENTED")
 
 
 class AwayError(Exception):
-    """The backend does not answer, so that there is no use in asking for the next execution."""
+    """There is no use, or no time, to ask for the next execution."""
 
 
 class Pace:
@@ -132,6 +132,7 @@ class Target:
         self._pace = Pace(rate)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._unanswered = 0
+        self._deadline = monotonic()
         self._reading = Reading(
             reports=settings.reports_activity,
             task_types=settings.task_types,
@@ -150,6 +151,7 @@ class Target:
             note: Called with how far the look has come, so that another one can go on from there.
         """
         self.looked, self._pace, self._unanswered = Look(after), Pace(self._rate), 0
+        self._deadline = monotonic() + LONGEST
         try:
             await self._look(queue, after, note)
         except (AwayError, RPCError) as error:
@@ -158,7 +160,7 @@ class Target:
         return self.looked.until
 
     async def _look(self, queue: str | None, after: datetime, note: Callable[[datetime], None]) -> None:
-        began, now, seen = monotonic(), utc_now(), 0
+        now, seen = utc_now(), 0
         held_back: datetime | None = None
         async for window in self.server.windows(queue, after, now):
             undelivered = await self._settle(window, now)
@@ -166,7 +168,7 @@ class Target:
             self.looked.until = max(after, min(filter(None, (window.before, now - OVERLAP, held_back))))
             note(self.looked.until)
             seen += len(window.runs)
-            if seen >= MOST_RUNS or monotonic() - began > LONGEST:
+            if seen >= MOST_RUNS:
                 break
 
     async def _settle(self, window: Window, now: datetime) -> datetime | None:
@@ -228,6 +230,8 @@ class Target:
             return False
 
     async def _ask(self, execution_id: str) -> tuple[Answer, Snapshot | None]:
+        if monotonic() > self._deadline:
+            raise AwayError("the look has taken as long as it may")
         self.looked.asked += 1
         answer, held = await asyncio.wrap_future(self.sink.ask(execution_id))
         self._unanswered = 0 if answer.answered else self._unanswered + 1
@@ -240,8 +244,8 @@ class Target:
     async def _tell(self, execution_id: str, run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
         """Deliver the end of a run; True where nothing is left to do for it."""
         newest = (await self.server.describe(run.workflow_id)).workflow_execution_info
-        others = newest.execution.run_id
-        if others != run.run_id and await self._name(run.workflow_id, others, newest.memo) == execution_id:
+        other = newest.execution.run_id
+        if other != run.run_id and await self._name(run.workflow_id, other, newest.memo) == execution_id:
             return True
         fold = await self.server.fold(run.workflow_id, run.run_id, self._reading)
         if fold.goes_on:

@@ -16,8 +16,8 @@ from .outcomes import Outcomes
 from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
-from .steps import Absent, Final, Idle, Ready, Sending, Storing, Taking, Writing
-from .values import Answer, Counters, Fate, Rank, Ref, Settings
+from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
+from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk beyond its deadline."""
@@ -31,10 +31,10 @@ class Core:
 
     Args:
         settings: of the delivery.
-        random: returns numbers from 0 to below 1.
+        random: for waits with jitter.
     """
 
-    def __init__(self, settings: Settings, random: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, random: Uniform) -> None:
         self._desk = desk = Desk(settings)
         self._sender = Sender(desk, random)
         self._keeper = Keeper(desk)
@@ -80,7 +80,8 @@ class Core:
         self._desk.begin(now)
         if not self._is_closed:
             self._look()
-            self._look_at_waiters()
+            if self._flushes or self._waiters.next() < inf:
+                self._look_at_waiters()
             self._sender.begin()
             if self._keeper.is_on:
                 self._keeper.due(self._sender.target.limit)
@@ -91,15 +92,14 @@ class Core:
         """Return when `due` is to be called next, if no event comes; None when only an event makes something due."""
         if self._is_closed:
             return None
-        now = self._desk.now
-        times = [self._sender.wake(), self._storing.next(), self._waiters.next(), *self._flushes.values()]
+        now, waits = self._desk.now, self._waiters.next()
+        wake = min(self._sender.wake(), self._storing.next(), waits, *self._flushes.values())
         if self._keeper.is_on:
-            times += [self._keeper.wake(), self._recovery.wake()]
+            wake = min(wake, self._keeper.wake(), self._recovery.wake())
         if self._deadline is not None:
-            times.append(self._deadline + (0.0 if now < self._deadline else CLOSE_WAIT))
-        if self._waiters.next() is not None:
-            times.append(self._sender.target.away_at(now))
-        wake = min((time for time in times if time is not None), default=inf)
+            wake = min(wake, self._deadline + (0.0 if now < self._deadline else CLOSE_WAIT))
+        if waits < inf:
+            wake = min(wake, self._sender.target.away_at(now))
         return None if wake == inf else wake
 
     # What any thread may read
@@ -196,7 +196,7 @@ class Core:
         it = self._find(event.ref) or self._former.get(event.ref)
         if it is None or (it.final is not None and event.version <= it.final.version):
             return
-        final = Final(event.version, event.is_terminal, self._desk.now)
+        final = Last(event.version, event.is_terminal, self._desk.now)
         if it.ref.is_row:
             self._recovery.ended(it, final)
             return
@@ -213,7 +213,7 @@ class Core:
             self._keeper.hurry(it)
         self._after(it)
 
-    def _finish(self, it: Execution, final: Final) -> None:
+    def _finish(self, it: Execution, final: Last) -> None:
         """See to it that a last state is sent."""
         revision = final.version[1]
         if revision <= it.hopeless and not it.has_news:
@@ -340,7 +340,7 @@ class Core:
         it = self._sender.end(event.attempt)
         if it is not None:
             self._recovery.holds(it, event, self._deadline is not None)
-            if isinstance(it.step, Idle | Ready):
+            if isinstance(it.step, RESTING):
                 self._sender.release(it)
             self._after(it)
 
@@ -389,7 +389,7 @@ class Core:
 
     def _after(self, it: Execution) -> None:
         """Have an execution looked at again, or forget it."""
-        if isinstance(it.step, Idle | Ready):
+        if isinstance(it.step, RESTING):
             self._sender.schedule(it)
         news = self._rows if it.ref.is_row else self._news
         if it.has_news:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-
-import attrs
+from typing import Any
 
 from ...core.model.values import Outcome
 from .effects import Effect, Log, SetFate, Settle, Tell
@@ -81,12 +80,12 @@ class Desk:
 
     # Fates: always set before anybody who waits is told
 
-    def fate(self, it: Execution, **changes: object) -> None:
+    def fate(self, it: Execution, **changes: Any) -> None:
         """Replace what others read of an execution."""
-        fate = attrs.evolve(it.fate, **changes)  # type: ignore[arg-type]
-        if fate != it.fate:
-            it.set_fate(fate)
-            self.do(SetFate(it.ref, fate))
+        old = it.fate
+        if any(getattr(old, name) != value for name, value in changes.items()):
+            it.set_fate(old._replace(**changes))
+            self.do(SetFate(it.ref, it.fate))
 
     def settle(self, it: Execution) -> None:
         """Answer those whose revision has met its fate."""

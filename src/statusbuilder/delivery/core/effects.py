@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeAlias
-
-import attrs
+from typing import NamedTuple, TypeAlias
 
 from ...core.model.values import Outcome
 from .values import Fate, Outage, Ref, Request, State, Version
 
 
-@attrs.frozen
-class Take:
+class Take(NamedTuple):
     """Take the newest snapshot and encode it; answered by `Taken`, soon."""
 
     ref: Ref
@@ -20,15 +17,13 @@ class Take:
     """Bytes of the request at most."""
 
 
-@attrs.frozen
-class Connect:
+class Connect(NamedTuple):
     """Wait for a connection; answered by `Connected`. Where a transport cannot do that alone, at once with OK."""
 
     timeout: float
 
 
-@attrs.frozen
-class Send:
+class Send(NamedTuple):
     """Make one attempt; answered by `Ended`."""
 
     attempt: int
@@ -37,8 +32,7 @@ class Send:
     timeout: float
 
 
-@attrs.frozen
-class Ask:
+class Ask(NamedTuple):
     """Ask what the backend holds of a row's execution; answered by `Holds`."""
 
     attempt: int
@@ -46,36 +40,31 @@ class Ask:
     timeout: float
 
 
-@attrs.frozen
 class Renew:
     """Leave the present connection for a fresh one, because nothing comes back on it."""
 
 
-@attrs.frozen
-class SetFate:
+class SetFate(NamedTuple):
     """Replace what other threads read of a source; comes before any `Settle` and `Tell` that follows from it."""
 
     ref: Ref
     fate: Fate
 
 
-@attrs.frozen
-class SetOutage:
+class SetOutage(NamedTuple):
     """Replace what other threads read of the backend; None while it can be reached."""
 
     outage: Outage | None
 
 
-@attrs.frozen
-class Settle:
+class Settle(NamedTuple):
     """Answer somebody who waits."""
 
     waiter: Hashable
     done: bool
 
 
-@attrs.frozen
-class Tell:
+class Tell(NamedTuple):
     """Call `on_receipt`."""
 
     ref: Ref
@@ -84,23 +73,20 @@ class Tell:
     reason: str
 
 
-@attrs.frozen
-class TakeOver:
+class TakeOver(NamedTuple):
     """Have a builder go on under a larger epoch."""
 
     ref: Ref
     epoch: int
 
 
-@attrs.frozen
-class Forget:
+class Forget(NamedTuple):
     """Nothing is needed of a source any more; what its fate is stays."""
 
     ref: Ref
 
 
-@attrs.frozen
-class Log:
+class Log(NamedTuple):
     """Write a line."""
 
     level: str
@@ -112,8 +98,7 @@ class Log:
     """Whether it is said even where logging was switched off."""
 
 
-@attrs.frozen
-class Persist:
+class Persist(NamedTuple):
     """Write a row; answered by `Stored`. Without a request it only says that the execution is open."""
 
     ref: Ref
@@ -122,32 +107,28 @@ class Persist:
     request: Request | None
 
 
-@attrs.frozen
-class Acknowledge:
+class Acknowledge(NamedTuple):
     """Drop the request of that version, or an older one; the row stays while its state is not CLOSED."""
 
     ref: Ref
     version: Version
 
 
-@attrs.frozen
-class Drop:
+class Drop(NamedTuple):
     """Remove a row of that version, or an older one."""
 
     ref: Ref
     version: Version
 
 
-@attrs.frozen
-class SetAside:
+class SetAside(NamedTuple):
     """Take a row out of the way, for people to look at: it is never claimed again."""
 
     ref: Ref
     reason: str
 
 
-@attrs.frozen
-class Note:
+class Note(NamedTuple):
     """Note something in a claimed row; each is an age in seconds, negative to take it away, None to leave it."""
 
     ref: Ref
@@ -156,22 +137,19 @@ class Note:
     doubt: float | None = None
 
 
-@attrs.frozen
-class Claim:
+class Claim(NamedTuple):
     """Take over rows of dead owners, those first that have ended; answered by `Claimed`."""
 
     most: int
 
 
-@attrs.frozen
-class ReportOrphan:
+class ReportOrphan(NamedTuple):
     """List an execution whose process died before it had ended, and set its row's state ORPHANED."""
 
     ref: Ref
 
 
-@attrs.frozen
-class EndOrphan:
+class EndOrphan(NamedTuple):
     """Make the end of an orphan, FAILED, from what the backend holds (`from_held`) or from the row's request.
 
     It becomes the source's last snapshot: answered by `Detached`, with a version at least the row's.
@@ -183,12 +161,10 @@ class EndOrphan:
     """Its version is larger than this one."""
 
 
-@attrs.frozen
 class Looked:
     """The first look for rows of the dead is done."""
 
 
-@attrs.frozen
 class Closed:
     """Nothing is done any more: release the connection and the spool."""
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeAlias
-
-import attrs
+from typing import NamedTuple, TypeAlias
 
 from ...core.model.values import Snapshot
 from .values import Answer, Rank, Ref, Request, State, Version
 
 
-@attrs.frozen
-class Attached:
+class Attached(NamedTuple):
     """A source begins; comes once, before anything else of it, when it has something to say (not when it is made)."""
 
     ref: Ref
@@ -25,8 +22,7 @@ class Attached:
     """What is known of the execution's end (`initial`), as in `Answer.marks`; None without `initial`."""
 
 
-@attrs.frozen
-class Changed:
+class Changed(NamedTuple):
     """A source has something new."""
 
     ref: Ref
@@ -36,8 +32,7 @@ class Changed:
     """Whether the present revision is to be sent although it was sent before."""
 
 
-@attrs.frozen
-class Detached:
+class Detached(NamedTuple):
     """A source has its last snapshot."""
 
     ref: Ref
@@ -45,15 +40,13 @@ class Detached:
     is_terminal: bool
 
 
-@attrs.frozen
-class Withdrawn:
+class Withdrawn(NamedTuple):
     """A source takes back what was not sent yet."""
 
     ref: Ref
 
 
-@attrs.frozen
-class Flush:
+class Flush(NamedTuple):
     """Somebody waits for a revision; answered by one `Settle`, at the deadline at the latest."""
 
     ref: Ref
@@ -64,16 +57,14 @@ class Flush:
     """False for leaving a block and for `close()` without a timeout: nobody waits for a backend known to be away."""
 
 
-@attrs.frozen
-class FlushAll:
+class FlushAll(NamedTuple):
     """Somebody waits until nothing is left to send; answered by one `Settle`."""
 
     waiter: Hashable
     deadline: float
 
 
-@attrs.frozen
-class Close:
+class Close(NamedTuple):
     """The sink is closed; answered by one `Settle`, by the deadline plus `CLOSE_WAIT`."""
 
     waiter: Hashable
@@ -82,8 +73,7 @@ class Close:
     """Whether the process ends, so that no attempt may last longer than the deadline."""
 
 
-@attrs.frozen
-class Taken:
+class Taken(NamedTuple):
     """The answer to `Take`."""
 
     ref: Ref
@@ -95,24 +85,21 @@ class Taken:
     """Of what could not be encoded."""
 
 
-@attrs.frozen
-class Connected:
+class Connected(NamedTuple):
     """The answer to `Connect`."""
 
     answer: Answer
     """OK, or UNAVAILABLE with `answered=False` and the reason."""
 
 
-@attrs.frozen
-class Ended:
+class Ended(NamedTuple):
     """An attempt or a question has ended."""
 
     attempt: int
     answer: Answer
 
 
-@attrs.frozen
-class Holds:
+class Holds(NamedTuple):
     """The answer to `Ask`.
 
     `answer` is OK with `held` and what the backend holds, NOT_FOUND, UNIMPLEMENTED where it cannot be asked, or any
@@ -127,8 +114,7 @@ class Holds:
     """What the row's request says; None for a row without one."""
 
 
-@attrs.frozen
-class Stored:
+class Stored(NamedTuple):
     """The answer to `Persist`, once it is committed, or cannot be."""
 
     ref: Ref
@@ -136,8 +122,7 @@ class Stored:
     is_on_disk: bool
 
 
-@attrs.frozen
-class Row:
+class Row(NamedTuple):
     """A row of a dead owner that this process has taken over."""
 
     ref: Ref
@@ -160,8 +145,7 @@ class Row:
     """Of its request."""
 
 
-@attrs.frozen
-class Claimed:
+class Claimed(NamedTuple):
     """The answer to `Claim`."""
 
     rows: tuple[Row, ...]
@@ -169,13 +153,11 @@ class Claimed:
     """Whether no more were left."""
 
 
-@attrs.frozen
 class Emptied:
     """The spool's file was replaced: what was written is gone."""
 
 
-@attrs.frozen
-class Cpu:
+class Cpu(NamedTuple):
     """What the delivery's own threads have used so far; owed every 0.25 to 1 s while something is sent."""
 
     seconds: float

@@ -7,7 +7,23 @@ from collections.abc import Hashable
 import attrs
 
 from ...core.model.values import Outcome
-from .steps import ABSENT, CALM, IDLE, Backoff, Busy, Disk, Doubt, Final, Found, Idle, Ready, Sending, Step, Storing
+from .steps import (
+    ABSENT,
+    CALM,
+    IDLE,
+    RESTING,
+    Backoff,
+    Busy,
+    Disk,
+    Doubt,
+    Found,
+    Idle,
+    Last,
+    Ready,
+    Sending,
+    Step,
+    Storing,
+)
 from .values import Fate, Rank, Ref, Version
 
 
@@ -39,7 +55,7 @@ class Execution:
     found: Found | None = None
     """Of a row."""
     fate: Fate = attrs.field(factory=Fate)
-    final: Final | None = None
+    final: Last | None = None
     is_ended: bool = False
     """Whether nothing more is sent: withdrawn, superseded, lost, or its builder is gone."""
     hopeless: int = -1
@@ -93,14 +109,14 @@ class Execution:
     @property
     def busy(self) -> Busy:
         """The step, which is one of those that wait for an answer."""
-        if isinstance(self.step, Idle | Ready):
+        if isinstance(self.step, RESTING):
             raise IllegalError(f"{self.ref} is {self.step}")
         return self.step
 
     @property
     def has_newer(self) -> bool:
         """Whether something came while something was under way."""
-        return not isinstance(self.step, Idle | Ready) and self.step.again is not None
+        return not isinstance(self.step, RESTING) and self.step.again is not None
 
     @property
     def has_news(self) -> bool:
@@ -121,7 +137,7 @@ class Execution:
     def is_sending(self, version: Version) -> bool:
         """Whether an attempt to send that version, or a newer one, is under way."""
         step = self.step
-        return isinstance(step, Sending | Storing) and step.ref == self.ref and step.request.version >= version
+        return isinstance(step, (Sending, Storing)) and step.ref == self.ref and step.request.version >= version
 
     # Steps
 
@@ -141,16 +157,16 @@ class Execution:
 
     def rest(self) -> None:
         """Have nothing to send, but for what came meanwhile."""
-        self.step = IDLE if isinstance(self.step, Idle | Ready) else self.step.again or IDLE
+        self.step = IDLE if isinstance(self.step, RESTING) else self.step.again or IDLE
 
     def stop(self) -> None:
         """Have nothing to send, but for what is under way."""
-        self.step = IDLE if isinstance(self.step, Idle | Ready) else attrs.evolve(self.step, again=None)
+        self.step = IDLE if isinstance(self.step, RESTING) else attrs.evolve(self.step, again=None)
 
     def fail(self, is_retry: bool = True) -> None:
         """Have what was under way sent once more, unless nothing is any more."""
-        step = self.busy
-        anew = attrs.evolve(step.ready, is_anew=True, is_retry=is_retry or step.ready.is_retry)
+        step, old = self.busy, self.ready
+        anew = Ready(old.rank, old.since, True, old.settles, is_retry or old.is_retry)
         is_over = self.is_ended or (isinstance(step, Sending) and step.ref != self.ref)
         self.step = step.again or IDLE if is_over else anew.and_also(step.again)
 
@@ -223,7 +239,7 @@ class Execution:
         """Note a revision that will never be taken."""
         self.hopeless = revision
 
-    def detach(self, final: Final) -> None:
+    def detach(self, final: Last) -> None:
         """Note its last state."""
         if self.ref.number == 0 and final.version[0] > self.epoch:  # it has no builder, and begins anew
             self.epoch, self.fate, self.hopeless, self.told = final.version[0], Fate(), -1, None

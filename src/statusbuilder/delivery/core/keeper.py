@@ -196,10 +196,9 @@ class Keeper:
 
     # Time
 
-    def wake(self) -> float | None:
-        """Return when something is to be written; None when nothing is."""
-        times = [time for time in (self._timers.next(), self._free_at if self._others else None) if time is not None]
-        return -inf if self._ends else min(times, default=None)
+    def wake(self) -> float:
+        """Return when something is to be written."""
+        return -inf if self._ends else min(self._timers.next(), self._free_at if self._others else inf)
 
     def due(self, limit: int | None) -> None:
         """Have taken what is to be written now, in at most so many bytes each."""
@@ -223,7 +222,7 @@ def _row(it: Execution) -> Written | None:
     return disk.row if isinstance(disk, Writing) else disk if isinstance(disk, Written) else None
 
 
-def is_spooled(it: Execution) -> bool:
-    """Whether the last state is on disk."""
-    disk, final = it.disk, it.final
-    return isinstance(disk, Written) and disk.has_body and final is not None and disk.version >= final.version
+def is_spooled(it: Execution, version: Version | None = None) -> bool:
+    """Whether a version is on disk; by default that of the last state."""
+    wanted = it.final.version if version is None and it.final is not None else version
+    return isinstance(it.disk, Written) and it.disk.has_body and wanted is not None and it.disk.version >= wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -15,7 +14,7 @@ from .keeper import Keeper, is_spooled
 from .retry import LONGEST_ASKED, Verdict, judge
 from .sender import Sender
 from .steps import CALM, Backoff, Doubt, Sending
-from .values import Answer
+from .values import Answer, Uniform
 
 CONFLICT = "the backend keeps showing another state than was sent: another writer is at work"
 ENDED = "somebody else has ended the execution at the backend"
@@ -24,7 +23,7 @@ ENDED = "somebody else has ended the execution at the backend"
 class Outcomes:
     """Draws the consequences."""
 
-    def __init__(self, desk: Desk, sender: Sender, keeper: Keeper, random: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, sender: Sender, keeper: Keeper, random: Uniform) -> None:
         self._desk = desk
         self._sender = sender
         self._keeper = keeper
@@ -92,9 +91,10 @@ class Outcomes:
 
     def _look_for_others(self, it: Execution, answer: Answer) -> None:
         """Say where somebody else has ended the execution."""
-        if it.is_known and not it.marks.issuperset(answer.marks):
-            self._conflict(it, ENDED)
-        it.know(answer.marks, is_all=True)
+        if answer.code == "OK" and (answer.marks or answer.shows is not None):  # else it shows nothing
+            if it.is_known and not it.marks.issuperset(answer.marks):
+                self._conflict(it, ENDED)
+            it.know(answer.marks, is_all=True)
 
     def _conflict(self, it: Execution, reason: str) -> None:
         self._desk.count("conflicts")
@@ -196,8 +196,8 @@ class Outcomes:
         settings, now, old = self._desk.settings, self._desk.now, it.backoff
         refused = now if old.refused is None else old.refused
         is_short = now < refused + settings.retry.terminal_patience
-        begun = it.found.written if it.found is not None else it.final.at if it.final is not None else now
-        if not is_short and not (is_spooled(it) and now < begun + settings.spool_patience):
+        begun = it.found.written if it.found is not None else it.final.at if it.final is not None else refused
+        if not is_short and not (is_spooled(it, it.tried) and now < begun + settings.spool_patience):
             it.rest()
             self.end(it, Outcome.LOST, it.fate.reason)
             return
@@ -216,7 +216,7 @@ class Outcomes:
             return
         it.stop()
         self._desk.finish(it, outcome, reason)
-        if outcome is Outcome.LOST and is_spooled(it) and it.hopeless < it.fate.spooled:
+        if outcome is Outcome.LOST and is_spooled(it, it.tried) and it.hopeless < it.fate.spooled:
             self._desk.do(SetAside(it.ref, reason))
             self._keeper.forget(it)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from math import inf
 from typing import Generic, TypeVar
 
 from .values import Rank
@@ -25,7 +26,10 @@ class ReadyQueue(Generic[T]):
     @property
     def best(self) -> int:
         """The rank of what is served first."""
-        return next((rank for rank, queue in enumerate(self._queues) if queue), len(self._queues))
+        for rank, queue in enumerate(self._queues):
+            if queue:
+                return rank
+        return len(self._queues)
 
     @property
     def first(self) -> T:
@@ -77,16 +81,22 @@ class Timers(Generic[T]):
         """Do not look at the item."""
         self._times.pop(item, None)
 
-    def next(self) -> float | None:
-        """Return when the next item is due; None without one."""
-        while self._heap and self._times.get(self._heap[0][2]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+    def next(self) -> float:
+        """Return when the next item is due; never without one."""
+        heap = self._heap
+        while heap:
+            time, _, item = heap[0]
+            if self._times.get(item) == time:
+                return time
+            heapq.heappop(heap)
+        return inf
 
     def pop_due(self, now: float) -> list[T]:
         """Take out the items that are due."""
         due: list[T] = []
-        while (time := self.next()) is not None and time <= now:
+        if not self._heap or self._heap[0][0] > now:
+            return due
+        while self.next() <= now:
             item = heapq.heappop(self._heap)[2]
             del self._times[item]
             due.append(item)

@@ -16,7 +16,7 @@ from .keeper import Keeper
 from .outcomes import Outcomes
 from .retry import RETRYABLE
 from .sender import Sender
-from .steps import Asking, Doubt, Final, Found, Taking, Written
+from .steps import Asking, Doubt, Found, Last, Taking, Written
 from .values import Answer, Standing, State
 
 CLAIM_EVERY = 15.0
@@ -76,7 +76,7 @@ class Recovery:
         it = Execution(row.ref, row.version[0], found=found)
         is_bare = not row.has_body or row.state is State.OPEN
         it.set_disk(Written(row.version, row.has_body, is_bare))
-        it.detach(Final(row.version, row.is_terminal, written))
+        it.detach(Last(row.version, row.is_terminal, written))
         it.set_doubt(Doubt(now - max(0.0, row.doubt or 0.0)))  # what its owner sent last may still be under way
         it.know(row.marks)
         if row.has_body:
@@ -167,7 +167,7 @@ class Recovery:
             return
         cannot, has_end = answer.code == "UNIMPLEMENTED" and answer.answered, found.is_terminal and found.has_body
         until = found.claimed + desk.settings.get_patience
-        text = f"execution {it.id!r}: `get` does not say what the backend holds ({error}); what the spool has of it"
+        text = f"execution {it.id!r}: get does not say what the backend holds ({error}); what the spool has of it"
         if has_end and (cannot or now >= until or (is_closing and found.missing is None)):
             desk.say("get", f"sent {answer.code}", f"{text} is sent all the same", it.id)
             self._sender.take(it)
@@ -211,7 +211,7 @@ class Recovery:
         elif found.has_body:
             desk.do(Acknowledge(it.ref, found.version))
 
-    def ended(self, it: Execution, final: Final) -> None:
+    def ended(self, it: Execution, final: Last) -> None:
         """Take note of the end that was made for an orphan."""
         it.detach(final)
         found = attrs.evolve(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from . import effects as do
@@ -11,7 +10,7 @@ from .execution import Execution
 from .queue import ReadyQueue, Timers
 from .steps import Asking, Idle, Ready, Sending, Storing, Taking
 from .target import Share, Target
-from .values import Outage, Rank, Request
+from .values import Outage, Rank, Request, Uniform
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of requests under way at the same time; bounds the memory of many large executions."""
@@ -24,7 +23,7 @@ MOST_QUESTIONS = 16
 class Sender:
     """Says which execution makes its next step, and keeps account of the attempts under way."""
 
-    def __init__(self, desk: Desk, random: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, random: Uniform) -> None:
         settings = desk.settings
         self._desk = desk
         self.target = Target(settings.retry, random, settings.max_bytes)
@@ -50,13 +49,13 @@ class Sender:
         if isinstance(it.step, Idle) and it.doubt is not None and not it.is_ended:
             it.want(Ready(Rank.OTHER, now, is_anew=True, settles=True))
         due = it.due(settle) if isinstance(it.step, Ready) else inf if it.doubt is None else it.doubt.since + settle
-        asks, is_due = it.ref.is_row, isinstance(it.step, Ready) and due <= now
-        for queue, is_its in ((self._ready, not asks), (self._questions, asks)):
-            if is_due and is_its:
-                queue.push(it, it.ready.rank)
-            else:
-                queue.remove(it)
-        if is_due or due == inf:
+        queue = self._questions if it.ref.is_row else self._ready
+        if isinstance(it.step, Ready) and due <= now:
+            queue.push(it, it.step.rank)
+            self._timers.remove(it)
+            return
+        queue.remove(it)
+        if due == inf:
             self._timers.remove(it)
         else:
             self._timers.set(it, due)
@@ -109,16 +108,15 @@ class Sender:
 
     def _next(self) -> ReadyQueue[Execution] | None:
         """Return the queue whose turn it is; None without one, or without room."""
-        if len(self._busy) >= self._desk.settings.max_in_flight:
+        queue = self._ready
+        if self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= queue.best:
+            queue = self._questions
+        if not queue or len(self._busy) >= self._desk.settings.max_in_flight:
             return None
-        asks = self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= self._ready.best
-        queue = self._questions if asks else self._ready
-        has_room = queue and (not self._bytes or self._bytes + queue.first.size <= MAX_BYTES)
-        return queue if has_room else None
+        return queue if not self._bytes or self._bytes + queue.first.size <= MAX_BYTES else None
 
     def _may_probe(self) -> bool:
-        time = self.target.next_probe()
-        if time is None or time > self._desk.now:
+        if self.target.next_probe() > self._desk.now:
             return False
         if self.target.connect(self._desk.now):
             self._desk.do(do.Connect(self._timeout()))
@@ -205,9 +203,7 @@ class Sender:
             self._desk.do(do.SetOutage(Outage(self.target.down.since, reason)))
             self._desk.say(code, reason, f"The backend cannot be reached, status is kept until it returns: {reason}")
 
-    def wake(self) -> float | None:
+    def wake(self) -> float:
         """Return when something is to be done."""
-        times = [self._timers.next(), self._overdue.next()]
-        if self.target.down is not None and self._next():
-            times.append(self.target.next_probe())
-        return min((time for time in times if time is not None), default=None)
+        probe_at = self.target.next_probe() if self.target.down is not None and self._next() else inf
+        return min(self._timers.next(), self._overdue.next(), probe_at)

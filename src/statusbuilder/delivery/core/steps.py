@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -34,7 +34,8 @@ class Ready:
     """Whether it was tried before."""
 
     def __attrs_post_init__(self) -> None:
-        _check(not self.settles or (self.is_anew and self.rank is Rank.OTHER))
+        if self.settles and not (self.is_anew and self.rank is Rank.OTHER):
+            raise ValueError("what only settles a doubt is sent again, and is no change of phase")
 
     def and_also(self, other: Ready | None) -> Ready:
         """Return what has to be sent for both."""
@@ -93,6 +94,8 @@ class Sending:
 Busy: TypeAlias = Asking | Taking | Storing | Sending
 Step: TypeAlias = Idle | Ready | Busy
 IDLE = Idle()
+RESTING: Final = (Idle, Ready)
+"""The steps in which nothing is under way."""
 
 
 @attrs.frozen
@@ -133,7 +136,7 @@ CALM = Backoff()
 
 
 @attrs.frozen
-class Final:
+class Last:
     """The last state of a source."""
 
     version: Version

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+from math import inf
 from typing import TypeAlias
 
 import attrs
 
-from .values import RetryPolicy
+from .values import RetryPolicy, Uniform
 
 MAX_HALVINGS = 4
 AWAY_AFTER = 1.0
 """Seconds without a connection, or without an answer to somebody who waits, after which the backend is away."""
-
-
-@attrs.frozen
-class Up:
-    """The backend answers, as far as is known."""
 
 
 @attrs.frozen
@@ -64,46 +60,42 @@ class Down:
 class Target:
     """One backend."""
 
-    def __init__(self, retry: RetryPolicy, random: Callable[[], float], limit: int | None) -> None:
-        self.state: Up | Down = Up()
+    def __init__(self, retry: RetryPolicy, random: Uniform, limit: int | None) -> None:
+        self.down: Down | None = None
+        """The outage; None without one."""
         self.limit = limit
         """Bytes of a request at most."""
-        self.last_answer = float("-inf")
+        self.last_answer = -inf
         self._has_kept_waiting = False
         self._halvings = 0
         self._retry = retry
         self._random = random
-
-    @property
-    def down(self) -> Down | None:
-        """The outage; None without one."""
-        return self.state if isinstance(self.state, Down) else None
 
     def is_away(self, now: float) -> bool:
         """Whether nobody needs to wait for the backend."""
         down = self.down
         return self._has_kept_waiting or (down is not None and not down.is_silent and now >= down.since + AWAY_AFTER)
 
-    def away_at(self, now: float) -> float | None:
-        """Return when the backend will count as away, if nothing changes; None when it does, or will not."""
+    def away_at(self, now: float) -> float:
+        """Return when the backend will count as away, if nothing changes."""
         down = self.down
-        return None if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
+        return inf if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
 
     def keep_waiting(self, since: float, now: float) -> None:
         """Note that somebody has waited in vain."""
         if now - since >= AWAY_AFTER and self.last_answer < since:
             self._has_kept_waiting = True
 
-    def next_probe(self) -> float | None:
-        """Return when a probe may go on; None while one has to end first, or the backend is not down.
+    def next_probe(self) -> float:
+        """Return when a probe may go on; never while one has to end first, or the backend is not down.
 
         A backend that keeps silent may only be slow with one execution, which must not be the only one to probe.
         """
         down = self.down
         if down is None or isinstance(down.probe, Connecting):
-            return None
+            return inf
         if isinstance(down.probe, Probing):
-            return max(down.probe_at, down.probe.started + self._retry.connection_cap) if down.is_silent else None
+            return max(down.probe_at, down.probe.started + self._retry.connection_cap) if down.is_silent else inf
         return down.probe_at if down.probe is None else down.probe.started
 
     def connect(self, now: float) -> bool:
@@ -112,23 +104,23 @@ class Target:
         assert down is not None
         if isinstance(down.probe, Connected):
             return False
-        self.state = attrs.evolve(down, probe=Connecting(now))
+        self.down = attrs.evolve(down, probe=Connecting(now))
         return True
 
     def connected(self, now: float) -> None:
         """Note that a probe may be sent."""
         if self.down is not None and isinstance(self.down.probe, Connecting):
-            self.state = attrs.evolve(self.down, probe=Connected(now))
+            self.down = attrs.evolve(self.down, probe=Connected(now))
 
     def probe(self, key: Hashable, now: float) -> None:
         """Note which execution is sent as a probe."""
         if self.down is not None:
-            self.state = attrs.evolve(self.down, probe=Probing(now, key))
+            self.down = attrs.evolve(self.down, probe=Probing(now, key))
 
     def end_probe(self, key: Hashable) -> None:
         """Note that the probe has ended without a word about the backend."""
         if self.down is not None and isinstance(self.down.probe, Probing) and self.down.probe.key == key:
-            self.state = attrs.evolve(self.down, probe=None)
+            self.down = attrs.evolve(self.down, probe=None)
 
     def fail(self, key: Hashable | None, now: float, is_silent: bool, reason: str) -> bool | None:
         """Note that the backend could not be reached, or kept silent; says whether that, or the reason, is news.
@@ -138,7 +130,7 @@ class Target:
         """
         down = self.down
         if down is None:
-            self.state = Down(now, 1, is_silent, reason, now + self._retry.probe_wait(1, self._random))
+            self.down = Down(now, 1, is_silent, reason, now + self._retry.probe_wait(1, self._random))
             return True
         probe = down.probe
         is_probe = probe.key == key if isinstance(probe, Probing) else isinstance(probe, Connecting) and key is None
@@ -146,19 +138,19 @@ class Target:
             return None
         failures = down.failures + 1
         wait = self._retry.probe_wait(failures, self._random)
-        self.state = Down(down.since, failures, is_silent, reason, now + wait)
+        self.down = Down(down.since, failures, is_silent, reason, now + wait)
         return reason != down.reason
 
     def hurry(self, now: float) -> None:
         """Probe at once."""
         if self.down is not None:
-            self.state = attrs.evolve(self.down, probe_at=min(self.down.probe_at, now))
+            self.down = attrs.evolve(self.down, probe_at=min(self.down.probe_at, now))
 
     def answer(self, now: float) -> float | None:
         """Note that the backend answered; returns how many seconds it was down, None when it was not."""
         self.last_answer = now
         self._has_kept_waiting = False
-        down, self.state = self.down, Up()
+        down, self.down = self.down, None
         return None if down is None else now - down.since
 
     def shrink(self, tried: int | None, size: int) -> bool:

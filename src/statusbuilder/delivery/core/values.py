@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
@@ -96,8 +96,7 @@ class Answer:
     same way as a request's; without those that are empty."""
 
 
-@attrs.frozen
-class Fate:
+class Fate(NamedTuple):
     """What has become of a source's states; one value, replaced whole, that any thread may read."""
 
     delivered: int = -1
@@ -141,6 +140,12 @@ class Outage:
     reason: str
 
 
+class Uniform(Protocol):
+    """What random numbers come from, such as a `random.Random`."""
+
+    def uniform(self, a: float, b: float, /) -> float: ...
+
+
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} is {value!r}; give a number above 0.")
@@ -161,13 +166,13 @@ class RetryPolicy:
     terminal_patience: float = attrs.field(default=900.0, validator=_positive)
     """How long such a snapshot is tried before it counts as lost, or is left to the spool."""
 
-    def wait(self, failures: int, random: Callable[[], float]) -> float:
+    def wait(self, failures: int, random: Uniform) -> float:
         """Return the wait after that many failures in a row of one execution, with full jitter."""
-        return random() * min(self.cap, self.first * 2.0 ** min(failures - 1, 32))
+        return random.uniform(0, min(self.cap, self.first * 2 ** min(failures - 1, 32)))
 
-    def probe_wait(self, failures: int, random: Callable[[], float]) -> float:
+    def probe_wait(self, failures: int, random: Uniform) -> float:
         """Return the wait before the next probe of a backend, with full jitter."""
-        return random() * min(self.connection_cap, self.first * 2.0 ** min(failures - 1, 32))
+        return random.uniform(0, min(self.connection_cap, self.first * 2 ** min(failures - 1, 32)))
 
 
 @attrs.frozen(kw_only=True)
