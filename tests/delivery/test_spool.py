@@ -73,7 +73,7 @@ def test_jobs_that_come_together_share_a_commit(spool: Disk, path: Path) -> None
     done: SimpleQueue[bool] = SimpleQueue()
     for number in range(500):
         spool.put(row(f"wex_{number}"), done.put)
-    spool.drop(key("wex_7"), 7, 1)
+    spool.do(lambda store: store.drop(key("wex_7"), 7, 1))
     go.set()
     assert all(done.get(timeout=PATIENCE) for _ in range(500))
     assert put(spool, "last")
@@ -107,7 +107,7 @@ def test_locked_file_is_given_up_soon_and_used_again(spool: Disk, path: Path, ca
     assert put(spool, "acknowledged")
     with locked(path):
         assert not put(spool, "refused")
-        spool.drop(key("acknowledged"), 7, 1)
+        spool.do(lambda store: store.drop(key("acknowledged"), 7, 1))
         assert not put(spool, "refused")
         assert rows_of(path).keys() == {"acknowledged"}
     until(lambda: rows_of(path) == {})  # what was acknowledged meanwhile is made up for, without being asked
@@ -189,7 +189,7 @@ def test_file_that_cannot_be_one_harms_nothing(kind: str, tmp_path: Path, caplog
     spool.claim("here:1", 10, unclaimed, found.put)
     assert found.get(timeout=PATIENCE) == []
     assert not put(spool)
-    spool.drop(key(), 7, 1)
+    spool.do(lambda store: store.drop(key(), 7, 1))
     spool.close(PATIENCE)
     (record,) = caplog.records
     assert str(path) in record.getMessage()

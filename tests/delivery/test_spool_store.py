@@ -16,9 +16,10 @@ import pytest
 from spool_kit import Child, claim, key, leave, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase
+from statusbuilder.delivery.spool.file import move_away
 from statusbuilder.delivery.spool.owner import Owner, is_alive, remove_abandoned
 from statusbuilder.delivery.spool.rows import SpoolUnusableError, State
-from statusbuilder.delivery.spool.store import Store, move_away
+from statusbuilder.delivery.spool.store import Store
 
 OPEN = {"phase": ExecutionPhase.IN_PROGRESS, "state": State.OPEN}
 

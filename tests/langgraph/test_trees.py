@@ -210,7 +210,8 @@ def test_the_text_of_a_sub_agent_that_failed_stays(way: Way) -> None:
     with pytest.raises(ValueError, match="broken"):
         asyncio.run(way(graph_of(helper=nested), status))
     (task,) = status.snapshot().tasks
-    assert (task.status, task.error, task.output) == (TaskStatus.FAILED, "ValueError: broken", {"value": "Half a"})
+    assert (task.status, task.output) == (TaskStatus.FAILED, {"value": "Half a"})
+    assert str(task.error).splitlines()[0] == "ValueError: broken"  # LangGraph adds a note about its node
 
 
 @ways

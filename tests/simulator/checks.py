@@ -136,8 +136,14 @@ class Checks:
         self._ranks[key] = min(rank, self._ranks.get(key, Rank.OTHER))
         if key in self._failing:
             self._ranks[key] = Rank.PHASE
+        elif self.world.encoding_fails:
+            self._ends_ready.clear()
         elif rank is Rank.TERMINAL and key not in self._under_way and key not in self._asked_to_wait:
             self._ends_ready[key] = None
+
+    def ends_may_wait(self) -> None:
+        """Expect no end to be sent at once that has not been by now."""
+        self._ends_ready.clear()
 
     def sent_at_once(self, process: Process, execution_id: str) -> None:
         """Check that a change of phase did not wait, where nothing was in its way."""
@@ -310,6 +316,12 @@ class Checks:
             if not request.is_terminal and debt > 1.0 and now > paid_at:
                 self.fail(f"{process.name} writes {request.size} bytes of {effect.ref} with a debt of {debt:.0f}")
             self._written[process] = (now, debt + request.size)
+
+    def lost_file(self, process: Process) -> None:
+        """Note that nothing is on disk any more."""
+        for ref in [ref for owner, ref in self._stored if owner is process]:
+            del self._stored[process, ref]
+            self._disk_failed.add((process, ref))
 
     def logged(self, process: Process, effect: do.Log) -> None:
         """Check what is said of the disk."""

@@ -428,15 +428,14 @@ def _() -> list[Patch]:
 
 @mutant("a row is dropped while a doubt is left")
 def _() -> list[Patch]:
-    old = core.Core._on_detached
+    old = keeper.Keeper.accepted
 
-    def detached(self: Any, event: Any) -> None:
-        old(self, event)
-        it = self._find(event.ref)
-        if it is not None and it.is_delivered:
-            self._keeper.settled(it)
+    def accepted(self: Any, it: Any) -> None:
+        old(self, it)
+        if it.ref.is_row:
+            self.settled(it)
 
-    return [(core.Core, "_on_detached", detached)]
+    return [(keeper.Keeper, "accepted", accepted)]
 
 
 @mutant("what is acknowledged stays on disk")

@@ -49,10 +49,10 @@ def program_of(seed: int, steps: int, config: Config) -> list[Op]:
 _OPS = (
     ("open", 3), ("change", 14), ("phase", 6), ("end", 4), ("close", 4), ("wait", 14), ("flush", 2), ("flush_all", 1),
     ("network", 5), ("weather", 4), ("calm", 5), ("together", 2), ("withdraw", 1), ("anew", 1), ("limit", 1),
-    ("loose", 1), ("key", 1), ("foreign", 2), ("long", 1),
+    ("loose", 1), ("key", 1), ("encoding", 1), ("foreign", 2), ("long", 1),
 )  # fmt: skip
 _MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1))
-_SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1))
+_SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1), ("emptied", 1))
 
 
 def run(
@@ -233,7 +233,7 @@ def _weather(world: World, number: int, x: float) -> None:
 def _calm(world: World, number: int, x: float) -> None:
     world.network = "fine"
     world.backend.weather = "fine"
-    world.key_fails = False
+    world.key_fails = world.encoding_fails = False
 
 
 def _together(world: World, number: int, x: float) -> None:
@@ -267,6 +267,16 @@ def _loose(world: World, number: int, x: float) -> None:
 
 def _key(world: World, number: int, x: float) -> None:
     world.key_fails = x < 0.5
+
+
+def _encoding(world: World, number: int, x: float) -> None:
+    world.encoding_fails = x < 0.2
+    world.may_lose = world.may_lose or world.encoding_fails
+    world.checks.ends_may_wait()
+
+
+def _emptied(world: World, number: int, x: float) -> None:
+    world.lose_file()
 
 
 def _kill(world: World, number: int, x: float) -> None:
@@ -347,6 +357,8 @@ _DO: dict[str, Callable[[World, int, float], None]] = {
     "limit": _limit,
     "loose": _loose,
     "key": _key,
+    "encoding": _encoding,
+    "emptied": _emptied,
     "kill": _kill,
     "exit": _exit,
     "start": _start,

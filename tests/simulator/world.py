@@ -180,7 +180,7 @@ class World:
         )
         self.network = "fine"
         self.network_since = 0.0
-        self.key_fails = False
+        self.key_fails = self.encoding_fails = False
         self.has_faults = True
         self.has_jumped = False
         self.was_long = False
@@ -340,7 +340,10 @@ class World:
         else:
             assert holder.builder is not None
             state = holder.builder.snapshot()
-        process.inbox.append(on.Taken(effect.ref, self._encode(state, effect.limit)))
+        if self.encoding_fails and self.random.random() < 0.5:
+            process.inbox.append(on.Taken(effect.ref, None, "it is odd", state.revision))
+        else:
+            process.inbox.append(on.Taken(effect.ref, self._encode(state, effect.limit)))
 
     def _encode(self, state: Shown, limit: int | None) -> Request:
         size = 1000 if state.revision % 3 else 3_000_000
@@ -687,6 +690,16 @@ class World:
                 del self.disk.rows[execution_id]
                 self.excuse(execution_id)
 
+    def lose_file(self) -> None:
+        """Have somebody remove the spool's file; who has it open begins a new one."""
+        for execution_id in self.disk.rows:
+            self.excuse(execution_id)
+        self.disk.rows.clear()
+        for process in self.processes:
+            if process.is_alive:
+                self.checks.lost_file(process)
+                self.post(process, on.Emptied())
+
     def end_together(self) -> None:
         """Have all attempts of all processes answered at one moment."""
         answer = Answer("UNAVAILABLE", "all at once")
@@ -704,7 +717,7 @@ class World:
         """Let everything be well from now on."""
         self.has_faults = False
         self.network = self.backend.weather = self.disk.mode = "fine"
-        self.key_fails = False
+        self.key_fails = self.encoding_fails = False
         self.backend.limit = 1 << 30
 
     # Builders

@@ -257,7 +257,7 @@ class AgentStatusBuilder(StatusBuilder):
         shown = Given(
             task_type=kind,
             input=None if given is None else self._policy.payload(given),
-            metadata=self._metadata(metadata, parent_id=parent_id),
+            metadata=self._intake.metadata(metadata, parent_id=parent_id),
         )
         text, run = self._policy.text(name), self._run()
         self._publisher.change(lambda now: self._agent.start_call(now, task_id, text, status, shown, run))
@@ -317,13 +317,13 @@ class AgentStatusBuilder(StatusBuilder):
         adapting = current()
         return (adapting.run_id,) if adapting is not None and adapting.status is self else None
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, /) -> None:
         adapting = current()
         if adapting is None or adapting.status is not self:
             return super()._refuse(error)
         self._drop(f"what an adapter did was ignored ({self._policy.error(error)})")
 
-    def _last_phase(self, error: BaseException | None) -> ExecutionPhase | None:
+    def _last_phase(self, error: BaseException | None, /) -> ExecutionPhase | None:
         if error is None and self._publisher.locked(self._agent.waits):
             return None
         return super()._last_phase(error)

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from .checks import refuse_attribute, refuse_pickling
-from .model.values import TaskStatus, TaskType
+from ._intake import Intake
+from ._publisher import Publisher
+from .checks import REFUSALS, check_id, refuse_attribute, refuse_pickling
+from .model.frozen import JsonObject
+from .model.values import ExecutionPhase, TaskStatus, TaskType
+from .record import Given, TaskRecord
+from .state import CANCELLED, NOTHING, ExecutionState
 
 
 class Owner(Protocol):
     """What a block needs of the builder that made it."""
 
+    @property
+    def _publisher(self) -> Publisher: ...
+    @property
+    def _intake(self) -> Intake: ...
+    @property
+    def _suspended(self) -> bool: ...
+
     def task(self, *arguments: Any, **options: Any) -> TaskBlock: ...
-
     def update_task_status(self, *arguments: Any, **options: Any) -> None: ...
+    def _refuse(self, error: Exception, /) -> None: ...
+    def _drop(self, what: str, /) -> None: ...
+    def _last_phase(self, error: BaseException | None, /) -> ExecutionPhase | None: ...
+    def _change_at_end(self, make: Callable[[int], int], what: str, /) -> None: ...
 
-    def _start_task(self, *arguments: Any, **options: Any) -> bool:
-        """Start the task; False when that was refused and ignored."""
-        ...
 
-    def _update_running(self, *arguments: Any, **given: Any) -> None:
-        """Change what is known of the task, whatever its status is."""
-
-    def _end_task(self, task_id: str, error: BaseException | None, output: object, /) -> None:
-        """End the task as its block was left; nothing of ours is raised."""
-
-    def _scope(self, task_id: str, /) -> AbstractContextManager[None] | None:
-        """Return what the sinks want to be current inside the block."""
-
-    def _refuse(self, error: Exception, /) -> None:
-        """Raise, or ignore the call, as the builder was told."""
-
-    def _drop(self, what: str, /) -> None:
-        """Count what is ignored."""
+_CANCELLED = JsonObject(cancelled=True)
 
 
 class TaskBlock:
@@ -92,9 +92,14 @@ class TaskBlock:
             ExecutionEndedError: The execution has ended.
             TypeError: The progress is neither a pair nor a fraction.
         """
-        if not self._is_ignored("update"):
-            given = {"message": message, "metadata": metadata, "progress": progress, "waiting_for": waiting_for}
-            self._owner._update_running(self.task_id, **given)
+        if self._is_ignored("update"):
+            return
+        publisher = self._owner._publisher
+        try:
+            given = Given(metadata=self._owner._intake.metadata(metadata, message, progress, waiting_for))
+            publisher.change(lambda now: publisher.state.update(now, self.task_id, None, given))
+        except REFUSALS as error:
+            self._owner._refuse(error)
 
     def skip(self, reason: str | None = None) -> None:
         """Make the task SKIPPED; the block may still do what is left to do.
@@ -136,9 +141,10 @@ class TaskBlock:
         return self._refused
 
     def __enter__(self) -> Self:
-        self._refused = not self._owner._start_task(self.task_id, self._task_name, **self._options)
+        self._refused = not self._start(**self._options)
         self._is_open, self._output = True, None
-        scope = None if self._refused else self._owner._scope(self.task_id)
+        outlets = None if self._refused else self._owner._publisher.outlets()
+        scope = None if outlets is None else outlets.scope(self.task_id)
         if scope is not None:
             scope.__enter__()
             self._scope = scope
@@ -154,8 +160,45 @@ class TaskBlock:
                 scope.__exit__(kind, error, trace)
         finally:
             if not self._refused:
-                self._owner._end_task(self.task_id, error, self._output)
+                self._end(error)
         return False
+
+    def _start(
+        self, task_type: Any, input: object, metadata: object, parent_id: str | None, again: bool, at: datetime | None
+    ) -> bool:
+        """Start the task; False when that was refused and ignored."""
+        publisher, intake = self._owner._publisher, self._owner._intake
+        try:
+            task_id = check_id("task_id", self.task_id, publisher.state.execution_id)
+            name = None if self._task_name is None else intake.name(self._task_name)
+            given = intake.task(task_id, task_type, input, metadata, parent_id)
+            publisher.change(lambda now: publisher.state.start(now, task_id, name, given, again), at)
+        except REFUSALS as error:
+            self._owner._refuse(error)
+            return False
+        return True
+
+    def _end(self, error: BaseException | None) -> None:
+        """End the task as its block was left; an execution that has ended stays as it is, and that is counted."""
+        owner, state = self._owner, self._owner._publisher.state
+        given = Given(output=owner._intake.payload(self._output))
+        phase: ExecutionPhase | None = ExecutionPhase.COMPLETED
+        reason = ""
+        if error is not None:
+            phase = None if owner._suspended else owner._last_phase(error)
+            reason = owner._intake.tell(error)
+        late: list[bool] = []
+
+        def end(now: int) -> int:
+            record = state.tasks.get(self.task_id)
+            if state.over or record is None:
+                late.append(True)
+                return NOTHING
+            return _end_record(now, state, record, phase, reason, given)
+
+        owner._change_at_end(end, f"task {self.task_id!r} of execution {state.execution_id!r}")
+        if late:
+            owner._drop(f"the end of task {self.task_id!r} came after the end of the execution")
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -175,3 +218,19 @@ class TaskBlock:
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise refuse_pickling(self, "send the task's id, and call update_task_status() where the builder is.")
+
+
+def _end_record(
+    now: int, state: ExecutionState, record: TaskRecord, phase: ExecutionPhase | None, reason: str, given: Given
+) -> int:
+    """End a task as its execution would end; one that the body has ended takes the output only."""
+    if phase is None:
+        state.leave(record.task_id, reason)
+        return NOTHING
+    status: TaskStatus | None = None
+    if record.status is TaskStatus.IN_PROGRESS:
+        status = TaskStatus.COMPLETED if phase is ExecutionPhase.COMPLETED else TaskStatus.FAILED
+    if status is TaskStatus.FAILED:
+        is_cancelled = phase is ExecutionPhase.CANCELLED
+        given.error, given.metadata = (CANCELLED, _CANCELLED) if is_cancelled else (reason, None)
+    return state.update(now, record.task_id, status, given)

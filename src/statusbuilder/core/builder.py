@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from datetime import datetime
 from time import time_ns
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from ..payload.members import brief
-from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy, fit_metadata
-from ..payload.redact import DEFAULT_SECRET_KEYS, Redaction
-from ._ends import end_of, tell_error
+from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES
+from ..payload.redact import DEFAULT_SECRET_KEYS
+from ._ends import end_of
+from ._intake import Intake, make_policy
 from ._publisher import Publisher
 from ._task_block import TaskBlock
 from .checks import (
@@ -28,13 +28,10 @@ from .checks import (
     refuse_pickling,
 )
 from .environment import reads_strictly, sinks_disabled
-from .model.frozen import EMPTY, JsonObject
-from .model.metadata import make_progress, read_exact
 from .model.times import utc_now
 from .model.values import ExecutionPhase, Receipt, Snapshot, TaskStatus, TaskType
 from .outlets import Outlets, check_builder_sink
-from .record import Given
-from .state import CANCELLED, NOTHING, PHASE_CHANGED, ExecutionState
+from .state import NOTHING, PHASE_CHANGED, ExecutionState
 
 # Bound once: before Python 3.12 a look at a member takes as long as a tenth of a transition.
 _FAILED, _CUSTOM = TaskStatus.FAILED, TaskType.CUSTOM
@@ -85,7 +82,7 @@ class StatusBuilder:
         "__weakref__",
         "_begun_anew",
         "_ends",
-        "_names",
+        "_intake",
         "_policy",
         "_publisher",
         "_strict",
@@ -126,14 +123,14 @@ class StatusBuilder:
             raise TypeError(f"initial must be a Snapshot, not {found}; Snapshot.from_dict(…) makes one of a dict.")
         now = time_ns() if clock is utc_now else read_clock(clock)
         state = self._make_state(execution_id, first_epoch(epoch, now // 1_000_000, initial), temporal_workflow_id)
-        self._policy = _policy(max_payload_bytes, redact_keys, redact_values, redact_text)
+        self._policy = make_policy(max_payload_bytes, redact_keys, redact_values, redact_text)
         state.max_bytes = max_payload_bytes
         self._begun_anew = initial is not None and restart and initial.is_terminal
         if initial is not None:
             state.load(initial)
             if restart:
                 state.restart(now)
-        self._names = _default_names if self._policy is _DEFAULT_POLICY else {}
+        self._intake = Intake(execution_id, self._policy)
         self._ends = ends
         self._suspended = False
         self.close_timeout = check_seconds("close_timeout", close_timeout)
@@ -197,10 +194,10 @@ class StatusBuilder:
             given = None
             if task_type is not _CUSTOM or input is not None or metadata is not None or parent_id is not None:
                 kind = None if task_type is _CUSTOM else task_type  # which may not have been given
-                given = self._given(task_id, kind, input, metadata, parent_id)
+                given = self._intake.task(task_id, kind, input, metadata, parent_id)
             if again and status.is_terminal:
                 raise ValueError(f"Task {task_id!r} begins again IN_PROGRESS or PENDING, not {status.name}.")
-            name = None if task_name is None else self._name(task_name)
+            name = None if task_name is None else self._intake.name(task_name)
             publisher = self._publisher
             add = publisher.state.add
             publisher.change(lambda now: add(now, task_id, name, status, given, again), at)
@@ -246,10 +243,10 @@ class StatusBuilder:
                 status = check_enum("status", status, TaskStatus, self.execution_id, task_id)
             given = None
             if not (message is output is error is metadata is progress is waiting_for is None):
-                given = self._result(task_id, status, message, output, error)
+                given = self._intake.result(task_id, status, message, output, error)
                 waits = None if status.is_terminal else waiting_for
                 said = None if status is _FAILED else message
-                given.metadata = self._metadata(metadata, said, progress, waits)
+                given.metadata = self._intake.metadata(metadata, said, progress, waits)
             publisher = self._publisher
             update = publisher.state.update
             publisher.change(lambda now: update(now, task_id, status, given), at)
@@ -306,8 +303,8 @@ class StatusBuilder:
         """
         try:
             phase = check_enum("phase", phase, ExecutionPhase, self.execution_id)
-            payload = None if output is None else self._policy.payload(output)
-            reason = None if message is None or phase not in _ENDED_BADLY else self._tell(message)
+            payload = self._intake.payload(output)
+            reason = None if message is None or phase not in _ENDED_BADLY else self._intake.tell(message)
             if message is not None and reason is None:
                 self._publisher.say_once("a message was dropped, as only FAILED and CANCELLED have one")
             set_phase = self._publisher.state.set_phase
@@ -326,7 +323,7 @@ class StatusBuilder:
     @output.setter
     def output(self, output: object) -> None:
         try:
-            payload = None if output is None else self._policy.payload(output)
+            payload = self._intake.payload(output)
             self._publisher.change(lambda now: self._publisher.state.set_output(now, payload))
         except REFUSALS as error:
             self._refuse(error)
@@ -344,7 +341,7 @@ class StatusBuilder:
             ExecutionEndedError: The execution has ended.
         """
         try:
-            text = self._tell(error)
+            text = self._intake.tell(error)
             self._publisher.change(lambda now: self._publisher.state.fail(now, text, task_id))
         except REFUSALS as refusal:
             self._refuse(refusal)
@@ -465,7 +462,7 @@ class StatusBuilder:
             return
         state = self._publisher.state
         forgotten: list[str] = []
-        reason = None if error is None or phase is not ExecutionPhase.FAILED else self._tell(error)
+        reason = None if error is None or phase is not ExecutionPhase.FAILED else self._intake.tell(error)
 
         def finish(now: int) -> int:
             if state.over:
@@ -483,7 +480,7 @@ class StatusBuilder:
             what = f"Execution %r completed with {tasks} FAILED now: %s"
             self._publisher.warn(what, self.execution_id, ", ".join(forgotten[:10]))
 
-    def _last_phase(self, error: BaseException | None) -> ExecutionPhase | None:
+    def _last_phase(self, error: BaseException | None, /) -> ExecutionPhase | None:
         """Return how an execution ends whose block is left so; None where it goes on elsewhere."""
         if error is None or self._ends is None:
             return end_of(error)
@@ -495,7 +492,7 @@ class StatusBuilder:
             return end_of(error)
         return phase if phase is not None and phase.is_terminal else None
 
-    def _change_at_end(self, make: Callable[[int], int], what: str) -> None:
+    def _change_at_end(self, make: Callable[[int], int], what: str, /) -> None:
         """Make the last change of a block; nothing of ours is raised into the runner's work."""
         for _ in range(2):
             try:
@@ -503,136 +500,6 @@ class StatusBuilder:
             except Exception as wrong:
                 self._publisher.warn("Leaving the block of %s failed: %r", what, wrong)
                 self._publisher.forget_clock()  # which may be what failed
-
-    # The blocks of tasks
-
-    def _start_task(
-        self,
-        task_id: str,
-        task_name: str | None,
-        /,
-        task_type: TaskType | str | None = None,
-        input: object = None,
-        metadata: object = None,
-        parent_id: str | None = None,
-        again: bool = False,
-        at: datetime | None = None,
-    ) -> bool:
-        try:
-            task_id = check_id("task_id", task_id, self.execution_id)
-            name = None if task_name is None else self._name(task_name)
-            given = self._given(task_id, task_type, input, metadata, parent_id)
-            self._publisher.change(lambda now: self._publisher.state.start(now, task_id, name, given, again), at)
-        except REFUSALS as error:
-            self._refuse(error)
-            return False
-        return True
-
-    def _update_running(
-        self, task_id: str, /, message: Any, metadata: object, progress: object, waiting_for: str | None
-    ) -> None:
-        try:
-            given = Given(metadata=self._metadata(metadata, message, progress, waiting_for))
-            self._publisher.change(lambda now: self._publisher.state.update(now, task_id, None, given))
-        except REFUSALS as error:
-            self._refuse(error)
-
-    def _scope(self, task_id: str, /) -> AbstractContextManager[None] | None:
-        outlets = self._publisher.outlets()
-        return None if outlets is None else outlets.scope(task_id)
-
-    def _end_task(self, task_id: str, error: BaseException | None, output: object, /) -> None:
-        given = Given(output=None if output is None else self._policy.payload(output))
-        phase = ExecutionPhase.COMPLETED if error is None else self._last_phase(error)
-        reason = None if error is None else self._tell(error)
-        if error is not None and self._suspended:
-            phase = None
-        state = self._publisher.state
-        late: list[bool] = []
-
-        def end(now: int) -> int:
-            record = state.tasks.get(task_id)
-            if state.over or record is None:
-                late.append(True)
-                return NOTHING
-            if phase is None:
-                state.leave(task_id, reason or "")
-                return NOTHING
-            if record.status is not TaskStatus.IN_PROGRESS:  # the body has ended it
-                return state.update(now, task_id, None, given)
-            if phase is ExecutionPhase.COMPLETED:
-                return state.update(now, task_id, TaskStatus.COMPLETED, given)
-            given.error = CANCELLED if phase is ExecutionPhase.CANCELLED else reason
-            given.metadata = _CANCELLED if phase is ExecutionPhase.CANCELLED else None
-            return state.update(now, task_id, _FAILED, given)
-
-        self._change_at_end(end, f"task {task_id!r} of execution {self.execution_id!r}")
-        if late:
-            self._drop(f"the end of task {task_id!r} came after the end of the execution")
-
-    # What is given, as it is kept
-
-    def _given(self, task_id: str, task_type: Any, input: object, metadata: object, parent_id: str | None) -> Given:
-        if task_type is not None and type(task_type) is not TaskType:
-            task_type = check_enum("task_type", task_type, TaskType, self.execution_id, task_id)
-        if parent_id is not None:
-            parent_id = check_id("parent_id", parent_id, self.execution_id)
-        return Given(
-            task_type=task_type,
-            input=None if input is None else self._policy.payload(input),
-            metadata=self._metadata(metadata, parent_id=parent_id),
-            parent_id=parent_id,
-        )
-
-    def _result(self, task_id: str, status: TaskStatus, message: Any, output: object, error: Any) -> Given:
-        """Return error and output."""
-        if error is not None and status is not _FAILED:
-            raise ValueError(
-                f"error= is for FAILED; task {task_id!r} of execution {self.execution_id!r} was to become "
-                f"{status.name}. Use message=, or TaskStatus.FAILED."
-            )
-        reason = message if error is None else error
-        return Given(
-            error=None if reason is None or status is not _FAILED else self._tell(reason),
-            output=None if output is None else self._policy.payload(output),
-        )
-
-    def _metadata(
-        self,
-        metadata: object,
-        message: object = None,
-        progress: object = None,
-        waiting_for: object = None,
-        parent_id: str | None = None,
-    ) -> JsonObject | None:
-        """Return metadata with what has a place of its own in it."""
-        more = None if metadata is None else self._policy.payload(metadata)
-        if message is not None:
-            more = self._policy.message(message, more)
-        # What is exact is neither redacted nor cut.
-        exact = read_exact(metadata)
-        if waiting_for is not None:
-            exact["waiting_for"] = self._policy.text(waiting_for)
-        if progress is not None and (pair := make_progress(progress)) is not None:
-            exact["progress"] = pair
-        if parent_id is not None:
-            exact["parent_id"] = parent_id
-        return more if not exact else fit_metadata(JsonObject({**(more or EMPTY), **exact}), self._policy.max_bytes)[0]
-
-    def _name(self, name: str) -> str:
-        """Return a name as it is kept; most are met again and again, so the last ones are remembered."""
-        try:
-            return self._names[name]
-        except Exception:  # a new one, or nothing that can be a key
-            text = self._policy.text(name)
-        if type(name) is str and len(name) <= 100:
-            if len(self._names) >= 1000:
-                self._names.clear()
-            self._names[name] = text
-        return text
-
-    def _tell(self, error: object) -> str:
-        return tell_error(error, self._policy)
 
     # What is wrong
 
@@ -670,14 +537,3 @@ class StatusBuilder:
             source=self,
             stacklevel=2,
         )
-
-
-_CANCELLED = JsonObject(cancelled=True)
-_DEFAULT_POLICY = PayloadPolicy()
-_default_names: dict[str, str] = {}
-
-
-def _policy(max_bytes: int, keys: Iterable[str], values: Iterable[str], text: bool) -> PayloadPolicy:
-    if max_bytes == DEFAULT_MAX_PAYLOAD_BYTES and keys is DEFAULT_SECRET_KEYS and not values and text:
-        return _DEFAULT_POLICY
-    return PayloadPolicy(Redaction(keys, values, text), max_bytes)

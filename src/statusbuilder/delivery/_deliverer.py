@@ -230,11 +230,12 @@ class Delivery(Deliverer):
         check_sink(sink)
         self.sink = sink
         """The sink behind it."""
-        if hasattr(sink, "scope"):
-            self.scope = sink.scope
+        behind: Any = sink
+        if hasattr(behind, "scope"):
+            self.scope = behind.scope
             """What a block enters, where the sink has something of the kind; see `Sink`."""
-        if hasattr(sink, "opened"):
-            self.opened = lambda source, *, inline: sink.opened(source, inline=False)
+        if hasattr(behind, "opened"):
+            self.opened = lambda source, *, inline: behind.opened(source, inline=False)
             """What is called when a builder is made, where the sink has something of the kind; see `Sink`."""
         if is_coroutine_sink(sink):
             super().__init__(LoopTransport(sink), **options)

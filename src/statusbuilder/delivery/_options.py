@@ -34,14 +34,16 @@ class DeliveryOptions(TypedDict, total=False):
     max_spool_bytes: int
 
 
-def _file(given: object) -> object:
-    """Turn what is given for a file into its path; what can be none is left to the validator."""
+def _file(given: str | PathLike[str] | None) -> str | None:
+    """Turn what is given for a file into its path."""
+    if given is None:
+        return None
     if not isinstance(given, (str, PathLike)):
-        return given
-    path = os.fspath(given)
-    if isinstance(path, str) and (path in ("", ":memory:") or path.startswith("file:")):
+        raise TypeError(f"spool is {given!r}; give the path of a file.")
+    path = os.fsdecode(given)
+    if path in ("", ":memory:") or path.startswith("file:"):
         raise ValueError(f"spool is {path!r}; give the path of a file, which outlives the process.")
-    return os.path.abspath(os.path.expanduser(os.fsdecode(path)))
+    return os.path.abspath(os.path.expanduser(path))
 
 
 @attrs.frozen(kw_only=True)
@@ -73,9 +75,7 @@ class Options:
     )
     """Called with the receipt of each builder's last snapshot once its fate is known, and again when it becomes
     another; for the last state of a spooled row, too. On a thread of its own, one call at a time."""
-    spool: str | None = attrs.field(
-        default=None, converter=_file, validator=optional(kind(str, example="the path of a file"))
-    )
+    spool: str | None = attrs.field(default=None, converter=_file)
     """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
     processes may share it. A file that cannot be used is logged, and harms nothing."""
     orphans: Literal["report", "fail"] = attrs.field(default="report", validator=one_of("report", "fail"))

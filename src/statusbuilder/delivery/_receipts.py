@@ -49,3 +49,12 @@ def _tell(name: str, call: Callable[..., object], facts: tuple[Any, ...]) -> Non
         call(*facts)
     except BaseException:  # nothing may end the thread
         log.exception("%s failed for %r", name, facts[0])
+
+
+def say(level: str, text: str, extra: dict[str, Any], is_loss: bool) -> None:
+    """Log a line; what was lost also where the application's logging set-up has switched our logger off."""
+    number = getattr(logging, level.upper())
+    if log.disabled and is_loss:
+        logging.getLogger().handle(log.makeRecord(log.name, number, __file__, 0, text, (), None, extra=extra))
+    else:
+        log.log(number, "%s", text, extra=extra)

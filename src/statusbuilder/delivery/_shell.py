@@ -20,7 +20,7 @@ from ._link import DeliveryLink
 from ._mailbox import Mailbox, seconds_until
 from ._options import DeliveryStats, Options
 from ._orphan import Orphan
-from ._receipts import Teller
+from ._receipts import Teller, say
 from ._records import Record
 from ._threads import BLOCKING, can_start_threads
 from ._transport import Transport
@@ -340,12 +340,3 @@ class Shell(Mailbox):
         self.closed = True
         for future, is_clean in self._closers.items():
             future.set_result(is_clean)
-
-
-def say(level: str, text: str, extra: dict[str, Any], is_loss: bool) -> None:
-    """Log a line; what was lost also where the application's logging set-up has switched our logger off."""
-    number = getattr(logging, level.upper())
-    if log.disabled and is_loss:
-        logging.getLogger().handle(log.makeRecord(log.name, number, __file__, 0, text, (), None, extra=extra))
-    else:
-        log.log(number, "%s", text, extra=extra)

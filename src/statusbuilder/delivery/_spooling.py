@@ -20,6 +20,7 @@ from .core import Answer, Ref, Request, effects, events
 from .core.values import Version
 from .spool.disk import Disk
 from .spool.rows import Key, Row
+from .spool.store import Store
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk at most."""
@@ -87,8 +88,8 @@ class Spooling:
         """Return what is done about each effect."""
         return {
             effects.Persist: self._persist,
-            effects.Acknowledge: lambda effect: self._change(self._disk.acknowledge, effect),
-            effects.Drop: lambda effect: self._change(self._disk.drop, effect),
+            effects.Acknowledge: partial(self._change, Store.acknowledge),
+            effects.Drop: partial(self._change, Store.drop),
             effects.SetAside: self._set_aside,
             effects.Note: self._note,
             effects.Claim: self._claim,
@@ -121,10 +122,10 @@ class Spooling:
     def _stored(self, ref: Ref, version: Version, is_on_disk: bool) -> None:
         self._reply(self._feed, events.Stored(ref, version, is_on_disk))
 
-    def _change(self, do: Callable[[Key, int, int], None], effect: Any) -> None:
+    def _change(self, change: Callable[[Store, Key, int, int], None], effect: Any) -> None:
         key = self._records[effect.ref].key
         if key is not None:
-            do(key, *effect.version)
+            self._disk.do(lambda store: change(store, key, *effect.version))
 
     # Rows of the dead
 
@@ -212,14 +213,14 @@ class Spooling:
     def _set_aside(self, effect: effects.SetAside) -> None:
         row = self._records[effect.ref].row
         if row is not None:
-            self._disk.set_aside(row.key, row.epoch, 2**62, effect.reason)
+            self._disk.do(lambda store: store.set_aside(row.key, row.epoch, 2**62, effect.reason))
 
     def _note(self, effect: effects.Note) -> None:
         key, now = self._records[effect.ref].key, time()
         ages = {"claimed_at": effect.claimed, "missing_at": effect.missing, "doubt_at": effect.doubt}
         times = {name: None if age < 0 else now - age for name, age in ages.items() if age is not None}
         if key is not None:
-            self._disk.note(key, **times)
+            self._disk.do(lambda store: store.note(key, **times))
 
     # Orphans
 
@@ -233,7 +234,7 @@ class Spooling:
         self._orphans[row.key] = Orphan(row.key.execution_id, phase, row.epoch, seen_at)
         if len(self._orphans) > MOST_ORPHANS:
             del self._orphans[next(iter(self._orphans))]
-        self._disk.mark_orphaned(row.key, row.epoch, row.revision)
+        self._disk.do(lambda store: store.mark_orphaned(row.key, row.epoch, row.revision))
 
     def _end_orphan(self, effect: effects.EndOrphan) -> None:
         record = self._records[effect.ref]

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 from ._errors import ServerStartError
 
-try:
+if sys.platform == "win32":
+
+    def _take(lock: str) -> int:
+        raise OSError("There is no such lock.")
+
+    def _release(held: int, lock: str) -> None: ...
+
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+
+    def _take(lock: str) -> int:
+        while True:
+            held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.exists(lock) and os.path.samestat(os.fstat(held), os.stat(lock)):
+                    return held
+            except BaseException:
+                os.close(held)
+                raise
+            os.close(held)  # its last holder removed it meanwhile
+
+    def _release(held: int, lock: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
+        fcntl.flock(held, fcntl.LOCK_UN)  # a forked child may still have the descriptor
+        os.close(held)
 
 
 @contextlib.contextmanager
@@ -25,31 +49,16 @@ def only_server(path: str) -> Iterator[None]:
         ServerStartError: another server has it.
     """
     lock = f"{os.path.realpath(path)}-lock"
+    held: int | None = None
     try:
-        held = None if fcntl is None else _take(lock)
+        held = _take(lock)
     except BlockingIOError as error:
         why = "another server keeps its executions there. Stop it, or choose another file."
         raise ServerStartError(path, why) from error
     except OSError:  # the folder is not there, which whatever opens the database says, or has no locks
-        held = None
+        pass
     try:
         yield
     finally:
         if held is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(lock)
-            fcntl.flock(held, fcntl.LOCK_UN)  # a forked child may still have the descriptor
-            os.close(held)
-
-
-def _take(lock: str) -> int:
-    while True:
-        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(lock) and os.path.samestat(os.fstat(held), os.stat(lock)):
-                return held
-        except BaseException:
-            os.close(held)
-            raise
-        os.close(held)  # its last holder removed it meanwhile
+            _release(held, lock)

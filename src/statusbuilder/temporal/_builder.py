@@ -61,7 +61,7 @@ class RunBuilder(StatusBuilder):
         state = self._publisher.state
         self._publisher.locked(lambda: state.set_epoch(max(state.epoch + 1, millis)))
 
-    def _last_phase(self, error: BaseException | None) -> ExecutionPhase | None:
+    def _last_phase(self, error: BaseException | None, /) -> ExecutionPhase | None:
         if isinstance(error, workflow.ContinueAsNewError):
             return None  # the next run goes on with the task
         return super()._last_phase(error)

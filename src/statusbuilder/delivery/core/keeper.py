@@ -125,11 +125,13 @@ class Keeper:
 
     def emptied(self, it: Execution) -> None:
         """Take note that nothing is on disk any more, and write what has to be."""
-        row = _row(it)
-        if row is not None:
+        self._desk.fate(it, spooled=-1)
+        if isinstance(it.disk, Writing):
+            it.set_disk(Writing(it.disk.row, ABSENT))  # what is under way is written to the new file
+        elif isinstance(it.disk, Written):
+            is_end = it.disk.has_body and it.final is not None
             self.forget(it)
-            self._desk.fate(it, spooled=-1)
-            self.changed(it, is_end=row.has_body and it.final is not None)
+            self.changed(it, is_end)
 
     # Writing
 

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import attrs
 
 from ...core.process import PerProcess
+from .file import is_corrupt, move_away
 from .owner import Owner
 from .rows import Key, Row, SpoolUnusableError
-from .store import Store, is_corrupt, move_away
+from .store import Store
 
 log = logging.getLogger("statusbuilder")
 T = TypeVar("T")
@@ -86,25 +87,9 @@ class Disk:
         """Write a row; `done` hears whether it is on disk."""
         self._post(_Job(lambda store: self._put(store, row), done, False))
 
-    def acknowledge(self, key: Key, epoch: int, revision: int) -> None:
-        """Drop what the backend has; the row of an open execution stays, without its request."""
-        self._post(_Job(lambda store: store.acknowledge(key, epoch, revision), is_owed=True))
-
-    def mark_orphaned(self, key: Key, epoch: int, revision: int) -> None:
-        """Note that nobody works on an execution any more."""
-        self._post(_Job(lambda store: store.mark_orphaned(key, epoch, revision), is_owed=True))
-
-    def note(self, key: Key, **times: float | None) -> None:
-        """Note times of a row, see `Store.note`."""
-        self._post(_Job(lambda store: store.note(key, **times), is_owed=True))
-
-    def drop(self, key: Key, epoch: int, revision: int) -> None:
-        """Remove a row."""
-        self._post(_Job(lambda store: store.drop(key, epoch, revision), is_owed=True))
-
-    def set_aside(self, key: Key, epoch: int, revision: int, why: str) -> None:
-        """Keep a row for people only."""
-        self._post(_Job(lambda store: store.set_aside(key, epoch, revision, why), is_owed=True))
+    def do(self, change: Callable[[Store], object]) -> None:
+        """Make a small change; where it cannot be made now, it is made later."""
+        self._post(_Job(change, is_owed=True))
 
     def claim(self, target: str, most: int, look: Callable[[Row], T], done: Callable[[list[T]], object]) -> None:
         """Take over rows of dead owners, see `Store.claim`; `done` gets none where the file cannot be used.
@@ -143,8 +128,12 @@ class Disk:
                 self._thread = thread
 
     def _work(self) -> None:
-        while self._step():
-            continue
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = self._step()
+            except BaseException:  # an exception that was thrown into this thread
+                log.exception("A spool met a defect and goes on")
         self._release()
 
     def _step(self) -> bool:

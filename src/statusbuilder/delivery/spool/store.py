@@ -12,11 +12,12 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from time import strftime, time
+from time import time
 from typing import Any
 
 from ...core.model.values import ExecutionPhase
 from ..core.values import State
+from .file import create, restrict
 from .owner import Owner, alone, is_alive, remove_abandoned
 from .rows import Key, Listed, Row, SpoolUnusableError, checksum
 
@@ -28,7 +29,6 @@ _PER_ROW = 4096
 """Bytes that a row takes at most beside its request, about."""
 _APPLICATION_ID = 0x53427370
 _LAYOUT = 1
-_CORRUPT = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _FACTS = "target, kind, execution_id, epoch, revision, phase, state"
 _KEY = "target = ? AND kind = ? AND execution_id = ?"
 _SCHEMA = (
@@ -83,7 +83,7 @@ class Store:
             self._open()
             return
         with alone(path):  # otherwise those who begin at the same time would find the file locked
-            _create(path)
+            create(path)
             self._open()
             remove_abandoned(path, self._owners())
 
@@ -286,7 +286,7 @@ class Store:
         self._check()  # first, so that nothing is written to the file of another program
         if not self._owner:
             return
-        _restrict(self.path)
+        restrict(self.path)
         if not self._has_tables():
             self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -324,44 +324,3 @@ def _text(data: bytes) -> str:
 
 def _state(number: int) -> State:
     return State(number) if number in (*State,) else State.CLOSED
-
-
-def _create(path: str) -> None:
-    """Make the file with its mode from the beginning; SQLite gives the files beside it the same."""
-    # One that is there is not opened: closing it would release the locks that this process may have through SQLite.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-
-
-def _restrict(path: str) -> None:
-    """Close a spool that was made with a wider mode, and what is beside it, to other users."""
-    for file in (path, f"{path}-wal", f"{path}-shm"):
-        with suppress(FileNotFoundError):
-            if os.name == "posix" and os.stat(file).st_mode & 0o077:
-                os.chmod(file, 0o600)
-
-
-def is_corrupt(error: BaseException) -> bool:
-    """Whether an error means that the file is damaged beyond use."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
-
-
-def move_away(path: str, seen: os.stat_result) -> str | None:
-    """Rename a damaged file, so that a new one can be begun; returns its new name.
-
-    Args:
-        path: of the spool.
-        seen: the file that was found damaged; another process may have renamed it meanwhile, then None is returned.
-    """
-    with alone(path):
-        try:
-            if not os.path.samestat(os.stat(path), seen):
-                return None
-        except FileNotFoundError:
-            return None
-        aside = f"{path}.corrupt-{strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        os.rename(path, aside)
-        for suffix in ("-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.rename(path + suffix, aside + suffix)
-        return aside
