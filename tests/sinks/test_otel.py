@@ -34,6 +34,7 @@ from statusbuilder import (
 )
 from statusbuilder.core.model.times import format_time
 from statusbuilder.sinks import MemorySink
+from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.sinks.otel import OpenTelemetrySink, observe
 from statusbuilder.testing import check_sink
 
@@ -361,6 +362,7 @@ def test_behind_a_delivery_the_last_state_has_its_spans(traces: Traces) -> None:
         assert len(traces.spans) == 80
     assert {str((span.attributes or {})["statusbuilder.execution.id"]) for span in traces.spans[80:]} == {"open_1"}
     assert len(traces.spans) == 82
+    opened[1].close()
 
 
 def test_it_is_a_sink_in_every_respect(traces: Traces) -> None:
@@ -386,14 +388,15 @@ def test_what_is_exported_twice_is_equal() -> None:
 def test_a_run_that_goes_on_elsewhere_is_one_trace() -> None:
     """What a suspended run's process exported is below the span that the next process exports."""
     first, second = Traces(), Traces()
+    second.clock.seconds = 2
     with StatusBuilder("wex_1", sinks=[first.sink()], clock=first.clock) as status:
-        with status.task("a"):
-            pass
+        status.add_task("a", status=TaskStatus.IN_PROGRESS)
+        first.clock.seconds = 1
+        status.update_task_status("a", TaskStatus.COMPLETED)
         status.suspend()
-    sink = second.sink()
-    with StatusBuilder("wex_1", sinks=[sink], clock=second.clock, initial=status.snapshot()) as status:
-        with status.task("b"):
-            pass
+    with StatusBuilder("wex_1", sinks=[second.sink()], clock=second.clock, initial=status.snapshot()) as status:
+        status.add_task("b", status=TaskStatus.IN_PROGRESS)
+        status.update_task_status("b", TaskStatus.COMPLETED)
     (a,), (b, execution) = first.spans, second.spans
     assert {trace_id(span) for span in (a, b, execution)} == {trace_id(a)}
     assert {parent_id(a), parent_id(b)} == {span_id(execution)}
@@ -405,9 +408,9 @@ def test_inside_a_block_the_tasks_span_is_the_current_one(traces: Traces) -> Non
     with Delivery(traces.sink()) as delivery:
         for number, sink in enumerate((traces.sink(), delivery)):
             before = get_current_span()
-            with StatusBuilder(f"wex_{number}", sinks=[sink], clock=traces.clock, close_timeout=PATIENCE) as status:
-                with status.task(f"task {number}"), tracer.start_as_current_span(f"call {number}"):
-                    pass
+            status = StatusBuilder(f"wex_{number}", sinks=[sink], clock=traces.clock, close_timeout=PATIENCE)
+            with status, status.task(f"task {number}"), tracer.start_as_current_span(f"call {number}"):
+                pass
             assert get_current_span() is before
         delivery.flush(PATIENCE)
     for number in range(2):
@@ -439,7 +442,11 @@ def test_a_span_has_a_length_and_lies_in_its_parents_beginning(traces: Traces) -
 
 def test_long_errors_are_cut_and_sent_once(traces: Traces) -> None:
     """An error of 100 kB is 1 KiB in its span's description, and stands nowhere else."""
-    with pytest.raises(ValueError), StatusBuilder("wex_1", sinks=[traces.sink()]) as status, status.task("a"):
+    with (
+        pytest.raises(ValueError, match="é"),
+        StatusBuilder("wex_1", sinks=[traces.sink()]) as status,
+        status.task("a"),
+    ):
         raise ValueError("é" * 100_000)
     for span in traces.spans:
         assert len((span.status.description or "").encode()) <= 1024
@@ -529,13 +536,12 @@ for _ in range(20):
     good += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 stop.set()
 print(good)
-held.update_status("COMPLETED") if False else None
 os._exit(0)
 """
 
 
 def test_a_fork_under_load_has_nothing_of_its_parent() -> None:
-    """While other threads make spans, a child's first change makes its own, and its close exports none of the parent's."""
+    """While other threads make spans, a child's changes make its own, and its close exports none of the parent's."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-u", "-c", FORK]
     done_ = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done_.stdout == "20\n", done_.stderr
@@ -552,7 +558,7 @@ from statusbuilder.sinks.otel import OpenTelemetrySink, observe
 
 traces = TracerProvider()
 traces.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
-meters = MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter(), export_interval_millis=float("inf"))])
+meters = MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter(), export_interval_millis=3_600_000)])
 
 def main():
     sink = GrpcSink("127.0.0.1:1", close_timeout=0.2)
@@ -571,7 +577,9 @@ def test_a_process_that_ends_exports_what_is_open_and_what_is_lost() -> None:
     done_ = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert '"statusbuilder.execution.id": "wex_1"' in done_.stdout
     lost = done_.stdout.partition('"name": "statusbuilder.delivery.lost"')[2]
-    assert re.search(r'"value": (\d+)', lost)[1] == "1"  # type: ignore[index]
+    value = re.search(r'"value": (\d+)', lost)
+    assert value is not None, done_.stderr
+    assert value[1] == "1"
 
 
 def test_executions_of_several_threads_do_not_mix(traces: Traces) -> None:
@@ -630,15 +638,40 @@ def test_a_deliverys_figures_are_metrics() -> None:
         after = readings(reader)
         other.close()
         del other
-    names = {"sent", "superseded", "retried", "failed", "spooled", "lost", "bytes", "pending"}
-    assert set(before) == names
-    assert set(after) == names | {"last_success.age"}
+    names = {"sent", "superseded", "retried", "spooled", "lost", "conflicts", "bytes", "cpu.time"}
+    names |= {"pending", "waiting", "rows", "pending.age", "last_success.age"}
+    assert set(before) - {"failed"} == names
+    assert set(after) - {"failed"} == names | {"attempt.duration"}
     assert before["sent"] == {"Delivery": 0, "other": 0}
     stats = delivery.stats()
     assert after["sent"] == {"Delivery": stats.sent, "other": 0}
     assert stats.sent > 0
-    assert after["last_success.age"]["Delivery"] >= 0
-    assert readings(reader)["lost"] == {"Delivery": 0}
+    assert min(before["last_success.age"].values()) >= 0
+    assert set(readings(reader)["lost"]) == {"Delivery", "other"}
+    provider.shutdown()
+
+
+def test_two_sinks_of_one_target_are_two_series() -> None:
+    """A healthy sink does not hide a dead one; the target's host and port are attributes of their own."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    sinks = [GrpcSink("127.0.0.1:1", close_timeout=0.0) for _ in range(2)]
+    for sink in sinks:
+        observe(sink, provider)
+    with StatusBuilder("wex_1", sinks=sinks[:1], close_timeout=PATIENCE):
+        pass
+    data = reader.get_metrics_data()
+    assert data is not None
+    points = [
+        dict(point.attributes or {})
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "statusbuilder.delivery.lost"
+        for point in metric.data.data_points
+    ]
+    assert {(point["server.address"], point["server.port"]) for point in points} == {("127.0.0.1", "1")}
+    assert len({point["statusbuilder.sink.number"] for point in points}) == 2
+    for sink in sinks:
+        sink.close(0.0)
     provider.shutdown()
 
 
