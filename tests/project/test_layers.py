@@ -79,7 +79,6 @@ TAKEN = {
 }
 # Modules that import each other in a circle, also where only a type checker follows.
 CIRCLES = {
-    frozenset({"core._task_block", "core.builder"}),
     frozenset(
         f"delivery.{name}"
         for name in (
