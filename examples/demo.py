@@ -2,7 +2,7 @@
 
     python examples/demo.py [FOLDER]
 
-FOLDER is the standard library unless you name another one; packages that are installed beside it are left out.
+FOLDER is the standard library unless you name another one, and of that only a few packages.
 The status goes from the workflow through GrpcSink, over a socket, into the embedded server; the live view knows only
 what the server's `subscribe` says. Two more tasks work on a small folder that the demo makes. One of its subfolders is
 empty, so its task is skipped. In the other an upload is completed, that is renamed, just when the unfinished file is to
@@ -35,8 +35,12 @@ from statusbuilder.views import make_screen, task_table
 ATTEMPTS = 2
 PAUSE = 0.5
 LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
-INSTALLED = LIBRARY / "site-packages"
+PACKAGES = ("asyncio", "email", "encodings", "json")
 STOP = threading.Event()
+SEEN = """\
+You saw {} tasks, four at a time: a fan-out. One failed, as its upload was renamed meanwhile, and was retried.
+One was skipped, as there was nothing in its folder. All of it went over gRPC into a server, and back to this screen.
+Next: `nox -s demo -- agent` and `nox -s demo -- temporal` show other runners; docs/tutorial.md builds one."""
 CHUNK = 1 << 20
 
 ListFiles: TypeAlias = Callable[[], list[Path]]
@@ -63,8 +67,12 @@ def main() -> int:
             print(f"Not completed: {error}", file=sys.stderr)
         viewer.join(timeout=10)
         held = client.get(execution_id)
-    print("\nWhat the server holds:", *task_table(held), f"output: {json.dumps(held.output, sort_keys=True)}", sep="\n")
-    return 0 if held.phase is ExecutionPhase.COMPLETED else 1
+    is_completed = held.phase is ExecutionPhase.COMPLETED
+    lines = task_table(held)
+    print("\nWhat the server holds:", *(lines[:1] if is_completed else lines), sep="\n")
+    if is_completed:
+        print(f"output: {json.dumps(held.output, sort_keys=True)}\n", SEEN.format(len(held.tasks)), sep="\n")
+    return 0 if is_completed else 1
 
 
 def read_arguments() -> Path:
@@ -154,7 +162,7 @@ def go_on() -> None:
 def subfolders(folder: Path) -> dict[str, ListFiles]:
     """Return the tasks for a folder: one for each of its subfolders, and one for the files beside them."""
     folders = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    inside = sorted(path for path in folders if path != INSTALLED)
+    inside = sorted(path for path in folders if folder != LIBRARY or path.name in PACKAGES)
     found: dict[str, ListFiles] = {f"{folder.name}/*": lambda: regular(folder.iterdir())}
     return found | {f"{path.name}/": lambda path=path: files_below(path) for path in inside}
 

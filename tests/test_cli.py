@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from places import KITS, TESTS
 
 from statusbuilder import cli
 from statusbuilder.cli import COMMANDS, Command, main, make_parser
@@ -102,9 +104,10 @@ def test_a_full_disk_is_one_line() -> None:
         "import sys; from statusbuilder import cli; import test_cli; cli.COMMANDS = (cli.Command('t', '', 'test_cli'),)"
     )
     code += "; sys.exit(cli.main(['t', 'list', 'here']))"
+    environment = {**os.environ, "PYTHONPATH": str(KITS)}
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-c", code]
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=KITS)
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=TESTS, env=environment)
     assert (ended.returncode, ended.stderr) == (1, "statusbuilder: No space left on device\n")
 
 

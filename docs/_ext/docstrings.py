@@ -65,6 +65,8 @@ def _table(rest: list[str]) -> list[str]:
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = to_rst(lines)
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # in the first line of these, napoleon takes what stands before a colon for a type
 
 
 def _signature(

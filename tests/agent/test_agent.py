@@ -558,10 +558,26 @@ def test_reading_keeps_going_on_what_it_does_not_know() -> None:
         "todos": [{"todo_id": "t", "status": "LATER", "updated_at": "2026-01-16T09:30:00.000Z"}, None],
     }
     snapshot = AgentSnapshot.from_dict(data)
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    assert snapshot.messages == (Message("", MessageType.SYSTEM, "", epoch, ("c1",)),)
-    assert snapshot.todos == (Todo("t", "", TodoStatus.PENDING, START, START),)
+    assert snapshot.messages == (Message("", MessageType.SYSTEM, "", None, ("c1",)),)
+    assert snapshot.todos == (Todo("t", "", TodoStatus.PENDING, None, START),)
     assert AgentSnapshot.from_dict({"messages": 3, "todos": "x"}) == AgentSnapshot("")
+
+
+def test_a_time_that_is_missing_is_none() -> None:
+    """Where 0.1.0 wrote 1970 for a time that it did not know, and where there is none, it is None, and stays so."""
+    old = "1970-01-01T00:00:00.000Z"
+    data = {
+        "execution_id": "aex_01",
+        "messages": [{"message_id": "m", "type": "AI", "timestamp": old}, {"message_id": "n", "type": "AI"}],
+        "todos": [{"todo_id": "t", "created_at": old, "updated_at": "2026-01-16T09:30:00.000Z"}],
+    }
+    snapshot = AgentSnapshot.from_dict(data)
+    assert [message.timestamp for message in snapshot.messages] == [None, None]
+    assert (snapshot.todos[0].created_at, snapshot.todos[0].updated_at) == (None, START)
+    assert AgentSnapshot.from_dict(json.loads(snapshot.to_json())) == snapshot
+    status = make(initial=snapshot)
+    status.set_todos([{"id": "t", "content": "a"}])
+    assert (status.snapshot().todos[0].created_at, status.snapshot().messages[1].timestamp) == (None, None)
 
 
 def test_threads_and_tasks_may_stream_at_once() -> None:

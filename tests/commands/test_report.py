@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ import pytest
 from browser_kit import Browser, browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from view_values import START, agent, many, orders
+from view_values import START, agent, carrying, many, orders
 
 from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.agent.model import AgentSnapshot
@@ -81,6 +82,32 @@ def test_it_is_a_function_of_the_snapshot(snapshot: Snapshot) -> None:
     page = html_report(snapshot)
     assert page == html_report(type(snapshot).from_dict(json.loads(snapshot.to_json())))
     Page(page)
+
+
+def test_it_shows_what_is_known_beside_a_status() -> None:
+    """A tree, a bar for each attempt with what became of it, waits, progress, the worker, and a link to the log."""
+    page = html_report(carrying())
+    america = re.search(r'<tr[^>]*id="t2">.*?</tr>', page, re.DOTALL)
+    assert america is not None
+    assert re.findall(r"<i class=\"(\w+)", america[0]) == ["FAILED", "FAILED", "IN_PROGRESS"]
+    assert "attempt 1 failed after 1.50 s: ConnectionResetError: [Errno 104]" in america[0]
+    assert 'style="--depth:1"' in america[0]
+    assert "waiting for a worker of queue asia" in page
+    assert "40/100 done" in page
+    assert '<a href="https://logs.example.com/1" rel="noopener noreferrer">log</a>' in page
+    assert page.index('id="t3"') < page.index('id="t4"')
+
+
+def test_only_http_becomes_a_link() -> None:
+    """Another address of a log is text, and none leaves its attribute."""
+
+    def page(url: str) -> str:
+        return html_report(Snapshot("e", tasks=(Task("t", "t", metadata={"log_url": url}),)))
+
+    for url in ("javascript:alert(1)", "file:///etc/passwd", " https://x"):
+        assert "<a href" not in page(url)
+        assert "log: " in page(url)
+    assert '<a href="https://x/&quot;onclick=&quot;y" rel' in page('https://x/"onclick="y')
 
 
 def test_it_loads_and_runs_nothing() -> None:
@@ -237,6 +264,22 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize("name", ["snapshot.json", "./snapshot.json", "link", "hard"])
+def test_what_is_read_is_not_written_over(name: str, tmp_path: Path) -> None:
+    """The page never replaces the file that it is made of, by whatever name: a line on stderr, and exit status 2."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(orders().to_json())
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    for source in ("snapshot.json", "-"):
+        with path.open() as stdin:
+            command = [sys.executable, "-m", "statusbuilder", "report", source, "-o", name]
+            ended = subprocess.run(command, cwd=tmp_path, stdin=stdin, capture_output=True, text=True)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == f"statusbuilder report: {name} is what it reads; name another file with --output.\n"
+    assert path.read_text() == orders().to_json()
+
+
 # In a real browser
 
 
@@ -290,15 +333,16 @@ def test_everything_can_be_read_in_light_and_dark(chromium: Browser, scheme: str
 
 def bars(chromium: Browser) -> Any:
     return chromium.run(
-        "return [...document.querySelectorAll('.lane')].map(lane => { const bar = lane.querySelector('i');"
-        "if (!bar) return null; const a = lane.getBoundingClientRect(), b = bar.getBoundingClientRect();"
-        "return [(b.left - a.left) / a.width, (b.right - a.left) / a.width]; })"
+        "return [...document.querySelectorAll('.lane')].map(lane => { const bars = [...lane.querySelectorAll('i')];"
+        "if (!bars.length) return null; const a = lane.getBoundingClientRect();"
+        "const [b, c] = [bars.at(0), bars.at(-1)].map(bar => bar.getBoundingClientRect());"
+        "return [(b.left - a.left) / a.width, (c.right - a.left) / a.width]; })"
     )
 
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_bars_lie_where_the_times_are(chromium: Browser, width: int, tmp_path: Path) -> None:
-    """A task's bar begins and ends in proportion to its times; a task that never started has none."""
+    """A task's bars, one an attempt, lie in proportion to its times; a task that never started has none."""
     chromium.open(page_of(orders(ended=False), tmp_path), width)
     fetch, check, mail, later, ceo = bars(chromium)
     assert fetch == pytest.approx([0, 0.5], abs=0.01)

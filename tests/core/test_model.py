@@ -34,7 +34,7 @@ from statusbuilder import (
 from statusbuilder.core.model.frozen import EMPTY, JsonArray, JsonObject, freeze
 from statusbuilder.core.model.times import format_time, from_millis, parse_time, to_millis
 
-P = ExecutionPhase
+P, S = ExecutionPhase, TaskStatus
 FULL = Snapshot(
     "wex_01",
     epoch=7,
@@ -238,8 +238,10 @@ def test_current_tasks() -> None:
 
 @given(st.lists(st.sampled_from(TaskStatus)))
 def test_progress_adds_up(statuses: list[TaskStatus]) -> None:
-    """The counts of progress are those of the tasks, finished is their sum, fraction their share."""
-    snapshot = Snapshot("x", tasks=[Task(str(n), "T", status=status) for n, status in enumerate(statuses)])
+    """The counts of progress are those of the tasks, finished is their sum, at the end fraction their share."""
+    snapshot = Snapshot(
+        "x", phase=P.FAILED, tasks=[Task(str(n), "T", status=status) for n, status in enumerate(statuses)]
+    )
     progress = snapshot.progress
     count = statuses.count
     assert progress == Progress(
@@ -252,6 +254,113 @@ def test_progress_adds_up(statuses: list[TaskStatus]) -> None:
     assert progress.finished == progress.completed + progress.failed + progress.skipped
     assert progress.total == progress.finished + progress.running + count(TaskStatus.PENDING)
     assert progress.fraction == (progress.finished / len(statuses) if statuses else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "metadata", "running", "ended"),
+    [
+        (S.PENDING, {}, 0.0, 0.0),
+        (S.IN_PROGRESS, {"progress": {"done": 1, "total": 4}}, 0.25, 0.25),
+        (S.IN_PROGRESS, {"fraction": 0.5}, 0.5, 0.5),
+        (S.COMPLETED, {"progress": {"done": 1, "total": 4}}, 1.0, 1.0),
+        (S.SKIPPED, {}, 1.0, 1.0),
+        (S.FAILED, {}, 0.0, 1.0),
+        (S.FAILED, {"progress": {"done": 3, "total": 4}}, 0.75, 1.0),
+        (S.IN_PROGRESS, {"attempts": [{"number": 1, "status": "FAILED"}, {"number": 2}]}, 0.0, 0.0),
+        (S.IN_PROGRESS, {"attempts": [{"number": 1, "progress": {"done": 1, "total": 2}}, {"number": 2}]}, 0.5, 0.5),
+        (S.PENDING, {"attempts": [{"number": 1, "status": "COMPLETED"}, {"number": 2}]}, 1.0, 1.0),
+        (S.PENDING, {"attempts": [{"number": 1, "status": "SKIPPED"}, {"number": 2}]}, 1.0, 1.0),
+        (S.PENDING, {"attempts": [{"status": "COMPLETED"}]}, 0.0, 0.0),
+    ],
+)
+def test_how_far_a_task_is(status: TaskStatus, metadata: dict[str, Any], running: float, ended: float) -> None:
+    """An ended task is done, a FAILED one only at the end; another is as far as the furthest of its attempts."""
+    tasks = [Task("a", "A", status=status, metadata=metadata), Task("b", "B", status=S.PENDING)]
+    assert Snapshot("x", phase=P.IN_PROGRESS, tasks=tasks).progress.fraction == running / 2
+    assert Snapshot("x", phase=P.FAILED, tasks=tasks).progress.fraction == ended / 2
+
+
+@pytest.mark.parametrize("task_id", ["statusbuilder.folded", "statusbuilder.folded_sub_agents"])
+@pytest.mark.parametrize("number", [int, float])
+def test_a_task_that_stands_for_others_counts_as_they_do(task_id: str, number: type[Any]) -> None:
+    """The folded task counts as its count, in all of the progress; so do those of it that FAILED or run."""
+    metadata = {"count": number(8), "failed": number(2), "running": number(1), "first": "a", "last": "h"}
+    tasks = [Task(task_id, "8 tasks", status=S.FAILED, metadata=metadata), Task("b", "B"), Task("c", "C")]
+    progress = Snapshot("x", phase=P.IN_PROGRESS, tasks=tasks).progress
+    assert progress == Progress(total=10, completed=5, failed=2, skipped=0, running=1, fraction=0.5)
+    assert Snapshot("x", phase=P.FAILED, tasks=tasks).progress.fraction == 0.7
+    odd = Task(task_id, "tasks", status=S.COMPLETED, metadata={"count": "many", "failed": True})
+    assert Snapshot("x", tasks=[odd]).progress == Progress(1, 1, 0, 0, 0, 1.0)
+
+
+def test_progress_made_by_hand() -> None:
+    """A Progress without a fraction has the share of what is finished."""
+    assert Progress(total=4, completed=1, failed=1, skipped=0, running=1).fraction == 0.5
+    assert Progress(0, 0, 0, 0, 0).fraction == 0.0
+
+
+KNOWN: dict[str, tuple[list[tuple[Any, Any]], Any]] = {
+    "message": ([("hi", "hi")], None),
+    "progress": (
+        [
+            ({"done": 40, "total": 100}, 0.4),
+            ({"done": 0.5, "total": 1}, 0.5),
+            ({"done": -1, "total": 3}, 0.0),
+            ({"done": 9, "total": 3}, 1.0),
+            ({"done": 1e300, "total": 1e-9}, 1.0),
+            ({"done": 10**400, "total": 1}, None),
+        ],
+        None,
+    ),
+    "waiting_for": ([("approval", "approval")], None),
+    "parent_id": ([("a", "a")], None),
+    "attempts": ([([{"number": 1}, {"number": 2}], [{"number": 1}, {"number": 2}])], []),
+    "retry_count": ([(2, 2), (2.0, 2)], 0),
+    "cancelled": ([(True, True)], False),
+    "queued_at": ([("2026-01-16T09:30:00.000Z", START)], None),
+    "worker": ([("w-1", "w-1")], None),
+    "log_url": ([("https://logs/1", "https://logs/1"), ("s3://logs/1", "s3://logs/1")], None),
+    "deadline": ([("2026-01-16T09:30:01Z", at(1))], None),
+}
+ODD = [
+    "",
+    0,
+    -1,
+    7,
+    0.5,
+    True,
+    None,
+    [],
+    [1, 2],
+    ["x"],
+    [{"status": "FAILED"}],
+    {},
+    {"done": 1},
+    {"done": 1, "total": 0},
+]
+
+
+@pytest.mark.parametrize("key", KNOWN)
+def test_what_is_known_beside_the_status(key: str) -> None:
+    """Each fixed key of the metadata has a property; another shape stays in the metadata, and is read as absent."""
+    given, absent = KNOWN[key]
+    assert getattr(Task("a", "A"), key) == absent
+    for value, read in given:
+        if read is not None:
+            assert getattr(Task("a", "A", metadata={key: value}), key) == read
+    for value in ODD:
+        task = Task("a", "A", metadata={key: value})
+        assert task.metadata == {key: value}
+        fits = {"retry_count": value in (1, 7, 0.5), "cancelled": value is True, "attempts": value == []}
+        assert fits.get(key) or getattr(task, key) == absent, value
+
+
+@given(payloads, st.sampled_from(TaskStatus))
+def test_no_metadata_raises(metadata: Any, status: TaskStatus) -> None:
+    """Whatever stands under the fixed keys, reading them gives a value, and the fraction is one."""
+    task = Task("a", "A", status=status, metadata=dict.fromkeys(KNOWN, metadata))
+    assert len([getattr(task, key) for key in KNOWN]) == len(KNOWN)
+    assert 0.0 <= Snapshot("x", tasks=[task]).progress.fraction <= 1.0
 
 
 @pytest.mark.parametrize(

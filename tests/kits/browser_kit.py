@@ -23,10 +23,14 @@ class Browser:
 
     def open(self, page: Path, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
         """Open a file."""
+        self.visit(page.as_uri(), width, height, scheme)
+
+    def visit(self, url: str, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
+        """Open an address."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.resize(width, height)
-        self.driver.get(page.as_uri())
+        self.driver.get(url)
 
     def resize(self, width: int, height: int = 900) -> None:
         """Change the window's size; below 500 pixels it is a phone's."""

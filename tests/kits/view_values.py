@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
-from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
+from attrs import evolve
+
+from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus, TaskType
 from statusbuilder.agent.builder import AgentStatusBuilder
 from statusbuilder.agent.model import AgentSnapshot, MessageType
+from statusbuilder.core.model.times import format_time
 
 START = datetime(2026, 1, 16, 9, 30, tzinfo=timezone.utc)
+LONG_ERROR = " ".join(f"ValidationError: the price of row {row} is 'n/a', which is no number;" for row in range(3))
 
 
 class Clock:
@@ -46,6 +51,43 @@ def orders(ended: bool = True) -> Snapshot:
     if ended:
         status.with_error("TimeoutError: no answer")
     return status.snapshot()
+
+
+def carrying(ended: bool = False) -> Snapshot:
+    """Return an execution whose tasks carry all that is known beside a status: a tree, attempts, waits, progress."""
+    boom = "ConnectionResetError: [Errno 104] Connection reset by peer"
+    tasks = (
+        _task("load", "Load the catalogue", "IN_PROGRESS", 0),
+        _task("load/eu", "Europe", "COMPLETED", 0.5, 4, parent_id="load", worker="w-1", log_url="https://logs.example.com/1"),
+        _task("load/us", "America", "IN_PROGRESS", 1, parent_id="load", retry_count=2, worker="w-2", attempts=[
+            {"number": 1, "started_at": _at(1), "completed_at": _at(2.5), "status": "FAILED", "error": boom},
+            {"number": 2, "started_at": _at(3), "completed_at": _at(5), "status": "FAILED", "error": "timed out"},
+            {"number": 3, "started_at": _at(6)},
+        ]),
+        _task("load/us/p", "Pages", "IN_PROGRESS", 6, parent_id="load/us", progress={"done": 40, "total": 100}),
+        _task("load/as", "Asia", "PENDING", parent_id="load", waiting_for="a worker of queue asia", queued_at=_at(1)),
+        _task("check", "Check prices", "FAILED", 2, 7, error=LONG_ERROR, queued_at=_at(0.5)),
+        _task("approve", "Approve", "IN_PROGRESS", 7, waiting_for="approval by finance", deadline=_at(3600)),
+        _task("orphan", "Of a parent that is gone", "COMPLETED", 1, 2, parent_id="nobody"),
+    )  # fmt: skip
+    if not ended:
+        return Snapshot("wex_catalogue", phase=ExecutionPhase.IN_PROGRESS, tasks=tasks, started_at=START)
+    end = START + timedelta(seconds=9)
+    tasks = tuple(
+        one if one.status.is_terminal else evolve(one, status=TaskStatus.FAILED, completed_at=end, error="cancelled")
+        for one in tasks
+    )
+    facts: dict[str, Any] = {"phase": ExecutionPhase.FAILED, "error": LONG_ERROR, "completed_at": end}
+    return Snapshot("wex_catalogue", tasks=tasks, started_at=START, **facts)
+
+
+def _at(second: float) -> str:
+    return format_time(START + timedelta(seconds=second))
+
+
+def _task(task_id: str, name: str, status: str, *seconds: float, error: str | None = None, **metadata: Any) -> Task:
+    times = [START + timedelta(seconds=second) for second in seconds]
+    return Task(task_id, name, TaskType.CUSTOM, TaskStatus[status], None, None, error, metadata, *times)
 
 
 def agent() -> AgentSnapshot:

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[2]
-NEEDED = {"py.typed", "__main__.py", "testing/plugin.py", *(
+NEEDED = {"py.typed", "__main__.py", "testing/plugin.py", "server/page.js", *(
     f"contracts/wire/{name}{end}" for name in ("agent", "rpc", "workflow") for end in (".proto", "_pb2.py", "_pb2.pyi")
 )}  # fmt: skip
 SOURCES = {".ci/run", "CHANGELOG.md", "LICENSE", "README.md", "docs/conf.py", "noxfile.py", "tests/README.md"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -87,3 +89,20 @@ def test_docstrings_become_restructured_text() -> None:
 def test_text_without_markdown_stays(text: str) -> None:
     """What has no inline code is not touched."""
     assert load("docstrings").to_rst([text]) == [text]
+
+
+def test_a_colon_in_an_attribute_is_no_type(tmp_path: Path) -> None:
+    """The docstring of an attribute is its text, also where a colon stands in its first line."""
+    pytest.importorskip("sphinx", reason="the session docs has it")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path[:0] = [{str(EXTENSIONS)!r}, {str(tmp_path)!r}]\n"
+        'extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings"]\n'
+    )
+    (tmp_path / "thing.py").write_text('class Thing:\n    size: int = 1\n    """How large: in bytes, as `int`."""\n')
+    (tmp_path / "index.rst").write_text(".. autoclass:: thing.Thing\n   :members:\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "text", str(tmp_path), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "index.txt").read_text()
+    assert 'How large: in bytes, as "int".' in page
+    assert "Type:" not in page

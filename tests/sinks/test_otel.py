@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from otel_values import PATIENCE, Clock, at, seconds
 
 from statusbuilder import (
     AgentStatusBuilder,
@@ -31,23 +31,6 @@ from statusbuilder import (
 from statusbuilder.sinks import MemorySink, otel
 from statusbuilder.sinks.otel import OpenTelemetrySink, observe
 from statusbuilder.testing import check_sink
-
-START = datetime(2026, 1, 16, 9, 30, tzinfo=timezone.utc)
-PATIENCE = 20.0
-
-
-@attrs.define
-class Clock:
-    """A clock that the test sets, in seconds after `START`."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> datetime:
-        return at(self.seconds)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 @attrs.define
@@ -75,11 +58,6 @@ class Traces:
     def times(self, name: str) -> list[tuple[float, float]]:
         """When the spans of this name began and ended, in seconds after `START`."""
         return [(seconds(span.start_time), seconds(span.end_time)) for span in self.spans if span.name == name]
-
-
-def seconds(nanos: int | None) -> float:
-    assert nanos is not None
-    return nanos / 1e9 - START.timestamp()
 
 
 @pytest.fixture

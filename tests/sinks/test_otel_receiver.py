@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from test_otel import PATIENCE, Clock, seconds
+from otel_values import PATIENCE, Clock, seconds
 
 from statusbuilder import Delivery, StatusBuilder, TaskStatus
 from statusbuilder.sinks import MemorySink

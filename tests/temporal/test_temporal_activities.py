@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import temporal_workflows as flows
 from temporal_kit import Shelf, run, shown, stage, whole
-from temporalio import activity, workflow
+from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
@@ -151,14 +151,14 @@ def test_an_agent_goes_on_after_a_deploy(temporal: str, tmp_path: Path) -> None:
 
     async def body() -> None:
         name = f"aex-{tmp_path.name}"
-        async with stage(temporal, [LongAgent], [agent]) as at:
-            handle = await at.start(LongAgent.run, str(tmp_path))
+        async with stage(temporal, [flows.LongAgent], [agent]) as at:
+            handle = await at.start(flows.LongAgent.run, str(tmp_path))
             async with asyncio.timeout(20):
                 while not (await details(handle)):
                     await asyncio.sleep(0.05)
             queue = at.queue
         assert _agents.last(name).phase is ExecutionPhase.IN_PROGRESS
-        async with stage(temporal, [LongAgent], [agent], queue=queue) as at:
+        async with stage(temporal, [flows.LongAgent], [agent], queue=queue) as at:
             assert await handle.result() == "answered"
         last = _agents.last(name)
         assert isinstance(last, AgentSnapshot)
@@ -175,21 +175,6 @@ def test_an_agent_goes_on_after_a_deploy(temporal: str, tmp_path: Path) -> None:
         return bool(pending) and b"call-1" in b"".join(each.data for each in pending[0].heartbeat_details.payloads)
 
     run(body())
-
-
-@workflow.defn
-class LongAgent:
-    @workflow.run
-    async def run(self, directory: str) -> str:
-        return str(
-            await workflow.execute_activity(
-                agent,
-                directory,
-                start_to_close_timeout=timedelta(seconds=30),
-                heartbeat_timeout=timedelta(seconds=20),
-                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
-            )
-        )
 
 
 def ends(error: BaseException, **info: Any) -> ExecutionPhase | None:

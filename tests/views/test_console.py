@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from terminal_kit import python
-from view_values import START, agent, many, orders
+from view_values import LONG_ERROR, START, agent, carrying, many, orders
 
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
 from statusbuilder.sinks.console import ConsoleSink
@@ -27,6 +27,7 @@ from statusbuilder.views._live import LiveScreen
 from statusbuilder.views._plain import PlainLines
 from statusbuilder.views._rows import Look, rows
 from statusbuilder.views._text import one_line, seconds
+from statusbuilder.views._tree import as_tree
 
 NOW = START + timedelta(seconds=7)
 
@@ -106,6 +107,76 @@ def test_an_agent_shows_plan_text_and_tool_calls() -> None:
     assert "ai: The failure comes from a changed default," in text
     assert re.search(r"✓ read_file +2.00 s +path=build.log → 3 failed, 120 passed", text)
     assert re.search(r"\S run_tests +5.00 s +pattern=test_api", text)
+
+
+def test_what_is_known_beside_a_status_is_on_the_tasks_line() -> None:
+    """Children stand below their parents; attempts, progress, waits, workers and logs are shown."""
+    lines = shown(carrying(), width=120)
+    tasks = [line[4:] for line in lines[2:]]
+    assert [task[:24].rstrip() for task in tasks[:5]] == [
+        "Load the catalogue", "  Europe", "  America", "    Pages", "  Asia",
+    ]  # fmt: skip
+    assert tasks[2].endswith("retry 2, on w-2")
+    assert tasks[3].endswith("40/100")
+    assert "waiting for a worker of queue asia" in tasks[4]
+
+
+def test_an_error_is_shown_as_far_as_there_is_room_and_in_full_at_the_end() -> None:
+    """While it runs the error has the lines that are left, its cut marked; at the end it has all that it needs."""
+    full = "".join(LONG_ERROR.split())
+    opened = Look(console(60)[0])
+    last = "".join(line.plain for line in rows(carrying(True), opened, NOW, 22, is_last=True))
+    assert "".join(last.split()).count(full) == 2
+    tight = [line.plain for line in rows(carrying(), opened, NOW, 12)]
+    assert len(tight) == 12
+    assert any("ValidationError: the price of row 0" in line for line in tight)
+    assert any(line.endswith("…") for line in tight)
+
+
+def test_the_bar_keeps_its_width_and_shows_what_tasks_have_done() -> None:
+    """The bar is as long whatever the numbers beside it say, and a task's own progress moves it."""
+
+    def bar(fraction: float) -> tuple[int, int]:
+        task = Task("t", "t", status=TaskStatus.IN_PROGRESS, metadata={"progress": {"done": fraction, "total": 1}})
+        line = shown(Snapshot("e", phase=ExecutionPhase.IN_PROGRESS, tasks=(task,)))[1]
+        return line.count("━"), line.count("━") + line.count("─")
+
+    assert [bar(share / 4)[0] for share in range(5)] == [0, 6, 13, 19, 26]
+    assert {bar(share / 4)[1] for share in range(5)} == {26}
+    assert shown(many(), width=80)[1].count("━") + shown(many(), width=80)[1].count("─") == 26
+
+
+def test_todos_that_do_not_fit_are_counted() -> None:
+    """Of a plan with more todos than there is room for, the others are a number."""
+    todos = tuple(attrs.evolve(agent().todos[1], todo_id=str(place)) for place in range(30))
+    lines = shown(attrs.evolve(agent(), todos=todos), room=20)
+    left = next(int(match[1]) for line in lines if (match := re.match(r"  and (\d+) more todos", line)))
+    assert left + sum(line.startswith("  [ ]") for line in lines) == 30
+
+
+@pytest.mark.parametrize(
+    ("parents", "tree"),
+    [
+        ({"a": None, "b": None}, "a b"),
+        ({"b": "a", "a": None}, "a .b"),
+        ({"a": None, "c": "a", "d": "c", "b": "a"}, "a .c ..d .b"),
+        ({"a": "gone", "b": "a"}, "a .b"),
+        ({"a": "a", "b": "a"}, "a .b"),
+        ({"a": "b", "b": "a", "c": "b"}, "a b .c"),
+        ({"a": "b", "b": "c", "c": "b"}, "b .a c"),
+    ],
+)
+def test_tasks_are_a_tree(parents: dict[str, str | None], tree: str) -> None:
+    """A task is below its parent; without one, with one that is missing, or below itself it is at the top."""
+    tasks = [Task(name, name, metadata={} if up is None else {"parent_id": up}) for name, up in parents.items()]
+    assert " ".join("." * depth + task.task_id for depth, task in as_tree(tasks)) == tree
+
+
+@given(st.lists(st.integers(-1, 12), max_size=12))
+def test_every_task_is_once_in_the_tree(parents: list[int]) -> None:
+    """Whatever tasks say of their parents, each is shown, once."""
+    tasks = [Task(str(place), "t", metadata={"parent_id": str(up)}) for place, up in enumerate(parents)]
+    assert sorted(int(task.task_id) for _, task in as_tree(tasks)) == list(range(len(parents)))
 
 
 def test_a_long_answer_shows_its_end() -> None:
@@ -234,6 +305,25 @@ def test_remarks_are_said_once() -> None:
     assert file.getvalue().count("No connection\n") == 2
 
 
+def test_plain_lines_say_what_is_known_beside_a_status() -> None:
+    """The parent, the attempt, what a task waits for, how far it is and where it runs are on its line."""
+    lines = PlainLines()
+    said = [line.partition(": task ")[2] for line in lines.lines(carrying())]
+    assert "Load the catalogue / America IN_PROGRESS: retry 2, on w-2" in said
+    assert "America / Pages IN_PROGRESS: 40/100" in said
+    waiting = [line.split(", ")[0] for line in said if "waiting" in line]
+    assert waiting == [
+        "Load the catalogue / Asia PENDING: waiting for a worker of queue asia",
+        "Approve IN_PROGRESS: waiting for approval by finance",
+    ]
+    assert "Load the catalogue / Europe COMPLETED after 3.50 s: on w-1, https://logs.example.com/1" in said
+    more = attrs.evolve(carrying().tasks[3], metadata={"parent_id": "load/us", "progress": {"done": 50, "total": 100}})
+    assert lines.lines(attrs.evolve(carrying(), tasks=(more,))) == []
+    waits = attrs.evolve(more, metadata={"waiting_for": "a lock"})
+    assert len(lines.lines(attrs.evolve(carrying(), tasks=(waits,)))) == 1
+    assert lines.lines(attrs.evolve(carrying(), tasks=(more,))) == []
+
+
 def test_a_reader_that_went_away_is_told() -> None:
     """Where nobody reads any more, nothing is raised, and the caller learns it."""
     file = io.StringIO()
@@ -333,6 +423,28 @@ def test_a_terminal_shows_the_end_and_what_was_printed(tmp_path: Path) -> None:
     assert re.match(r"wex_1  COMPLETED  \d", lines[3])
     assert [line.split()[:3] for line in lines[5:8]] == [["✓", "Step", str(number)] for number in range(3)]
     assert lines[8:] == ["after"]
+
+
+def test_logs_appear_above_the_region(tmp_path: Path) -> None:
+    """Lines of a handler that was there before the sink stand above the region, whole, and go on after it."""
+    code = "import logging\nlogging.basicConfig(format='%(levelname)s %(message)s')\n" + script("""
+        with StatusBuilder("wex_1", sinks=[sink]) as status:
+            while sys.stderr is sys.__stderr__:
+                time.sleep(0.001)
+            for number in range(3):
+                with status.task(f"t{number}", f"Step {number}"):
+                    logging.getLogger("app").warning("line %d", number)
+        sink.close()
+        logging.getLogger("app").warning("after")
+        assert logging.root.handlers[0].stream is sys.__stderr__
+    """)
+    with python(code, tmp_path) as opened:
+        assert opened.end() == 0
+        lines = opened.text.splitlines()
+        opened.assert_in_order()
+    assert lines[:3] == ["WARNING line 0", "WARNING line 1", "WARNING line 2"]
+    assert re.match(r"wex_1  COMPLETED  \d", lines[3])
+    assert lines[8:] == ["WARNING after"]
 
 
 RUNNING = """

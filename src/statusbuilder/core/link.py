@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """What a delivery needs of a builder: the newest state, at the moment it is about to send."""
+    """What a delivery needs of a builder: the newest state, at the moment it is about to send.
+
+    One whose execution goes on elsewhere when its process dies has a true `outlives_process`: it is nobody's orphan.
+    """
 
     @property
     def execution_id(self) -> str: ...
@@ -34,10 +37,11 @@ class Link(Protocol):
     def signal(self, urgent: bool) -> None:
         """Say that the state changed; `urgent` when the phase did."""
 
-    def flush(self, snapshot: Snapshot, deadline: float) -> Future[bool]:
+    def flush(self, snapshot: Snapshot, deadline: float, is_patient: bool = True) -> Future[bool]:
         """Return a future: True once the snapshot, or a newer one, is delivered, False once it never will be.
 
-        It is also False as soon as it is known that nothing will be decided by `deadline`, in `time.monotonic` seconds.
+        It is also False as soon as it is known that nothing will be decided by `deadline`, in `time.monotonic` seconds;
+        and, where nobody asked to be so patient, while the backend is known to be away.
         """
         ...
 

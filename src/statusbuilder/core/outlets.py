@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..payload.policy import PayloadPolicy
 from .link import Attachable, Link, Source
@@ -92,6 +93,12 @@ class Outlets:
         self._ends: list[InlineSink | Link] = [
             sink.attach(source) if isinstance(sink, Attachable) else InlineSink(sink, revision) for sink in self._sinks
         ]
+        self._execution_id = source.execution_id
+        self._scopes = [sink.scope for sink in self._sinks if hasattr(sink, "scope")]
+        for sink in self._sinks:
+            if hasattr(sink, "opened"):
+                with _harmless(sink):
+                    sink.opened(source, inline=True)
         self._inline = [end for end in self._ends if isinstance(end, InlineSink)]
         self._links = [end for end in self._ends if not isinstance(end, InlineSink)]
         self._queue: deque[Snapshot] = deque()
@@ -139,8 +146,40 @@ class Outlets:
             with suppress(RuntimeError):  # where it was not acquired
                 self._draining.release()
 
-    def flush_inline(self, deadline: float) -> bool:
-        """Wait until the plain sinks have everything; at most until `deadline`, in `time.monotonic` seconds."""
+    def flush(self, snapshot: Snapshot, timeout: float, is_patient: bool = True) -> bool:
+        """Wait until all sinks have a snapshot.
+
+        Args:
+            snapshot: of a revision that was published.
+            timeout: seconds to wait at most.
+            is_patient: whether somebody gave the timeout; otherwise nobody waits for a backend known to be away.
+
+        Returns:
+            False when they do not have it in time, and as soon as that is known.
+        """
+        if snapshot.revision == self._first_revision:
+            return True
+        deadline = _deadline(timeout)
+        futures = self._flush_links(snapshot, deadline, is_patient)
+        inline = self._flush_inline(deadline)
+        if timeout > 0 and not all(future.done() for future in futures):
+            _warn_on_a_loop()
+        return wait(futures, deadline) and inline
+
+    async def aflush(self, snapshot: Snapshot, timeout: float, is_patient: bool = True) -> bool:
+        """Do as `flush`, without blocking the running event loop."""
+        if snapshot.revision == self._first_revision:
+            return True
+        deadline = _deadline(timeout)
+        futures = self._flush_links(snapshot, deadline, is_patient)
+        inline = True
+        if self.takes_all:
+            import asyncio
+
+            inline = await asyncio.to_thread(self._flush_inline, deadline)
+        return await await_all(futures, deadline) and inline
+
+    def _flush_inline(self, deadline: float) -> bool:
         if not self._inline:
             return True
         if not self._drain(max(0.0, deadline - monotonic())):
@@ -149,9 +188,12 @@ class Outlets:
         flushed = [sink.flush(max(0.0, deadline - monotonic())) for sink in self._inline]
         return all(flushed)
 
-    def flush_links(self, snapshot: Snapshot, deadline: float) -> list[Future[bool]]:
-        """Ask all deliveries for the fate of a snapshot, by `deadline` in `time.monotonic` seconds."""
-        return [link.flush(snapshot, deadline) for link in self._links]
+    def _flush_links(self, snapshot: Snapshot, deadline: float, is_patient: bool) -> list[Future[bool]]:
+        return [link.flush(snapshot, deadline, is_patient) for link in self._links]
+
+    def scope(self, task_id: str) -> Scope | None:
+        """Return what the block of a task enters; None where no sink has anything of the kind."""
+        return Scope(self._scopes, self._execution_id, task_id) if self._scopes else None
 
     def detach(self, snapshot: Snapshot) -> None:
         """Tell the deliveries that this is the last snapshot; where nothing changed they have nothing to know."""
@@ -164,6 +206,38 @@ class Outlets:
             facts = (Outcome.DELIVERED, snapshot.revision, "", snapshot.execution_id)
             return tuple(Receipt(sink, *facts) for sink in self._sinks)
         return tuple(end.receipt(snapshot) for end in self._ends)
+
+
+class Scope:
+    """What sinks want to be current inside a block; it neither raises nor keeps an exception from going on."""
+
+    def __init__(self, scopes: Iterable[Callable[[str, str], Any]], execution_id: str, task_id: str) -> None:
+        self._scopes = scopes
+        self._ids = (execution_id, task_id)
+        self._entered: list[Any] = []
+
+    def __enter__(self) -> None:
+        for scope in self._scopes:
+            with _harmless(scope):
+                manager = scope(*self._ids)
+                manager.__enter__()
+                self._entered.append(manager)
+
+    def __exit__(self, *error: Any) -> Literal[False]:
+        while self._entered:
+            with _harmless(self._entered[-1]):
+                self._entered.pop().__exit__(*error)
+        return False
+
+
+@contextmanager
+def _harmless(called: object) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        import logging
+
+        logging.getLogger("statusbuilder").warning("Sink %r failed on a builder or a block", called, exc_info=error)
 
 
 def check_sink(sink: object) -> None:
@@ -207,6 +281,28 @@ def call_with_timeout(method: Callable[..., object], timeout: float) -> object:
     if any(parameter.name == "timeout" or parameter.kind is by_name[1] for parameter in parameters):
         return method(timeout=timeout)
     return method()
+
+
+def _deadline(timeout: float) -> float:
+    """Return when a wait is over, in `time.monotonic` seconds; an infinite one is over after 30 years."""
+    return monotonic() + min(timeout, 1e9)
+
+
+_warned: list[bool] = []
+
+
+def _warn_on_a_loop() -> None:
+    """Say once that a thread waits that has an event loop to run."""
+    asyncio: Any = sys.modules.get("asyncio")
+    if _warned or asyncio is None or asyncio._get_running_loop() is None:
+        return
+    _warned.append(True)
+    import logging
+
+    logging.getLogger("statusbuilder").warning(
+        "An event loop stands still while its thread waits for a sink: write async with, or await aclose() or "
+        "aflush(); this is said once"
+    )
 
 
 def wait(futures: Iterable[Future[bool]], deadline: float) -> bool:

@@ -37,6 +37,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the largest request that is accepted (default: %(default)s)",
     )
     parser.add_argument(
+        "--web",
+        type=_port,
+        nargs="?",
+        const=50052,
+        metavar="PORT",
+        help="offer a page for people (needs statusbuilder[web]) on this port; 0 takes a free one (default: %(const)s)",
+    )
+    parser.add_argument("--web-host", default="127.0.0.1", help="the page's address (default: %(default)s)")
+    parser.add_argument(
         "--health",
         action=argparse.BooleanOptionalAction,
         help="offer the standard health service (default: when statusbuilder[server] is installed)",
@@ -61,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         strict=options.strict,
         max_message_bytes=options.max_message_bytes,
         health=options.health,
+        web=options.web,
+        web_host=options.web_host,
     )
     try:
         server.start()
@@ -68,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         return _refuse(_text(error))
     facts = (options.db or "temporary database", "TLS" if tls else "no TLS", "API key" if key else "no API key")
     print(f"statusbuilder server listening on {server.address} ({', '.join(facts)})", flush=True)
+    if server.web_url is not None:
+        print(f"page for people at {server.web_url}", flush=True)
     stop.wait()
     server.stop(GRACE)
     return 0
@@ -94,7 +107,8 @@ def _refuse(text: str) -> int:
 
 def _text(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"--health needs {error.name}: pip install 'statusbuilder[server]'."
+        option, extra = ("--health", "server") if str(error.name).startswith("grpc") else ("--web", "web")
+        return f"{option} needs {error.name}: pip install 'statusbuilder[{extra}]'."
     return " ".join(str(error).split())
 
 

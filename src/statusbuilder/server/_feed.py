@@ -53,6 +53,11 @@ class Feed:
         self._watchers: dict[Key, set[Watcher]] = {}
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether the server is stopping."""
+        return self._closed
+
     def __len__(self) -> int:
         return sum(map(len, self._watchers.values()))
 

@@ -9,7 +9,7 @@ import threading
 from concurrent import futures
 from concurrent.futures import Future
 from importlib.util import find_spec
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,10 +21,13 @@ from ._errors import ServerStartError
 from ._feed import Feed
 from ._kinds import KINDS
 from ._listen import CertificateAndKey, check_address, join, reachable, read_certificate
+from ._lock import only_server
 from ._services import ApiKey, Services
+from ._show import Show
 from ._store import Store
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_MOST_PENDING = 1_000_000
 
 
 class Server:
@@ -47,6 +50,9 @@ class Server:
         max_message_bytes: the largest request; a larger one is answered with RESOURCE_EXHAUSTED.
         health: whether to offer the standard health service (extra `server`, never asks for the key); None does when
             grpcio-health-checking is installed.
+        web: the port of a page for people (extra `web`); 0 takes a free one, None offers none. With `api_key` the page
+            asks for it; with `tls` it is HTTPS.
+        web_host: the address that the page listens on.
     """
 
     def __init__(
@@ -60,13 +66,18 @@ class Server:
         strict: bool = False,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         health: bool | None = None,
+        web: int | None = None,
+        web_host: str = "127.0.0.1",
     ) -> None:
         if api_key == "":
             raise ValueError("The API key is empty; give None for a server without a key.")
         self._path = path
         self._host = host
         self._port = port
-        self._api_key = ApiKey(api_key)
+        self._key = api_key
+        self._web = web
+        self._web_host = web_host
+        self._web_url: str | None = None
         self._tls = tls
         self._strict = strict
         self._max_message_bytes = max_message_bytes
@@ -89,6 +100,11 @@ class Server:
     def address(self) -> str:
         """What it listens on: `host:port` as given, with the real port."""
         return join(self._host, self._port)
+
+    @property
+    def web_url(self) -> str | None:
+        """Where the page for people is; None without one."""
+        return self._web_url
 
     def start(self) -> None:
         """Open the database and listen; returns when calls are answered.
@@ -159,16 +175,20 @@ class Server:
             started.set_exception(error)
 
     async def _serve(self, stack: contextlib.AsyncExitStack, stopping: asyncio.Future[float]) -> None:
-        path = self._path
-        if path is None:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="statusbuilder-"))) / "executions.db"
+        if self._path is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="statusbuilder-"))
+            path = str(Path(folder, "executions.db"))
+        else:
+            path = fspath(self._path)
+            stack.enter_context(only_server(path))
         credentials = None if self._tls is None else read_certificate(self._tls)
         store = stack.enter_context(contextlib.closing(Store(path)))
         feed = Feed()
         commits = Commits(store, feed)
         server = grpc.aio.server(options=self._options())
+        backends = {kind.name: Backend(kind, store, feed, commits, strict=self._strict) for kind in KINDS}
         for kind in KINDS:
-            services = Services(Backend(kind, store, feed, commits, strict=self._strict), feed, self._api_key)
+            services = Services(backends[kind.name], feed, ApiKey(self._key))
             server.add_generic_rpc_handlers(services.handlers(kind))
         health = await _add_health(server) if self._health else None
         self._port = self._bind(server, credentials)
@@ -182,11 +202,20 @@ class Server:
             await _finish_tasks()
 
         stack.push_async_callback(end)
+        if self._web is not None:
+            from ._web import serving
+
+            show = Show(store, feed, backends)
+            page = serving(show, self._key, self._web_host, self._web, self._tls)
+            self._web_url = await stack.enter_async_context(page)
 
     def _options(self) -> list[tuple[str, int]]:
         return [
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_send_message_length", -1),
+            # gRPC would cancel calls, without a word, of which more come at once than are taken up.
+            ("grpc.server.max_pending_requests", _MOST_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
             ("grpc.so_reuseport", 0),  # otherwise a second server on the same port takes a share of the calls
         ]
 
@@ -219,7 +248,7 @@ async def _add_health(server: Any) -> Any:
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for kind in KINDS:
-        for service in (kind.command_service, kind.query_service):
+        for service in (kind.contract.command_service, kind.contract.query_service):
             await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     return servicer
 

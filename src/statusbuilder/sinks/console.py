@@ -21,9 +21,8 @@ class ConsoleSink(Delivery):
     ```
 
     In a terminal it is a region at the bottom that is painted anew as long as an execution is open. What has ended
-    stays above it, and so does what is printed meanwhile to `sys.stdout` and `sys.stderr`. A handler of logging that
-    keeps an older stream writes past that, into the region. Anywhere else, or without rich, it is a line for each
-    thing that happens.
+    stays above it, and so does what is printed meanwhile to `sys.stdout` and `sys.stderr`, and what handlers of logging
+    write there. Anywhere else, or without rich, it is a line for each thing that happens.
 
     It may be shared by any number of builders. A terminal that goes away is no failure; nothing more is shown then.
 

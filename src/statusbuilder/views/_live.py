@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.control import Control
@@ -19,10 +20,10 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
+from ..core.model.printable import one_line
 from ..core.model.times import utc_now
 from ..core.model.values import Snapshot
 from ._rows import LEAST_ROOM, Look, rows
-from ._text import one_line
 
 _FRAME = 0.1
 _MOST_ENDED = 10_000
@@ -140,7 +141,7 @@ class LiveScreen:
     def _print(self, snapshot: Snapshot) -> None:
         # Many executions that end one after the other should not fill the terminal with tasks.
         height = self._console.height - 2 if not self._open else 8
-        lines = rows(snapshot, Look(self._console), self._clock(), height)
+        lines = rows(snapshot, Look(self._console), self._clock(), height, is_last=True)
         if self._gone:
             return
         with self._guard():
@@ -164,6 +165,7 @@ class LiveScreen:
         self._size = self._console.size
         self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
         self._live.start()
+        _lead_logs(sys.stdout, sys.stderr)
         self._console.show_cursor(True)
         self._live.refresh()
         if self._stop is None:
@@ -183,8 +185,10 @@ class LiveScreen:
         if stop is not None:
             stop.set()
         if live is not None:
+            led = (sys.stdout, sys.stderr)
             with contextlib.suppress(OSError, ValueError):
                 live.stop()
+            _lead_logs_back(*led)
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
@@ -200,12 +204,34 @@ class LiveScreen:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if self._live is not None and isinstance(stream, FileProxy):
+                _lead_logs_back(stream)
                 setattr(sys, name, stream.rich_proxied_file)
         if self._live is not None:
             self._console = Console(file=self._console.file, highlight=False)
         self._open.clear()
         self._recent.clear()
         self._begin()
+
+
+def _log_handlers() -> Iterator[logging.StreamHandler[Any]]:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in {one for logger in loggers for one in getattr(logger, "handlers", ())}:
+        if isinstance(handler, logging.StreamHandler):
+            yield handler
+
+
+def _lead_logs(*streams: object) -> None:
+    """Lead handlers that hold the terminal's stream to the one whose lines appear above the region."""
+    proxies = {id(stream.rich_proxied_file): stream for stream in streams if isinstance(stream, FileProxy)}
+    for handler in _log_handlers():
+        if id(handler.stream) in proxies:
+            handler.setStream(proxies[id(handler.stream)])
+
+
+def _lead_logs_back(*streams: object) -> None:
+    for handler in _log_handlers():
+        if handler.stream in streams and isinstance(handler.stream, FileProxy):
+            handler.setStream(handler.stream.rich_proxied_file)
 
 
 _screens: weakref.WeakSet[LiveScreen] = weakref.WeakSet()

@@ -10,9 +10,10 @@ from typing import IO
 import attrs
 
 from ..agent.model import AgentSnapshot, Message, MessageType
+from ..core.model.printable import one_line
 from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._text import counts, detail, elapsed, latest_time, one_line
+from ._text import attempt, counts, detail, elapsed, latest_time
 
 _MOST_LINES = 20
 _MOST_EXECUTIONS = 10_000
@@ -25,7 +26,7 @@ class _Seen:
     """What was last said of one execution."""
 
     phase: ExecutionPhase | None = None
-    statuses: dict[str, tuple[TaskStatus, object]] = attrs.Factory(dict)
+    statuses: dict[str, tuple[object, ...]] = attrs.Factory(dict)
     messages: int = 0
 
 
@@ -65,11 +66,12 @@ class PlainLines:
         # What a backend answers has no revisions of tasks, so that all are compared.
         changed = []
         for task in snapshot.tasks:
-            now = (task.status, task.metadata.get("retry_count"))
-            if seen.statuses.get(task.task_id) != now:
-                was = seen.statuses.get(task.task_id)
+            now, was = (task.status, attempt(task), task.waiting_for), seen.statuses.get(task.task_id)
+            if now != was:
                 seen.statuses[task.task_id] = now
-                if was is not None or task.status is not TaskStatus.PENDING:
+                begins_to_wait = task.waiting_for is not None
+                is_new = task.status is not TaskStatus.PENDING if was is None else now[:2] != was[:2]
+                if is_new or begins_to_wait:
                     changed.append(task)
         return changed
 
@@ -77,19 +79,21 @@ class PlainLines:
 def _task_lines(name: str, snapshot: Snapshot, changed: list[Task]) -> list[str]:
     failed_first = sorted(changed, key=lambda task: task.status is not TaskStatus.FAILED)
     shown = sorted(failed_first[:_MOST_LINES], key=lambda task: _time(task.completed_at or task.started_at))
-    lines = [_task_line(name, task) for task in shown]
+    names = {task.task_id: task.task_name for task in snapshot.tasks} if any(task.parent_id for task in shown) else {}
+    lines = [_task_line(name, task, names.get(task.parent_id or "")) for task in shown]
     rest = len(changed) - len(shown)
     if rest:
         lines.append(f"{_time(latest_time(snapshot))} {name}: {rest:,} more tasks changed; now {counts(snapshot)}")
     return lines
 
 
-def _task_line(name: str, task: Task) -> str:
+def _task_line(name: str, task: Task, parent: str | None) -> str:
     time = task.completed_at or task.started_at
     took = "" if task.status is TaskStatus.SKIPPED else elapsed(task, None)
     about = detail(task)
+    place = "" if parent is None else f"{one_line(parent)} / "
     return (
-        f"{_time(time)} {name}: task {one_line(task.task_name)} {task.status.name}"
+        f"{_time(time)} {name}: task {place}{one_line(task.task_name)} {task.status.name}"
         f"{f' after {took}' if took else ''}{f': {about}' if about else ''}"
     )
 

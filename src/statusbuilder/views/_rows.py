@@ -10,16 +10,26 @@ from datetime import datetime
 from typing import Final
 
 import attrs
+from attrs import evolve
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from ..agent.model import AgentSnapshot, Message, MessageType, TodoStatus
+from ..core.model.printable import many_lines, one_line
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._choose import choose
-from ._text import counts, detail, elapsed, many_lines, one_line
+from ._text import counts, detail, elapsed
+from ._tree import as_tree
 
 LEAST_ROOM: Final = 3
+_INDENT: Final = "  "
+_DEEPEST: Final = 6
+_BESIDE: Final = 16
+"""Columns of a task's line beside its name and what there is to say."""
+_MOST_OF_ERROR: Final = 40
+"""Lines of one error where lines stay."""
+_MOST_OF_TEXT: Final = 4_000
 _STYLES: Final = {
     TaskStatus.PENDING: "dim",
     TaskStatus.IN_PROGRESS: "bold",
@@ -69,15 +79,27 @@ class Look:
 
     def line(self, *parts: str | tuple[str, str]) -> Text:
         """Return parts, each with a style or without, as one line that fits the width."""
-        text = Text(no_wrap=True, overflow="ellipsis" if self.is_unicode else "crop", end="")
+        text = Text(no_wrap=True, overflow="crop", end="")
         for part in parts:
             content, style = (part, "") if isinstance(part, str) else part
             text.append(content.encode(self.console.encoding, "replace").decode(self.console.encoding), style)
-        text.truncate(max(1, self.width))
+        self.cut(text, self.width)
         return text
 
+    def cut(self, text: Text, width: int) -> None:
+        """Cut what is too wide at its right end, with a mark."""
+        width = max(1, width)
+        if text.cell_len > width:
+            text.truncate(width - 1)
+            text.append(self.mark)
 
-def rows(snapshot: Snapshot, look: Look, now: datetime, room: int) -> list[Text]:
+    @property
+    def mark(self) -> str:
+        """What stands where something was cut."""
+        return "…" if self.is_unicode else "~"
+
+
+def rows(snapshot: Snapshot, look: Look, now: datetime, room: int, is_last: bool = False) -> list[Text]:
     """Return an execution as lines.
 
     Args:
@@ -85,16 +107,17 @@ def rows(snapshot: Snapshot, look: Look, now: datetime, room: int) -> list[Text]
         look: what the terminal can show.
         now: the end, so far, of what is still running.
         room: lines there are; the first two and an error come even where that is too few.
+        is_last: whether these lines stay, so that errors may take as many as they need.
     """
     head = [_title(snapshot, look, now), _bar(snapshot, look)]
     if snapshot.error is not None:
-        head.append(look.line(("  " + one_line(snapshot.error), "red")))
+        head += _error_rows(snapshot.error, look, 2, _MOST_OF_ERROR if is_last else 1)
     room -= len(head)
     if isinstance(snapshot, AgentSnapshot):
         talk = [*_todo_rows(snapshot, look, room // 4), *_talk_rows(snapshot, look, room // 2)]
         head += talk
         room -= len(talk)
-    return head + _task_rows(snapshot, look, now, max(0, room))
+    return head + _task_rows(snapshot, look, now, max(0, room), is_last)
 
 
 def _title(snapshot: Snapshot, look: Look, now: datetime) -> Text:
@@ -106,33 +129,58 @@ def _title(snapshot: Snapshot, look: Look, now: datetime) -> Text:
 def _bar(snapshot: Snapshot, look: Look) -> Text:
     progress = snapshot.progress
     numbers = f" {progress.finished:,}/{progress.total:,}  {counts(snapshot)}"
-    length = max(4, min(40, look.width - cell_len(numbers) - 2))
+    length = max(4, min(40, look.width // 3))  # of the width alone, so that it never moves
     done = int(length * progress.fraction)
-    failed = min(done, -(-length * progress.failed // progress.total)) if progress.total else 0
+    # What failed counts as done once nothing can begin it again.
+    is_counted = snapshot.is_terminal and progress.total
+    failed = min(done, -(-length * progress.failed // progress.total)) if is_counted else 0
     full, empty = ("━", "─") if look.is_unicode else ("=", "-")
     return look.line(
         "  ", (full * (done - failed), "green"), (full * failed, "red"), (empty * (length - done), "dim"), numbers
     )
 
 
-def _task_rows(snapshot: Snapshot, look: Look, now: datetime, room: int) -> list[Text]:
+def _error_rows(error: str, look: Look, indent: int, most: int) -> list[Text]:
+    """Return an error in at most so many lines; what is left out is marked at its end."""
+    lines = Text(one_line(error) if most == 1 else many_lines(error[:_MOST_OF_TEXT]).strip(), tab_size=4)
+    wrapped = (
+        [line.plain.rstrip() for line in lines.wrap(look.console, max(8, look.width - indent))] if most > 1 else []
+    )
+    shown = wrapped[:most] if wrapped else [lines.plain]
+    if len(wrapped) > most or (wrapped and len(error) > _MOST_OF_TEXT):
+        shown[-1] = shown[-1][: max(0, look.width - indent - 1)] + look.mark
+    return [look.line((" " * indent + line, "red")) for line in shown]
+
+
+def _task_rows(snapshot: Snapshot, look: Look, now: datetime, room: int, is_last: bool) -> list[Text]:
     if room < 1:
         return []
-    choice = choose(snapshot.tasks, room)
-    names = [one_line(task.task_name) for task in choice.shown]
+    placed = as_tree(snapshot.tasks)
+    choice = choose([task for _, task in placed], room)
+    depths = {task.task_id: min(depth, _DEEPEST) for depth, task in placed if depth}
+    names = [_INDENT * depths.get(task.task_id, 0) + one_line(task.task_name) for task in choice.shown]
     longest = max((cell_len(name) for name in names), default=0)
     width = max(8, min(longest, 40, look.width - 16 if look.width < 60 else look.width // 2))
-    lines = [_task_row(task, name, look, now, width) for task, name in zip(choice.shown, names, strict=True)]
+    spare = _MOST_OF_ERROR if is_last else room - len(choice.shown) - bool(choice.hidden)
+    lines: list[Text] = []
+    for task, name in zip(choice.shown, names, strict=True):
+        about = detail(task)
+        below: list[Text] = []
+        if task.error is not None and cell_len(about) > look.width - width - _BESIDE and spare > 1:
+            about = detail(evolve(task, error=None))
+            below = _error_rows(task.error, look, 4 + cell_len(_INDENT) * depths.get(task.task_id, 0), spare)
+            spare -= 0 if is_last else len(below)
+        lines += [_task_row(task, name, about, look, now, width), *below]
     if choice.hidden:
         rest = ", ".join(f"{number:,} {status.name.lower().replace('_', ' ')}" for status, number in choice.hidden)
         lines.append(look.line((f"  {'…' if look.is_unicode else '...'} and {rest}", "dim")))
     return lines
 
 
-def _task_row(task: Task, name: str, look: Look, now: datetime, width: int) -> Text:
+def _task_row(task: Task, name: str, about: str, look: Look, now: datetime, width: int) -> Text:
     style = _STYLES[task.status]
     if cell_len(name) > width:
-        name = set_cell_size(name, width - 1) + ("…" if look.is_unicode else "~")
+        name = set_cell_size(name, width - 1) + look.mark
     took = elapsed(task, now) if task.status is not TaskStatus.SKIPPED else "skipped"
     about_style = "red" if task.status is TaskStatus.FAILED else "dim"
     return look.line(
@@ -141,19 +189,22 @@ def _task_row(task: Task, name: str, look: Look, now: datetime, width: int) -> T
         " ",
         (set_cell_size(name, width), "" if task.status is TaskStatus.COMPLETED else style),
         (f" {took:>9}  ", "dim" if task.status is TaskStatus.SKIPPED else ""),
-        (detail(task), about_style),
+        (about, about_style),
     )
 
 
 def _todo_rows(snapshot: AgentSnapshot, look: Look, room: int) -> list[Text]:
     done = (TodoStatus.COMPLETED, TodoStatus.CANCELLED)
     open_first = sorted(snapshot.todos, key=lambda todo: todo.status in done)
-    shown = set(map(id, open_first[: max(0, room)]))
-    return [
+    most = room if len(open_first) <= room else room - 1
+    shown = set(map(id, open_first[: max(0, most)]))
+    lines = [
         look.line("  ", (f"{_TODO_SIGNS[todo.status]} ", "bold"), one_line(todo.content))
         for todo in snapshot.todos
         if id(todo) in shown
     ]
+    left = len(open_first) - len(lines)
+    return [*lines, look.line((f"  and {left:,} more todos", "dim"))] if left and room > 0 else lines
 
 
 def _talk_rows(snapshot: AgentSnapshot, look: Look, room: int) -> list[Text]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..core.model.printable import one_line
 from ..core.model.values import Snapshot, Task, TaskStatus
-from ._text import clock_time, counts, detail, elapsed, latest_time, one_line
+from ._text import clock_time, counts, detail, elapsed, latest_time
+from ._tree import as_tree
 
 
 def execution_table(snapshots: Iterable[Snapshot]) -> list[str]:
@@ -18,7 +20,7 @@ def task_table(snapshot: Snapshot) -> list[str]:
     took = elapsed(snapshot, latest_time(snapshot))
     error = [f"  {one_line(snapshot.error)}"] if snapshot.error is not None else []
     head = f"{one_line(snapshot.execution_id)}  {snapshot.phase.name}  {took}  {counts(snapshot)}"
-    tasks = table(("  TASK", "STATUS", "TOOK", ""), (_task_row(task) for task in snapshot.tasks))
+    tasks = table(("  TASK", "STATUS", "TOOK", ""), (_task_row(depth, task) for depth, task in as_tree(snapshot.tasks)))
     return [head, *error, *(tasks if snapshot.tasks else [])]
 
 
@@ -34,9 +36,9 @@ def _execution_row(snapshot: Snapshot) -> Sequence[str]:
     )
 
 
-def _task_row(task: Task) -> Sequence[str]:
+def _task_row(depth: int, task: Task) -> Sequence[str]:
     took = "" if task.status is TaskStatus.SKIPPED else elapsed(task, None)
-    return f"  {one_line(task.task_name)}", task.status.name, took, detail(task)
+    return f"{'  ' * (depth + 1)}{one_line(task.task_name)}", task.status.name, took, detail(task)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -1,34 +1,16 @@
-"""Texts for people, of values that anybody may have written: nothing in them reaches a terminal as a command."""
+"""What there is to say about a snapshot and its tasks, in short texts."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from ..agent.model import AgentSnapshot
+from ..core.model.printable import one_line
 from ..core.model.times import format_time
 from ..core.model.values import Snapshot, Task, TaskStatus, TaskType
-
-# Control characters steer terminals, and marks of writing direction make a text look like another one. Half a
-# surrogate pair, which JSON can have, cannot be written at all.
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_LINES: Final = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
-_SPACE: Final = re.compile(r"\s+")
-_LONGEST: Final = 2_000
-
-
-def one_line(text: str) -> str:
-    """Return a text as one line without control characters, cut where no line is that long."""
-    line = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _SPACE.sub(" ", text[:_LONGEST])).strip()
-    return line + "…" if len(text) > _LONGEST else line
-
-
-def many_lines(text: str) -> str:
-    """Return a text with its lines, but without control characters."""
-    return _UNSAFE_LINES.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def seconds(duration: float) -> str:
@@ -69,24 +51,46 @@ def latest_time(snapshot: Snapshot) -> datetime | None:
     return max((time for time in times if time is not None), default=None)
 
 
-def retries(task: Task) -> int:
-    """Return how often a task was retried."""
-    count = task.metadata.get("retry_count")
-    return int(count) if isinstance(count, (int, float)) and not isinstance(count, bool) and 0 < count < 1e9 else 0
-
-
 def detail(task: Task) -> str:
-    """Return what there is to say about a task, in one line: its error, its message, or what a tool was given."""
-    count = retries(task)
-    return ", ".join(part for part in (f"retry {count}" if count else "", _detail(task)) if part)
+    """Return what there is to say about a task, in one line, what matters most first.
+
+    Its attempt, how far it is, what it waits for; its error, its message, or what a tool was given; where it runs.
+    """
+    is_open = not task.status.is_terminal
+    parts = (
+        attempt(task),
+        done_of(task) if is_open or task.status is TaskStatus.FAILED else "",
+        f"waiting for {one_line(task.waiting_for)}" if task.waiting_for else "",
+        _detail(task),
+        f"on {one_line(task.worker)}" if task.worker else "",
+        f"due {format_time(task.deadline)}" if task.deadline and is_open else "",
+        f"queued {format_time(task.queued_at)}" if task.queued_at and task.started_at is None else "",
+        one_line(task.log_url) if task.log_url else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def attempt(task: Task) -> str:
+    """Return which attempt at a task it is; empty for the first."""
+    if task.retry_count:
+        return f"retry {task.retry_count:,}"
+    return f"attempt {task.attempts[-1]['number']:,.0f}" if task.attempts else ""
+
+
+def done_of(task: Task) -> str:
+    """Return how much of a task is done, as `40/100` or `40%`; empty where that is not known."""
+    if task.progress is None:
+        return ""
+    pair = task.metadata.get("progress")
+    done, total = (pair["done"], pair["total"]) if isinstance(pair, Mapping) else (task.progress, 1)
+    return f"{task.progress:.0%}" if total == 1 or done % 1 or total % 1 else f"{done:,.0f}/{total:,.0f}"
 
 
 def _detail(task: Task) -> str:
     if task.error is not None:
         return one_line(task.error)
-    message = task.metadata.get("message")
-    if isinstance(message, str) and message:
-        return one_line(message)
+    if task.message is not None:
+        return one_line(task.message)
     if task.task_type not in (TaskType.TOOL_CALL, TaskType.AGENT_INVOCATION):
         return ""
     given, gave = short(task.input), short(task.output)

@@ -63,3 +63,4 @@ def same(one: Any, other: Any) -> bool:
 
 
 EMPTY = JsonObject()
+EMPTY_ARRAY = JsonArray()

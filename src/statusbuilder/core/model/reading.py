@@ -64,5 +64,12 @@ def read_json(value: Any) -> Any:
     return str(value)
 
 
+def read_count(value: object, default: int = 0) -> int:
+    """Read a whole number that is at least 0; a Struct makes a float of it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53:
+        return default
+    return max(0, int(value))
+
+
 def read_int(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0

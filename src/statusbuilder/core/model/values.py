@@ -8,82 +8,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import attrs
 
 from ...errors import UnknownTaskError
+from .enums import ExecutionPhase as ExecutionPhase
+from .enums import Outcome as Outcome
+from .enums import TaskStatus as TaskStatus
+from .enums import TaskType as TaskType
 from .frozen import EMPTY, JsonObject
+from .metadata import KnownMetadata
+from .progress import Progress as Progress
+from .progress import count_progress
 from .reading import make_metadata, make_object, read_enum, read_int, read_items, read_object, read_text
-from .times import cut_time, format_time, parse_time
-
-
-class ExecutionPhase(IntEnum):
-    """How far an execution is; the numbers are those of the wire's `ExecutionPhase`."""
-
-    PENDING = 1
-    IN_PROGRESS = 2
-    COMPLETED = 3
-    FAILED = 4
-    CANCELLED = 5
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the execution has ended in this phase."""
-        return self >= ExecutionPhase.COMPLETED
-
-
-class TaskStatus(IntEnum):
-    """How far a task is; the numbers are those of the wire's `WorkflowTaskStatus`."""
-
-    PENDING = 1
-    IN_PROGRESS = 2
-    COMPLETED = 3
-    FAILED = 4
-    SKIPPED = 5
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the task has ended in this status; a FAILED one may still be retried."""
-        return self >= TaskStatus.COMPLETED
-
-
-class TaskType(IntEnum):
-    """What a task is; the numbers up to CUSTOM are those of the wire's `WorkflowTaskType`."""
-
-    AGENT_INVOCATION = 1
-    APPROVAL = 2
-    API_CALL = 3
-    CONDITIONAL = 4
-    PARALLEL = 5
-    TRANSFORM = 6
-    CUSTOM = 7
-    TOOL_CALL = 1000
-    """An agent's tool call; CUSTOM on the workflow wire, which has no such type."""
-
-
-class Outcome(StrEnum):
-    """What became of the last snapshot that a sink was given."""
-
-    DELIVERED = "delivered"
-    """The sink took it."""
-    CONFIRMED = "confirmed"
-    """The sink took it, and showed it afterwards, when an earlier attempt could no longer overwrite it."""
-    PENDING = "pending"
-    """Delivery goes on in the background."""
-    SPOOLED = "spooled"
-    """Not delivered yet, but on disk: this or the next process that opens the spool delivers it."""
-    SUPERSEDED = "superseded"
-    """The backend holds something newer, from another builder of the execution."""
-    CONFLICT = "conflict"
-    """The backend took it but keeps showing something else: another writer is at work."""
-    LOST = "lost"
-    """It was not delivered and will not be; the reason says why."""
+from .times import cut_time, parse_time, show_time
 
 
 @attrs.frozen
-class Task:
+class Task(KnownMetadata):
     """One step of an execution, as it was at one revision."""
 
     task_id: str
@@ -99,7 +42,7 @@ class Task:
     error: str | None = None
     """Why it failed; None unless FAILED."""
     metadata: JsonObject = attrs.field(default=EMPTY, converter=make_metadata)
-    """Anything else, as JSON; `message`, `retry_count` and `cancelled` are the library's."""
+    """Anything else, as JSON. What it has under the fixed keys is read by the properties below."""
     started_at: datetime | None = attrs.field(default=None, converter=cut_time)
     """When it first was IN_PROGRESS, or ended without; aware, UTC, whole milliseconds."""
     completed_at: datetime | None = attrs.field(default=None, converter=cut_time)
@@ -118,8 +61,8 @@ class Task:
             "output": self.output,
             "error": self.error,
             "metadata": self.metadata,
-            "started_at": None if self.started_at is None else format_time(self.started_at),
-            "completed_at": None if self.completed_at is None else format_time(self.completed_at),
+            "started_at": show_time(self.started_at),
+            "completed_at": show_time(self.completed_at),
             "revision": self.revision,
         }
 
@@ -143,28 +86,6 @@ class Task:
             completed_at=parse_time(data.get("completed_at")),
             revision=read_int(data.get("revision")),
         )
-
-
-@attrs.frozen
-class Progress:
-    """How many of an execution's tasks are where."""
-
-    total: int
-    completed: int
-    failed: int
-    skipped: int
-    running: int
-    """Tasks that are IN_PROGRESS."""
-
-    @property
-    def finished(self) -> int:
-        """Tasks that are COMPLETED, FAILED or SKIPPED."""
-        return self.completed + self.failed + self.skipped
-
-    @property
-    def fraction(self) -> float:
-        """`finished / total`, from 0.0 to 1.0; 0.0 without tasks."""
-        return self.finished / self.total if self.total else 0.0
 
 
 def _task_tuple(tasks: Iterable[Task]) -> tuple[Task, ...]:
@@ -224,15 +145,8 @@ class Snapshot(_Shared):
 
     @property
     def progress(self) -> Progress:
-        """The counts of tasks by status."""
-        statuses = [task.status for task in self.tasks]
-        return Progress(
-            total=len(statuses),
-            completed=statuses.count(TaskStatus.COMPLETED),
-            failed=statuses.count(TaskStatus.FAILED),
-            skipped=statuses.count(TaskStatus.SKIPPED),
-            running=statuses.count(TaskStatus.IN_PROGRESS),
-        )
+        """The counts of tasks by status, and how far the execution is."""
+        return count_progress(self.tasks, self.is_terminal)
 
     @property
     def current_tasks(self) -> tuple[Task, ...]:
@@ -265,8 +179,8 @@ class Snapshot(_Shared):
             "tasks": [task.to_dict() for task in self.tasks],
             "output": self.output,
             "error": self.error,
-            "started_at": None if self.started_at is None else format_time(self.started_at),
-            "completed_at": None if self.completed_at is None else format_time(self.completed_at),
+            "started_at": show_time(self.started_at),
+            "completed_at": show_time(self.completed_at),
             "temporal_workflow_id": self.temporal_workflow_id,
         }
 
@@ -324,7 +238,9 @@ class Sink(Protocol):
     """A destination of snapshots: anything with `send`, or just a callable that takes a snapshot.
 
     A sink that has something to wait for may have `flush(timeout: float) -> bool`; one that has something to release
-    may have `close(timeout: float)`. Both get seconds.
+    may have `close(timeout: float)`. Both get seconds. One that wants to know of a builder when it is made may have
+    `opened(source, *, inline: bool)`, `inline` where it is called with each revision; and one that has something to be
+    current inside a task's block, such as a span, `scope(execution_id, task_id)`, which returns a context manager.
     """
 
     def send(self, snapshot: Snapshot, /) -> object:

@@ -1,0 +1,164 @@
+"""What browsers are shown of executions: made once for all who look, and only what changed since they last got it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+
+from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
+from ..core.model.times import to_millis, utc_now
+from ..core.model.values import Snapshot
+from ..views.report import Parts, list_parts, live_parts
+from ._backend import Backend
+from ._feed import Feed, Key, State
+from ._kinds import KINDS
+from ._store import Store
+
+PERIOD: Final = 0.25
+"""Seconds between two states of one viewer, at least."""
+_LISTED: Final = 100
+KIND_NAMES: Final = {"workflow": "WorkflowExecution", "agent": "AgentExecution"}
+_SEGMENTS: Final = {name: segment for segment, name in KIND_NAMES.items()}
+_READERS: Final = {"WorkflowExecution": WORKFLOW_EXECUTION, "AgentExecution": AGENT_EXECUTION}
+
+
+def address(kind: str, execution_id: str) -> str:
+    """Return the path of an execution's page."""
+    return f"/executions/{_SEGMENTS[kind]}/{quote(execution_id, safe='')}"
+
+
+def read(kind: str, execution_id: str, status: bytes) -> Snapshot:
+    """Return what a stored status says."""
+    found = {one.name: one for one in KINDS}[kind]
+    return _READERS[kind].to_snapshot(found.status.FromString(status), execution_id)
+
+
+@attrs.define(eq=False)
+class Shown:
+    """One thing that people look at: the newest parts of it, and in which version each of them changed last."""
+
+    version: int = 0
+    source: object = None
+    """What it was made of."""
+    snapshot: Snapshot | None = None
+    _parts: dict[str, tuple[int, str]] = attrs.Factory(dict)
+    _order: dict[str, tuple[int, list[str]]] = attrs.Factory(dict)
+    _facts: dict[str, Any] = attrs.Factory(dict)
+    _news: dict[int, str] = attrs.Factory(dict)
+    _json: str = ""
+
+    def put(self, source: object, parts: Parts, snapshot: Snapshot | None = None) -> None:
+        """Take what is to be seen now."""
+        self.source, self.snapshot, self._json = source, snapshot, ""
+        self.version += 1
+        self._news.clear()
+        gone = {key: "" for key in self._parts if key not in parts.parts}
+        for key, html in {**gone, **parts.parts}.items():
+            if self._parts.get(key, (0, None))[1] != html:
+                self._parts[key] = (self.version, html)
+        for group, ids in parts.order.items():
+            if self._order.get(group, (0, None))[1] != ids:
+                self._order[group] = (self.version, ids)
+        self._facts = {"title": parts.title, "start": _millis(parts.start), "end": _millis(parts.end)}
+
+    def news(self, since: int) -> str:
+        """Return what changed after a version, as JSON; many who look ask for the same."""
+        if since not in self._news:
+            parts = {key: html for key, (version, html) in self._parts.items() if version > since}
+            order = {group: ids for group, (version, ids) in self._order.items() if version > since}
+            facts = {**self._facts, "now": _millis(utc_now())}
+            self._news[since] = json.dumps({"parts": parts, "order": order, **facts}, ensure_ascii=False)
+        return self._news[since]
+
+    def json(self) -> str:
+        """Return the snapshot as JSON."""
+        if not self._json and self.snapshot is not None:
+            self._json = self.snapshot.to_json()
+        return self._json
+
+
+class Show:
+    """All that is looked at, and how it is kept new. Only the event loop's thread may use it."""
+
+    def __init__(self, store: Store, feed: Feed, backends: Mapping[str, Backend]) -> None:
+        self._store = store
+        self._feed = feed
+        self._backends = backends
+        self._shown: dict[Key, Shown] = {}
+        self._lookers: dict[Key, int] = {}
+        self._making: dict[Key, asyncio.Lock] = {}
+
+    def one(self, kind: str, execution_id: str) -> Snapshot | None:
+        """Return an execution as it is now; None for one that is not there."""
+        found = self._store.read(kind, execution_id)
+        return None if found is None else read(kind, execution_id, found[1])
+
+    def newest(self) -> list[tuple[str, Snapshot]]:
+        """Return the executions that began last, each with the address of its page."""
+        found = [
+            (address(kind.name, execution_id), read(kind.name, execution_id, status))
+            for kind in KINDS
+            for execution_id, status in self._store.page(kind.name, 0, _LISTED, 0)[1]
+        ]
+        newest = sorted(found, key=lambda pair: to_millis(pair[1].started_at or utc_now()), reverse=True)
+        return newest[:_LISTED]
+
+    async def follow(self, key: Key, tell: Callable[[Shown, int], str]) -> AsyncIterator[str]:
+        """Yield what `tell` makes of an execution's parts, now and after changes, the last ones always."""
+        version = 0
+        with self._feed.watch(key) as watcher:
+            self._backends[key[0]].show(watcher, key)
+            async for shown in self._look(key, watcher.take):
+                yield tell(shown, version)
+                version = shown.version
+
+    async def follow_list(self) -> AsyncIterator[str]:
+        """Yield what changed in the list of executions, until nobody looks."""
+        version = 0
+
+        async def take() -> State | None:
+            if version:
+                await asyncio.sleep(4 * PERIOD)
+            return None if self._feed.closed else State(b"", 0)
+
+        async for shown in self._look(("", ""), take):
+            if shown.version > version:
+                yield shown.news(version)
+                version = shown.version
+
+    async def _look(self, key: Key, take: Callable[[], Any]) -> AsyncIterator[Shown]:
+        self._lookers[key] = self._lookers.get(key, 0) + 1
+        shown = self._shown.setdefault(key, Shown())
+        making = self._making.setdefault(key, asyncio.Lock())
+        try:
+            while (state := await take()) is not None:
+                async with making:
+                    await self._make(key, shown, state)
+                yield shown
+                await asyncio.sleep(PERIOD)
+        finally:
+            self._lookers[key] -= 1
+            if not self._lookers[key]:
+                for table in (self._lookers, self._shown, self._making):
+                    table.pop(key)
+
+    async def _make(self, key: Key, shown: Shown, state: State) -> None:
+        if key == ("", ""):
+            newest = self.newest()
+            if newest != shown.source:
+                shown.put(newest, list_parts(newest))
+        elif shown.source is not state.body:
+            snapshot = self.one(*key)
+            if snapshot is not None:
+                parts = await asyncio.to_thread(live_parts, snapshot)
+                shown.put(state.body, parts, snapshot)
+
+
+def _millis(time: datetime | None) -> int | None:
+    return None if time is None else to_millis(time)
