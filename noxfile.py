@@ -208,6 +208,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def redaction(session: nox.Session) -> None:
+    """Print what of the corpus of secrets and innocents comes out right, beside what others' scrubbers make of it."""
+    session.install(".", *_group("scrubbers"))
+    session.run("python", "tests/kits/measure_redaction.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hand in whatever comes up, for `-- --seconds 600` each; names of targets choose some."""
+    _install_all(session, "tests")
+    session.run("python", "tests/fuzz", *session.posargs)
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Kill, freeze and cut things for longer than the tests may take."""
     _install_all(session, "tests")

@@ -18,6 +18,7 @@ from statusbuilder import (
     InvalidTransitionError,
     StatusBuilderError,
     TaskStatus,
+    UnknownMessageError,
     UnknownTaskError,
     errors,
 )
@@ -39,9 +40,21 @@ EXAMPLES: list[tuple[StatusBuilderError, type[Exception], str]] = [
         "Execution 'wex_01' has no task 'c': it has 'a', 'b', 'd', 'e', 'f' and 2 more. Add it with add_task() first.",
     ),
     (
+        UnknownMessageError("aex_01", "m1"),
+        KeyError,
+        "Execution 'aex_01' has no message 'm1'. Name one by the id that add_message() returned, or by the message_id "
+        "that it was given.",
+    ),
+    (
         DuplicateTaskError("wex_01", "a", TaskStatus.SKIPPED),
         ValueError,
-        "Execution 'wex_01' already has a task 'a' (SKIPPED). Give the new one another id, or change the present one "
+        "Execution 'wex_01' already has a task 'a' (SKIPPED). Begin its next attempt with again=True, or give the new "
+        "one another id.",
+    ),
+    (
+        DuplicateTaskError("wex_01", "a", TaskStatus.PENDING),
+        ValueError,
+        "Execution 'wex_01' already has a task 'a' (PENDING). Give the new one another id, or change the present one "
         "with update_task_status().",
     ),
     (

@@ -21,6 +21,7 @@ from .errors import (
     InsecureChannelError,
     InvalidTransitionError,
     StatusBuilderError,
+    UnknownMessageError,
     UnknownTaskError,
 )
 from .payload.redact import DEFAULT_SECRET_KEYS
@@ -50,6 +51,7 @@ __all__ = [
     "TaskType",
     "Todo",
     "TodoStatus",
+    "UnknownMessageError",
     "UnknownTaskError",
 ]
 

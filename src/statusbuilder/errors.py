@@ -35,6 +35,20 @@ class UnknownTaskError(StatusBuilderError, KeyError):
 
 
 @attrs.define
+class UnknownMessageError(StatusBuilderError, KeyError):
+    """A call named a message that the execution does not have."""
+
+    execution_id: str
+    message_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"Execution {self.execution_id!r} has no message {self.message_id!r}. Name one by the id that "
+            "add_message() returned, or by the message_id that it was given."
+        )
+
+
+@attrs.define
 class DuplicateTaskError(StatusBuilderError, ValueError):
     """A task was added under an id that the execution already has."""
 
@@ -44,10 +58,10 @@ class DuplicateTaskError(StatusBuilderError, ValueError):
     """The `TaskStatus` of the task that is there."""
 
     def __str__(self) -> str:
-        return (
-            f"Execution {self.execution_id!r} already has a task {self.task_id!r} ({self.status.name}). "
-            "Give the new one another id, or change the present one with update_task_status()."
-        )
+        there = f"Execution {self.execution_id!r} already has a task {self.task_id!r} ({self.status.name})"
+        if self.status.is_terminal:
+            return f"{there}. Begin its next attempt with again=True, or give the new one another id."
+        return f"{there}. Give the new one another id, or change the present one with update_task_status()."
 
 
 @attrs.define

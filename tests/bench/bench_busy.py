@@ -104,7 +104,7 @@ def together(rounds: list[dict[str, Turn]], side: str) -> Turn:
 def cost(where: str, ours: Turn, theirs: Turn) -> Row:
     """Compare the CPU time of one update with that of one bare call."""
     times = (seconds(ours.cost), seconds(theirs.cost))
-    return at_most(f"CPU per update {where} / per bare pipelined call", *times, ours.cost / theirs.cost, 2)
+    return at_most(f"CPU per update {where} / per bare pipelined call", *times, ours.cost / theirs.cost, 3)
 
 
 # The work

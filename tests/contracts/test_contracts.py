@@ -6,16 +6,15 @@ import subprocess
 import sys
 from datetime import timedelta, timezone
 from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
-from contracts_values import NOW, fill, plain, running, snapshots, tasks, wire_time, with_blocks
+from contracts_values import NOW, CountedText, fill, plain, running, snapshots, tasks, wire_time, with_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, State, _workflow, contract_for
-from statusbuilder.contracts._contract import Encoder
-from statusbuilder.contracts._lane import Lane, Track
+from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, State, contract_for
 from statusbuilder.contracts.wire import agent_pb2 as agent_pb
 from statusbuilder.contracts.wire import workflow_pb2 as pb
 from statusbuilder.core.model.frozen import JsonObject
@@ -40,7 +39,7 @@ def generated(snapshot: Snapshot) -> pb.WorkflowExecutionUpdateStatusInput:
         fill(message.input, task.input)
         fill(message.output, task.output)
         fill(message.metadata, task.metadata or None)
-    fill(status.output, snapshot.output)
+    fill(status.output, snapshot.output or (JsonObject() if snapshot.phase is ExecutionPhase.COMPLETED else None))
     status.error = snapshot.error or ""
     status.started_at = wire_time(snapshot.started_at)
     status.completed_at = wire_time(snapshot.completed_at)
@@ -114,47 +113,46 @@ def test_incremental_is_from_scratch(rounds: list[list[tuple[int, Task]]]) -> No
             assert data == free.encode(snapshot, limit)
 
 
-def counting_encoder() -> tuple[Encoder, list[str]]:
-    """An encoder that writes down whom it encodes."""
-    made: list[str] = []
-
-    def encode(task: Task) -> bytes:
-        made.append(task.task_id)
-        return _workflow.encode_task(task)
-
-    lane = Lane(_workflow.task_blocks, encode, _workflow.encode_task)
-    return Encoder(attrs.evolve(WORKFLOW_EXECUTION._format, tracks=lambda: (Track(lane),))), made
-
-
 @pytest.mark.parametrize("in_blocks", [True, False])
 def test_an_unchanged_task_is_encoded_once(in_blocks: bool) -> None:
     """Only new and changed tasks are encoded, whether the snapshot comes in blocks or not."""
-    encoder, made = counting_encoder()
-    blocks = [tuple(plain(100 * block + n) for n in range(100)) for block in range(3)]
+    encoder, made = WORKFLOW_EXECUTION.encoder(), list[str]()
+
+    def named(number: int, **fields: Any) -> Task:
+        return plain(number, task_name=CountedText(f"task-{number}", made), **fields)
+
+    blocks = [tuple(named(100 * block + n) for n in range(100)) for block in range(3)]
     shape = with_blocks if in_blocks else lambda _, parts: running(task for part in parts for task in part)
     encoder.encode(shape(running(()), blocks))
     assert len(made) == 300
     made.clear()
-    blocks[1] = (*blocks[1][:50], plain(150, status=TaskStatus.FAILED), *blocks[1][51:])
-    blocks[2] = (*blocks[2], plain(300))
+    blocks[1] = (*blocks[1][:50], named(150, status=TaskStatus.FAILED), *blocks[1][51:])
+    blocks[2] = (*blocks[2], named(300))
     snapshot = shape(running(()), blocks)
     data = encoder.encode(snapshot)
     assert made == ["task-150", "task-300"]
     assert data == WORKFLOW_EXECUTION.encode(snapshot)
+    limited = WORKFLOW_EXECUTION.encode(snapshot, 10_000)
     made.clear()
-    assert encoder.encode(snapshot, 10_000) == WORKFLOW_EXECUTION.encode(snapshot, 10_000)
+    assert encoder.encode(snapshot, 10_000) == limited
     assert encoder.encode(snapshot) == data
     assert made == []
 
 
 def test_only_what_belongs_to_the_phase_is_sent() -> None:
-    """The output goes only when COMPLETED, the error only when FAILED, and empty metadata never."""
-    snapshot = running([plain(1)], output=JsonObject(a=1), error="odd")
+    """The output goes only when COMPLETED, the error only when FAILED or CANCELLED, and empty metadata never."""
+    snapshot = running([plain(1)], output=JsonObject(a=1), error="odd", completed_at=NOW)
     sent = {
         phase: parsed(WORKFLOW_EXECUTION.encode(attrs.evolve(snapshot, phase=phase))).status for phase in ExecutionPhase
     }
     assert [phase for phase, status in sent.items() if status.HasField("output")] == [ExecutionPhase.COMPLETED]
-    assert [phase for phase, status in sent.items() if status.error] == [ExecutionPhase.FAILED]
+    assert [phase for phase, status in sent.items() if status.error] == [
+        ExecutionPhase.FAILED,
+        ExecutionPhase.CANCELLED,
+    ]
+    assert [phase for phase, status in sent.items() if status.completed_at] == [
+        phase for phase in ExecutionPhase if phase.is_terminal
+    ]
     assert not any(status.tasks[0].HasField("metadata") for status in sent.values())
     assert all(status.phase == phase for phase, status in sent.items())
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
-from contracts_values import NOW, fill, ids, payloads, plain, rich, running, task_lists, texts, times, wire_time
+from contracts_values import (
+    NOW,
+    CountedText,
+    fill,
+    ids,
+    payloads,
+    plain,
+    rich,
+    running,
+    task_lists,
+    texts,
+    times,
+    wire_time,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statusbuilder.agent.model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
-from statusbuilder.contracts import AGENT_EXECUTION, State, _agent, contract_for
-from statusbuilder.contracts._contract import Encoder
-from statusbuilder.contracts._lane import Lane
+from statusbuilder.contracts import AGENT_EXECUTION, State, contract_for
 from statusbuilder.contracts.wire import agent_pb2 as pb
 from statusbuilder.core.model.frozen import EMPTY, JsonObject
-from statusbuilder.core.model.times import from_millis
 from statusbuilder.core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 
 KINDS = (TaskType.TOOL_CALL, TaskType.AGENT_INVOCATION)
@@ -29,7 +40,7 @@ def messages(draw: st.DrawFn) -> Message:
         message_id=draw(ids),
         type=draw(st.sampled_from(MessageType)),
         content=draw(texts),
-        timestamp=draw(times.filter(bool)),
+        timestamp=draw(times),
         tool_calls=tuple(draw(st.lists(st.sampled_from("abc"), max_size=2))),
         metadata=draw(payloads) or EMPTY,
     )
@@ -38,19 +49,20 @@ def messages(draw: st.DrawFn) -> Message:
 @st.composite
 def todos(draw: st.DrawFn) -> Todo:
     status = draw(st.sampled_from(TodoStatus))
-    return Todo(draw(ids), draw(texts), status, draw(times.filter(bool)), draw(times.filter(bool)))
+    return Todo(draw(ids), draw(texts), status, draw(times), draw(times))
 
 
 @st.composite
 def agent_snapshots(draw: st.DrawFn) -> AgentSnapshot:
     phase = draw(st.sampled_from(ExecutionPhase))
+    tasks = draw(task_lists(types=KINDS))
     return AgentSnapshot(
         execution_id=draw(ids),
         phase=phase,
-        tasks=draw(task_lists(types=KINDS)),
-        error=draw(texts.filter(bool)) if phase is ExecutionPhase.FAILED else None,
+        tasks=[attrs.evolve(task, started_at=NOW + timedelta(seconds=n)) for n, task in enumerate(tasks)],
+        error=draw(texts.filter(bool)) if phase in (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED) else None,
         started_at=draw(times),
-        completed_at=draw(times),
+        completed_at=draw(times) if phase.is_terminal else None,
         messages=draw(st.lists(messages(), max_size=4)),
         todos=draw(st.lists(todos(), max_size=4, unique_by=lambda todo: todo.todo_id)),
     )
@@ -132,8 +144,7 @@ def test_round_trip(snapshot: AgentSnapshot) -> None:
     assert AGENT_EXECUTION.encode(back) == data
     assert (back.phase, back.error, back.started_at) == (snapshot.phase, snapshot.error, snapshot.started_at)
     assert {todo.todo_id: todo for todo in back.todos} == {todo.todo_id: todo for todo in snapshot.todos}
-    order = sorted(snapshot.tasks, key=lambda task: task.task_type is TaskType.AGENT_INVOCATION)
-    for ours, theirs in zip(order, back.tasks, strict=True):
+    for ours, theirs in zip(snapshot.tasks, back.tasks, strict=True):
         blank = {"error": None, "input": None, "output": None}
         assert attrs.evolve(theirs, **blank) == attrs.evolve(ours, **blank)
         assert theirs.error == ours.error
@@ -218,35 +229,25 @@ def test_odd_values_become_defaults() -> None:
         ("sub-agent-1", TaskStatus.IN_PROGRESS),
     ]
     assert snapshot.tasks[0].output == {"value": "[1]"}
-    assert snapshot.messages == (Message("message-1", MessageType.SYSTEM, "a", from_millis(0)),)
-    assert snapshot.todos == (Todo("k", "", TodoStatus.PENDING, from_millis(0), from_millis(0)),)
+    assert snapshot.messages == (Message("message-1", MessageType.SYSTEM, "a"),)
+    assert snapshot.todos == (Todo("k", "", TodoStatus.PENDING),)
 
 
 def test_a_token_encodes_only_the_open_message() -> None:
     """When one message changes, no other message and no task is encoded again."""
     made: list[str] = []
-
-    def watched() -> Any:
-        tracks = _agent.tracks()
-        for track in tracks:
-            lane = track.lane
-
-            def encode(item: Any, lane: Lane = lane) -> bytes:
-                made.append(getattr(item, "message_id", None) or item.task_id)
-                return lane.encode(item)
-
-            track.lane = attrs.evolve(lane, encode=encode)
-        return tracks
-
-    encoder = Encoder(attrs.evolve(AGENT_EXECUTION._format, tracks=watched))
-    tasks = tuple(plain(n, task_type=TaskType.TOOL_CALL) for n in range(300))
-    parts = [message(n, tool_calls=(f"task-{n}",)) for n in range(300)]
+    encoder = AGENT_EXECUTION.encoder()
+    tasks = [
+        plain(n, task_type=TaskType.TOOL_CALL, metadata=JsonObject(who=CountedText(f"t{n}", made))) for n in range(300)
+    ]
+    parts = [message(n, CountedText(f"m{n}", made), tool_calls=(f"task-{n}",)) for n in range(300)]
     encoder.encode(agent(tasks, parts))
-    assert len(made) == 900
+    assert set(made) == {f"{kind}{n}" for kind in "tm" for n in range(300)}
     made.clear()
-    parts[-1] = message(299, "hello again")
-    assert encoder.encode(agent(tasks, parts)) == AGENT_EXECUTION.encode(agent(tasks, parts))
-    assert made == ["m299"]
+    parts[-1] = message(299, CountedText("m299 again", made))
+    data = encoder.encode(agent(tasks, parts))
+    assert made == ["m299 again"]
+    assert data == AGENT_EXECUTION.encode(agent(tasks, parts))
 
 
 changes = st.tuples(st.sampled_from(["task", "drop", "message", "turn"]), st.integers(0, 5), st.sampled_from("xyz"))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import attrs
 import pytest
-from contracts_values import NOW, plain, rich, running, with_blocks
+from contracts_values import NOW, CountedText, plain, rich, running, with_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statusbuilder.contracts import WORKFLOW_EXECUTION, _fit, _workflow
-from statusbuilder.contracts._contract import Encoder
-from statusbuilder.contracts._lane import Lane, Track
-from statusbuilder.contracts._shorten import clip, cut_payload
+from statusbuilder.agent.model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from statusbuilder.contracts import WORKFLOW_EXECUTION, fit_dict
 from statusbuilder.contracts.wire import workflow_pb2 as pb
-from statusbuilder.core.model.frozen import JsonObject
+from statusbuilder.core.model.frozen import JsonArray, JsonObject
 from statusbuilder.core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 
 FULL = 4 * 1024 * 1024 - 1024
@@ -88,7 +86,8 @@ def test_a_cut_payload_keeps_head_and_tail() -> None:
 def test_a_payload_that_was_cut_before_keeps_its_length() -> None:
     """Cutting again shortens head and tail, and what is written as length stays that of the original."""
     before = JsonObject(truncated=True, bytes=9_000_000, head="a" * 3000, tail="z" * 3000)
-    after = cut_payload(before, 256)
+    after = fitted(running([plain(1, output=before)]), 1000).tasks[0].output
+    assert after is not None
     assert (after["truncated"], after["bytes"]) == (True, 9_000_000)
     assert set(after["head"]) == {"a"}
     assert set(after["tail"]) == {"z"}
@@ -193,7 +192,7 @@ def test_100_000_tasks_fit() -> None:
     blocks = [tuple(plain(256 * number + n) for n in range(256)) for number in range(391)]
     blocks[3] = (rich(3, status=TaskStatus.FAILED, error="keep me"), *blocks[3][1:])
     encoder = WORKFLOW_EXECUTION.encoder()
-    assert FULL - _fit.FOLD_ROOM - 200 < len(encoder.encode(with_blocks(running(()), blocks), FULL)) <= FULL
+    assert FULL - 600 < len(encoder.encode(with_blocks(running(()), blocks), FULL)) <= FULL
     blocks[200] = (*blocks[200][:9], plain(7, status=TaskStatus.IN_PROGRESS), *blocks[200][10:])
     snapshot = with_blocks(running(()), blocks)
     data = encoder.encode(snapshot, FULL)
@@ -203,23 +202,22 @@ def test_100_000_tasks_fit() -> None:
 
 def test_what_was_shortened_is_not_shortened_again() -> None:
     """Sending a large execution over and over shortens only what changed, and what the limit newly reaches."""
-    shortened: list[str] = []
+    made: list[str] = []
 
-    def encode_short(task: Task) -> bytes:
-        shortened.append(task.task_id)
-        return _workflow.encode_task(task)
+    def counted(number: int, size: int = 5000, **fields: Any) -> Task:
+        return rich(number, size, task_name=CountedText(f"task-{number}", made), **fields)
 
-    lane = Lane(_workflow.task_blocks, _workflow.encode_task, encode_short)
-    encoder = Encoder(attrs.evolve(WORKFLOW_EXECUTION._format, tracks=lambda: (Track(lane),)))
-    blocks = [tuple(rich(64 * number + n) for n in range(64)) for number in range(10)]
+    encoder = WORKFLOW_EXECUTION.encoder()
+    blocks = [tuple(counted(64 * number + n) for n in range(64)) for number in range(10)]
     encoder.encode(with_blocks(running(()), blocks), 1_000_000)
-    assert len(shortened) > 600
-    for task in (rich(1, 9000), rich(2, status=TaskStatus.FAILED)):
-        shortened.clear()
+    assert len(made) > 600
+    for task in (counted(1, 9000), counted(2, status=TaskStatus.FAILED)):
         blocks[5] = (task, *blocks[5][1:])
-        data = encoder.encode(with_blocks(running(()), blocks), 1_000_000)
-        assert data == WORKFLOW_EXECUTION.encode(with_blocks(running(()), blocks), 1_000_000)
-        assert set(shortened) <= {task.task_id}
+        snapshot = with_blocks(running(()), blocks)
+        expected = WORKFLOW_EXECUTION.encode(snapshot, 1_000_000)
+        made.clear()
+        assert encoder.encode(snapshot, 1_000_000) == expected
+        assert set(made) == {task.task_name}
 
 
 @settings(max_examples=30)
@@ -244,24 +242,123 @@ def test_the_result_does_not_depend_on_what_was_sent_before(data: st.DataObject)
         assert limit is None or len(request) <= limit
 
 
-@given(st.text(max_size=400), st.integers(64, 500))
-def test_a_clipped_text_keeps_its_room(text: str, room: int) -> None:
-    """A clipped text takes at most its room in UTF-8, begins and ends as the original, and is cut only if need be."""
-    result = clip(text, room)
-    assert len(result.encode()) <= room
-    if len(text.encode()) <= room:
-        assert result == text
-    else:
-        head, _, rest = result.partition("\n… ")
-        assert text.startswith(head)
-        assert text.endswith(rest.rpartition(" …\n")[2])
-
-
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(0, 10**9))
-def test_the_fold_keeps_its_room(first: str, last: str, count: int) -> None:
-    """The task that stands for folded ones is never larger than what is kept free for it."""
-    tallies = [_fit._tally_of((0, n), plain(n, task_id=task_id)) for n, task_id in enumerate((first, last))]
-    tally = tallies[0] + tallies[1] + _fit.Tally(count, ((0, 0), ""), ((0, 0), ""), count, count)
-    for task_type in (TaskType.CUSTOM, TaskType.TOOL_CALL, TaskType.AGENT_INVOCATION):
-        snapshot: Any = running([_fit.folded_task(tally, task_type)])
-        assert len(WORKFLOW_EXECUTION.encode(snapshot)) - len(WORKFLOW_EXECUTION.encode(running(()))) <= _fit.FOLD_ROOM
+def test_a_fold_is_never_larger_than_what_is_kept_free_for_it(first: str, last: str, count: int) -> None:
+    """However long ids and large numbers are, a request with a fold is within the limit, and not far below it."""
+    told = JsonObject(count=count, first=first * 100, last=last * 100, failed=count, running=count)
+    inherited = plain(0, task_id="statusbuilder.folded", status=TaskStatus.FAILED, metadata=told)
+    snapshot = running([inherited, *(plain(n, status=TaskStatus.FAILED) for n in range(1, 100))])
+    data = WORKFLOW_EXECUTION.encode(snapshot, 3000)
+    assert 2500 < len(data) <= 3000
+
+
+def attempts(*errors: str) -> JsonObject:
+    """Metadata of a task that was tried again after each of these errors."""
+    tried = [{"number": n, "status": "FAILED", "error": error} for n, error in enumerate(errors, 1)]
+    return JsonObject(attempts=JsonArray([*tried, {"number": len(errors) + 1}]), retry_count=len(errors))
+
+
+def test_attempts_go_first_the_oldest_before_others() -> None:
+    """Before any payload is cut the attempts go, of each task the oldest first; the count of them stays."""
+    many = attempts(*("e" * 250 for _ in range(10)))
+    tasks = [rich(n, 1000, metadata=many) for n in range(10)]
+    whole = len(WORKFLOW_EXECUTION.encode(running(tasks)))
+    result = fitted(running(tasks), whole - 500)
+    assert [attempt["number"] for attempt in result.tasks[0].attempts] == [9, 10, 11]
+    assert [len(task.attempts) for task in result.tasks[1:]] == [11] * 9
+    result = fitted(running(tasks), 14_000)
+    assert [task.output for task in result.tasks] == [task.output for task in tasks]
+    assert [len(task.attempts) for task in result.tasks][-1] == 3
+    assert [task.retry_count for task in result.tasks] == [10] * 10
+    result = fitted(running(tasks), 5_000)
+    assert [task.attempts for task in result.tasks] == [[]] * 10
+    assert is_cut(result.tasks[0])
+
+
+def test_what_is_never_cut_stays_until_its_task_folds() -> None:
+    """parent_id, retry_count, progress and cancelled stay even where nothing else is left of a task's metadata."""
+    known = JsonObject(parent_id="p", retry_count=2, progress=JsonObject(done=1, total=2), cancelled=True)
+    metadata = JsonObject({**known, "message": "m" * 3000, "mine": "x" * 3000})
+    tasks = [plain(n, status=TaskStatus.IN_PROGRESS, metadata=metadata) for n in range(10)]
+    result = fitted(running(tasks), 3000)
+    assert len(result.tasks) == 10
+    assert set(result.tasks[0].metadata) == {*known, "message"}
+    assert result.tasks[0].message != metadata["message"]
+    for task in result.tasks:
+        assert {key: task.metadata[key] for key in known} == known
+
+
+@pytest.mark.parametrize("max_bytes", [100_000, 20_000, 2_000])
+def test_many_failed_tasks_are_never_shown_as_one_completed(max_bytes: int) -> None:
+    """However little room there is, 1,759 FAILED tasks are shown as FAILED, on the wire and as JSON."""
+    snapshot = running(plain(n, status=TaskStatus.FAILED, error="no such host") for n in range(1759))
+    shown = (fitted(snapshot, max_bytes), Snapshot.from_dict(fit_dict(snapshot, max_bytes)))
+    for result in shown:
+        assert {task.status for task in result.tasks} == {TaskStatus.FAILED}
+        assert (result.progress.total, result.progress.failed) == (1759, 1759)
+        folded = result.tasks[0]
+        assert folded.metadata["failed"] == folded.metadata["count"]
+        assert (folded.metadata["first"], folded.error) == ("task-0", f"{folded.metadata['count']} of them failed")
+
+
+def test_a_failed_fold_that_was_inherited_is_folded_first_and_stays_failed() -> None:
+    """There is never a second fold beside it, and its failures are never lost, whatever folds with it."""
+    told = JsonObject(count=900, failed=4, first="a", last="b")
+    inherited = plain(0, task_id="statusbuilder.folded", status=TaskStatus.FAILED, metadata=told, error="4 of them")
+    tasks = [inherited, *(plain(n) for n in range(1, 1000))]
+    for limit in (50_000, 10_000, 1_000):
+        result = fitted(running(tasks), limit)
+        folded, *rest = result.tasks
+        assert "statusbuilder.folded" not in [task.task_id for task in rest]
+        assert (folded.status, folded.metadata["failed"]) == (TaskStatus.FAILED, 4)
+        assert folded.metadata["count"] == 900 + 999 - len(rest)
+        assert (result.progress.total, result.progress.failed) == (1899, 4)
+
+
+def test_a_fold_that_is_left_as_it_is_keeps_its_counts() -> None:
+    """Where payloads and names are cut but nothing folds, what an inherited fold tells stays."""
+    told = JsonObject(count=900, failed=4, first="a", last="b")
+    inherited = plain(0, task_id="statusbuilder.folded", status=TaskStatus.FAILED, metadata=told)
+    tasks = [inherited, *(rich(n, status=TaskStatus.IN_PROGRESS) for n in range(1, 10))]
+    result = fitted(running(tasks), 3000)
+    assert result.tasks[0].metadata == told
+    assert len(result.tasks) == 10
+
+
+def test_folds_of_open_and_failed_tasks_name_the_first_and_the_last() -> None:
+    """Where everything folds, first and last are those of all, in the order of the tasks."""
+    kinds = [TaskStatus.FAILED, TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS]
+    result = fitted(running(plain(n, status=kinds[n % 3]) for n in range(900)), 400)
+    (folded,) = result.tasks
+    assert folded.metadata == {"count": 900, "first": "task-0", "last": "task-899", "failed": 300, "running": 300}
+
+
+# As JSON
+
+
+def test_a_snapshot_that_fits_is_its_dict() -> None:
+    """What fits is what to_dict returns; slim leaves out what a task does not have, and reads as the same."""
+    snapshot = running([plain(1), rich(2, 500, metadata=attempts("e"))])
+    assert fit_dict(snapshot, FULL) == snapshot.to_dict()
+    slim = fit_dict(snapshot, FULL, slim=True)
+    assert "input" not in slim["tasks"][0]
+    assert Snapshot.from_dict(slim) == snapshot
+
+
+@pytest.mark.parametrize("slim", [True, False])
+@pytest.mark.parametrize("limit", [3000, 16_000, 256_000])
+def test_a_dict_is_shortened_as_a_request_is(limit: int, slim: bool) -> None:
+    """A dict of limited size is as many bytes of compact ASCII JSON at most, and tells of every task."""
+    tasks = [rich(n, status=list(TaskStatus)[n % 5], error="ü" * 3000, task_name="ü" * 50) for n in range(300)]
+    parts = [Message(f"m{n}", MessageType.AI, "ö" * 5000, NOW, metadata=JsonObject(parent_id="p")) for n in range(50)]
+    plan = [Todo(f"t{n}", "ä" * 900, TodoStatus.PENDING, NOW, NOW) for n in range(9)]
+    snapshot = AgentSnapshot(
+        "aex", 5, 7, ExecutionPhase.FAILED, tasks=tasks, error="ß" * 90_000, started_at=NOW, messages=parts, todos=plan
+    )
+    data = fit_dict(snapshot, limit, slim=slim)
+    assert len(json.dumps(data, separators=(",", ":"))) <= limit
+    read = AgentSnapshot.from_dict(data)
+    assert (read.execution_id, read.epoch, read.revision, read.phase) == ("aex", 5, 7, ExecutionPhase.FAILED)
+    assert read.progress.total == 300
+    assert read.error is not None
+    assert read.error.startswith("ßßß")

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from backend_stubs import message_class
+from contracts_values import rich, running
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
 
 from statusbuilder import ContractMismatchError
-from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
+from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, to_status
 from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 
 Message = descriptor_pb2.DescriptorProto
@@ -27,8 +28,8 @@ def field(file: descriptor_pb2.FileDescriptorProto, path: str) -> descriptor_pb2
     return next(field for field in message(file, name).field if field.name == part)
 
 
-def changed(module: ModuleType, change: Change) -> Any:
-    """The request class of a backend whose file is ours with a change, in a pool of its own."""
+def changed(module: ModuleType, change: Change, name: str = "") -> Any:
+    """The request class, or another, of a backend whose file is ours with a change, in a pool of its own."""
     file = descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
     for each in file.message_type:
         del each.reserved_range[:]
@@ -37,8 +38,8 @@ def changed(module: ModuleType, change: Change) -> Any:
     pool.AddSerializedFile(struct_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
     kind = "Workflow" if module is workflow_pb2 else "Agent"
-    name = f"{file.package}.{kind}ExecutionUpdateStatusInput"
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+    name = name or f"{kind}ExecutionUpdateStatusInput"
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))
 
 
 def mismatch(contract: Contract, request_type: Any) -> tuple[str, ...]:
@@ -160,3 +161,43 @@ def test_what_is_no_message_class_is_refused(request_type: Any) -> None:
     assert mismatch(WORKFLOW_EXECUTION, request_type) == ("it is not a generated protobuf message class",)
     with pytest.raises(TypeError):
         WORKFLOW_EXECUTION.verify(request_type)
+
+
+def test_a_map_is_not_a_list() -> None:
+    """Where the backend has a plain list in the place of our map, that is named."""
+
+    def edit(file: descriptor_pb2.FileDescriptorProto) -> None:
+        field(file, "AgentExecutionStatus.todos").type_name = f".{agent_pb2.DESCRIPTOR.package}.TodoItem"
+
+    assert "AgentExecutionStatus.todos is no map, expected a map" in mismatch(AGENT_EXECUTION, changed(agent_pb2, edit))
+
+
+# The backend's own status
+
+
+@pytest.mark.parametrize("name", ["WorkflowExecutionStatus", "AgentExecutionStatus"])
+def test_a_status_is_made_in_the_backends_own_class(name: str) -> None:
+    """to_status gives the backend's own message with what a request carries, whatever kind of snapshot it is of."""
+    kind = message_class(name)
+    snapshot = running([rich(1)])
+    made = to_status(snapshot, kind)
+    assert type(made) is kind
+    contract = AGENT_EXECUTION if name.startswith("Agent") else WORKFLOW_EXECUTION
+    assert contract.to_snapshot(made, "wex_01") == contract.read_request(contract.encode(snapshot))
+
+
+def test_a_status_of_limited_size_is_shortened() -> None:
+    """max_bytes is the status' own size, and it is shortened as a request is."""
+    made = to_status(running(rich(n) for n in range(50)), message_class("WorkflowExecutionStatus"), max_bytes=20_000)
+    assert 15_000 < made.ByteSize() <= 20_000
+    assert len(made.tasks) == 50
+
+
+def test_a_status_class_that_does_not_fit_is_refused() -> None:
+    """A class that lacks a field, or is none at all, is a mismatch that says so."""
+    change = set_field("WorkflowTask.error", number=19)
+    kind = changed(workflow_pb2, change, "WorkflowExecutionStatus")
+    with pytest.raises(ContractMismatchError, match=r"WorkflowTask\.error is field 19, expected 9"):
+        to_status(running(()), kind)
+    with pytest.raises(ContractMismatchError, match="not a generated protobuf message class"):
+        to_status(running(()), dict)

@@ -91,14 +91,14 @@ def test_a_block_of_an_ended_execution_is_refused(run: Runner, phase: ExecutionP
         (KeyError(), P.FAILED, "KeyError"),
         (Odd("odd"), P.FAILED, "Odd: odd"),
         (GeneratorExit(), P.FAILED, "GeneratorExit"),
-        (asyncio.CancelledError(), P.CANCELLED, None),
-        (asyncio.CancelledError("shutdown"), P.CANCELLED, None),
+        (asyncio.CancelledError(), P.CANCELLED, "cancelled"),
+        (asyncio.CancelledError("shutdown"), P.CANCELLED, "cancelled"),
     ],
 )
 def test_an_exception_ends_the_execution_and_goes_on(
-    run: Runner, error: BaseException, phase: ExecutionPhase, text: str | None
+    run: Runner, error: BaseException, phase: ExecutionPhase, text: str
 ) -> None:
-    """An exception ends FAILED with its text, a cancellation CANCELLED without one; the same object goes on."""
+    """An exception ends FAILED with its text, a cancellation CANCELLED; the same object goes on."""
     seen: list[Snapshot] = []
     status = with_task(IN_PROGRESS, sinks=[seen.append])
     status.add_task("waiting")
@@ -143,7 +143,7 @@ def test_a_cancelled_asyncio_task_ends_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
     snapshot = status.snapshot()
-    assert (snapshot.phase, snapshot.error) == (P.CANCELLED, None)
+    assert (snapshot.phase, snapshot.error) == (P.CANCELLED, "cancelled")
     task = snapshot.task("wait")
     assert (task.status, task.error, task.metadata) == (FAILED, "cancelled", {"cancelled": True})
 
@@ -154,7 +154,7 @@ def test_a_phase_that_the_body_ended_stays(run: Runner, phase: ExecutionPhase, e
     """Leaving after the body ended the execution changes nothing, whatever leaves."""
 
     def body(status: StatusBuilder) -> None:
-        status.update_status(phase, output={"x": 1})
+        status.update_status(phase, "why" if phase is not P.COMPLETED else None)
         if error is not None:
             raise error
 
@@ -164,7 +164,8 @@ def test_a_phase_that_the_body_ended_stays(run: Runner, phase: ExecutionPhase, e
     else:
         with pytest.raises(type(error)):
             run(status, body)
-    assert (status.snapshot().phase, status.snapshot().revision, status.snapshot().error) == (phase, 2, None)
+    reason = None if phase is P.COMPLETED else "why"
+    assert (status.snapshot().phase, status.snapshot().revision, status.snapshot().error) == (phase, 2, reason)
 
 
 def test_forgotten_tasks_fail_the_phase_completes_and_a_warning_says_so(
@@ -209,7 +210,8 @@ def test_ends_decides_the_phase(run: Runner, phase: ExecutionPhase) -> None:
         run(status, raising(error))
     assert asked == [error]
     snapshot = status.snapshot()
-    assert (snapshot.phase, snapshot.error) == (phase, "ValueError: x" if phase is P.FAILED else None)
+    reasons = {P.FAILED: "ValueError: x", P.CANCELLED: "cancelled"}
+    assert (snapshot.phase, snapshot.error) == (phase, reasons.get(phase))
 
 
 def test_ends_may_also_be_asked_for_a_cancellation(run: Runner) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ from statusbuilder import (
     TaskStatus,
     TaskType,
 )
+from statusbuilder.core.model.times import format_time
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, SKIPPED = TaskStatus
 P = ExecutionPhase
@@ -99,17 +100,24 @@ def test_transitions_hold_for_inherited_tasks() -> None:
         with pytest.raises(InvalidTransitionError, match=task_id):
             status.update_task_status(task_id, IN_PROGRESS)
     status.update_task_status("failed", IN_PROGRESS)
-    assert status.snapshot().task("failed").metadata == {"retry_count": 3}
+    assert status.snapshot().task("failed").retry_count == 3
     status.update_task_status("running", COMPLETED)
     task = status.snapshot().task("running")
     assert (task.started_at, task.completed_at, task.task_type) == (EARLIER, START, TaskType.API_CALL)
 
 
-def test_time_goes_on_from_the_initial_times() -> None:
-    """A clock that is behind the times of `initial` counts as the latest of them."""
-    status = make(initial=earlier(), clock=Clock(EARLIER - timedelta(days=1)))
+def test_a_clock_that_is_behind_the_initial_times_ends_nothing_before_its_start() -> None:
+    """The times of `initial` do not move the clock, but a task that they start ends no earlier than that."""
+    clock = Clock(EARLIER - timedelta(days=1))
+    status = make(initial=earlier(), clock=clock)
     status.update_task_status("running", COMPLETED)
-    assert status.snapshot().task("running").completed_at == EARLIER + timedelta(minutes=1)
+    status.add_task("new", status=COMPLETED)
+    snapshot = status.snapshot()
+    assert snapshot.task("running").completed_at == snapshot.task("running").started_at == EARLIER
+    assert snapshot.task("new").completed_at == snapshot.task("new").started_at == clock.time
+    assert snapshot.started_at == EARLIER
+    status.update_status(P.COMPLETED)
+    assert status.snapshot().completed_at == EARLIER
 
 
 @pytest.mark.parametrize("phase", [P.COMPLETED, P.FAILED, P.CANCELLED])
@@ -170,18 +178,22 @@ def test_nothing_is_sent_for_a_restart_alone() -> None:
     assert seen[1].phase is P.COMPLETED
 
 
-@pytest.mark.parametrize(
-    ("task_id", "metadata"),
-    [
-        ("pending", {"new": 1}),
-        ("running", {"retry_count": 1, "new": 1}),
-        ("completed", {"retry_count": 1, "new": 1}),
-        ("failed", {"retry_count": 3, "new": 1}),
-        ("skipped", {"new": 1}),
-    ],
-)
-def test_inherited_ids_may_be_added_again_after_a_restart(task_id: str, metadata: dict[str, Any]) -> None:
-    """After a restart an inherited id may be added once more, in its old place, as a retry where it had run."""
+ENDED: dict[str, dict[str, Any]] = {
+    "running": {"number": 1, "status": "FAILED", "error": "interrupted by a restart", "completed_at": START},
+    "completed": {"number": 1, "status": "COMPLETED", "completed_at": EARLIER + timedelta(minutes=1)},
+    "failed": {"number": 3, "status": "FAILED", "error": "no", "completed_at": EARLIER + timedelta(minutes=1)},
+    "skipped": {"number": 1, "status": "SKIPPED", "completed_at": EARLIER},
+}
+
+
+def wire(attempt: dict[str, Any]) -> dict[str, Any]:
+    """An attempt as it stands in the metadata."""
+    return {key: format_time(item) if isinstance(item, datetime) else item for key, item in attempt.items()}
+
+
+@pytest.mark.parametrize("task_id", ["pending", *ENDED])
+def test_inherited_ids_may_be_added_again_after_a_restart(task_id: str) -> None:
+    """After a restart an inherited id may be added once more, in its old place: the next attempt where it had ended."""
     clock = Clock()
     status = make(initial=earlier(P.FAILED), restart=True, clock=clock)
     place = [task.task_id for task in status.snapshot().tasks]
@@ -189,14 +201,21 @@ def test_inherited_ids_may_be_added_again_after_a_restart(task_id: str, metadata
     assert status.add_task(task_id, "Again", IN_PROGRESS, input=1, metadata={"new": 1}) == task_id
     snapshot = status.snapshot()
     assert [task.task_id for task in snapshot.tasks] == place
+    metadata: dict[str, Any] = {"new": 1}
+    if task_id != "pending":
+        before = ENDED[task_id] if task_id == "failed" else {**ENDED[task_id], "started_at": EARLIER}
+        metadata["attempts"] = [wire(before), wire({"number": before["number"] + 1, "started_at": at(1)})]
+    if task_id in ("running", "failed"):
+        metadata["retry_count"] = 1 if task_id == "running" else 3
     assert snapshot.task(task_id) == Task(
         task_id,
         "Again",
         status=IN_PROGRESS,
-        input={"value": 1},
-        metadata=metadata,
-        started_at=at(1),
-        revision=11,  # type: ignore[arg-type]
+        task_type=TaskType.API_CALL if task_id == "running" else TaskType.CUSTOM,
+        input={"value": 1},  # type: ignore[arg-type]
+        metadata=metadata,  # type: ignore[arg-type]
+        started_at=at(1) if task_id == "pending" else EARLIER,
+        revision=11,
     )
     with pytest.raises(DuplicateTaskError):
         status.add_task(task_id)
@@ -204,14 +223,14 @@ def test_inherited_ids_may_be_added_again_after_a_restart(task_id: str, metadata
 
 @pytest.mark.parametrize("first", TaskStatus)
 def test_an_inherited_id_may_be_added_again_in_any_status(first: TaskStatus) -> None:
-    """A task that is added again begins in any status, with fresh times, and nothing of its last outcome."""
+    """A task that is added again begins in any status, with nothing of its last outcome, and its first start."""
     status = make(initial=earlier(P.FAILED), restart=True)
     status.add_task("failed", status=first)
     task = status.snapshot().task("failed")
     assert (task.status, task.error, task.output) == (first, None, None)
-    assert task.started_at == (None if first is PENDING else START)
+    assert task.started_at == EARLIER
     assert task.completed_at == (START if first.is_terminal else None)
-    assert task.metadata == {"retry_count": 3}
+    assert task.retry_count == 3
 
 
 @pytest.mark.parametrize(

@@ -81,31 +81,72 @@ def test_an_inherited_builder_changes_memory_only() -> None:
     assert printed.split() == ["True:1", "True:1", "True:2", "True:2"]
 
 
-def test_a_lock_that_another_thread_held_hangs_no_child() -> None:
-    """When another thread was in the middle of a change at the fork, the child's builder is usable all the same."""
-    run("""
-        status = StatusBuilder("wex_01", sinks=[sink])
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+@pytest.mark.parametrize("sinks", ["[]", "[sink]", "[Delivery(sink)]"])
+def test_a_lock_that_another_thread_held_hangs_no_child(fork: str, sinks: str) -> None:
+    """When another thread was in the middle of a change at the fork, the child's builder is usable all the same.
+
+    Also where C code forks, so that no hook of Python runs.
+    """
+    run(f"""
+        import ctypes, signal
+        fork = {fork}
+        status = StatusBuilder("wex_01", sinks={sinks})
+        status.add_task("first")
+        assert status.flush()
         held, go_on = threading.Event(), threading.Event()
 
-        def hold():
-            with status._lock:
+        def stop_inside(frame, event, argument):
+            if frame.f_code.co_name == "add" and frame.f_code.co_filename.endswith("state.py"):
                 held.set()
                 go_on.wait()
 
-        thread = threading.Thread(target=hold)
+        def change():
+            sys.settrace(stop_inside)
+            status.add_task("second")
+
+        thread = threading.Thread(target=change)
         thread.start()
         held.wait()
-
-        def child():
+        pid = fork()
+        if pid == 0:
+            signal.alarm(20)
             status.add_task("a")
-            assert status.snapshot().revision == 1
-            assert status.close() == ()
-
-        in_child(child)
+            with status.task("b") as task:
+                task.output = 1
+            threads = [threading.Thread(target=status.add_task, args=(f"c{{number}}",)) for number in range(4)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+            status.update_status("COMPLETED")
+            assert status.flush() and status.close() == (), status
+            assert len(status.snapshot().tasks) == 7, status
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         go_on.set()
         thread.join()
-        status.add_task("a")
+        assert [task.task_id for task in status.snapshot().tasks] == ["first", "second"]
+        assert status.flush()
+        status.close()
     """)
+
+
+def test_a_child_that_c_code_made_tells_no_sink() -> None:
+    """Where no hook of Python ran the child changes memory only, too, and the parent goes on."""
+    printed = run("""
+        import ctypes
+        status = StatusBuilder("wex_01", sinks=[sink])
+        status.add_task("a")
+        pid = ctypes.PyDLL(None).fork()
+        if pid == 0:
+            status.add_task("b")
+            status.close()
+            os._exit(0 if status.snapshot().revision == 2 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        status.add_task("b")
+        status.close()
+        print(os.read(read, 1000).decode())
+    """)
+    assert printed.split() == ["True:1", "True:2"]
 
 
 def test_a_fork_while_a_sink_runs_hangs_no_child() -> None:

@@ -227,7 +227,7 @@ def test_a_change_at_the_last_moment_of_a_drain_is_not_left_behind() -> None:
     """A change that comes while the draining thread is about to stop is sent by one of the two, without a flush."""
     seen: list[int] = []
     status = make(sinks=[lambda snapshot: seen.append(snapshot.revision)])
-    outlets = status._outlets
+    outlets = status._publisher._outlets
     assert outlets is not None
 
     class LateQueue(deque[Snapshot]):
@@ -404,8 +404,8 @@ def test_an_interrupt_between_changes_and_sinks_stops_no_sink() -> None:
     """A Ctrl-C just before the sinks are called goes on to the runner; other threads' changes bring them all."""
     recorder = Recorder()
     status = make(sinks=[recorder])
-    assert status._outlets is not None
-    status._outlets._draining = InterruptedOnce()  # type: ignore[assignment]
+    assert status._publisher._outlets is not None
+    status._publisher._outlets._draining = InterruptedOnce()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         status.add_task("a")
     in_thread(lambda: status.add_task("b")).join()
@@ -434,8 +434,8 @@ def test_a_change_that_comes_as_the_sinks_are_done_is_not_left_behind(call: Call
     recorder = Recorder()
     status = make(sinks=[recorder])
     status.update_status(P.IN_PROGRESS)
-    assert status._outlets is not None
-    status._outlets._draining = LateRelease(lambda: in_thread(lambda: status.add_task("b")).join())  # type: ignore[assignment]
+    assert status._publisher._outlets is not None
+    status._publisher._outlets._draining = LateRelease(lambda: in_thread(lambda: status.add_task("b")).join())  # type: ignore[assignment]
     call(status)
     assert revisions(recorder.seen) == list(range(1, status.snapshot().revision + 1))
     assert recorder.seen[-1].task("b")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from builder_values import Clock
+from builder_values import Clock, at
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, StatusBuilderError, Task, TaskStatus, TaskType
 from statusbuilder.agent.builder import AgentSnapshot, AgentStatusBuilder, MessageType
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
-from statusbuilder.server._kinds import AGENTS, WORKFLOWS
+from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 
 S, P = TaskStatus, ExecutionPhase
 
@@ -25,9 +25,9 @@ S, P = TaskStatus, ExecutionPhase
 STATUS_MOVES = {
     S.PENDING: {S.PENDING, S.IN_PROGRESS, S.COMPLETED, S.FAILED, S.SKIPPED},
     S.IN_PROGRESS: {S.IN_PROGRESS, S.COMPLETED, S.FAILED, S.SKIPPED},
-    S.COMPLETED: {S.COMPLETED},
-    S.FAILED: {S.FAILED, S.IN_PROGRESS},
-    S.SKIPPED: {S.SKIPPED},
+    S.COMPLETED: {S.COMPLETED, S.IN_PROGRESS, S.PENDING},
+    S.FAILED: {S.FAILED, S.IN_PROGRESS, S.PENDING},
+    S.SKIPPED: {S.SKIPPED, S.IN_PROGRESS, S.PENDING},
 }
 PHASE_MOVES = {
     P.PENDING: {P.PENDING, P.IN_PROGRESS, P.COMPLETED, P.FAILED, P.CANCELLED},
@@ -39,6 +39,9 @@ Call = Callable[[Any], object]
 ids = st.sampled_from("abcd")
 payloads = st.none() | st.dictionaries(st.sampled_from("xyz"), st.booleans() | st.integers(0, 2) | st.text(max_size=3))
 messages = st.none() | st.sampled_from(["one", "two"])
+told = st.none() | st.integers(-5, 5).map(at)
+progress = st.none() | st.sampled_from([0.25, (1, 2), (3, 2), (1, 0)])
+waits = st.none() | st.sampled_from(["", "an approval"])
 
 
 def call(
@@ -57,6 +60,11 @@ def call(
     return st.builds(bind, st.tuples(*arguments), options)
 
 
+def assign_output(value: object) -> Call:
+    """The assignment of an execution's output."""
+    return lambda status: setattr(status, "output", value)
+
+
 workflow_calls = st.one_of(
     call(
         "add_task",
@@ -66,13 +74,17 @@ workflow_calls = st.one_of(
         task_type=st.sampled_from(list(TaskType)[:7]),
         input=payloads,
         metadata=payloads,
+        at=told,
     ),
-    call("update_task_status", ids, st.sampled_from(S), message=messages, output=payloads, metadata=payloads),
+    call("add_task", ids, status=st.sampled_from(S), again=st.just(True), parent_id=st.none() | ids, at=told),
+    call("update_task_status", ids, st.sampled_from(S), message=messages, output=payloads, metadata=payloads, at=told),
+    call("update_task_status", ids, st.sampled_from(S), progress=progress, waiting_for=waits, at=told),
+    st.dictionaries(st.sampled_from("xyz"), st.integers(0, 2)).map(lambda value: assign_output(value)),
     call("update_task_status", ids, st.just(S.FAILED), error=messages),
     call("update_task_status", ids, st.just(S.IN_PROGRESS), error=messages),
 )
 ending_calls = st.one_of(
-    call("update_status", st.sampled_from(P), output=payloads),
+    call("update_status", st.sampled_from(P), message=messages, output=payloads, at=told),
     call("with_error", st.sampled_from(["broken", ValueError("broken")]), task_id=st.none() | ids),
 )
 agent_calls = st.one_of(
@@ -91,7 +103,7 @@ class WorkflowMachine(RuleBasedStateMachine):
 
     builder: type[StatusBuilder] = StatusBuilder
     contract = WORKFLOW_EXECUTION
-    kind = WORKFLOWS
+    request_type: Any = workflow_pb2.WorkflowExecutionUpdateStatusInput
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,15 +203,15 @@ class WorkflowMachine(RuleBasedStateMachine):
         some, last = [self.seen[pick] for pick in sorted({pick % len(self.seen) for pick in picks})], self.seen[-1]
         stored = b""
         for snapshot in (*some, last):
-            update = self.kind.update_request.FromString(self.contract.encode(snapshot))
-            stored = self.kind.merge(stored, update.status).SerializeToString()
-        held = self.kind.status.FromString(stored)
-        assert held == self.kind.update_request.FromString(self.contract.encode(last)).status
+            update = self.request_type.FromString(self.contract.encode(snapshot)).status
+            held = self.contract.merge(stored, update)
+            stored = held.SerializeToString()
+        assert held == self.request_type.FromString(self.contract.encode(last)).status
         self.check_held(self.contract.to_snapshot(held, last.execution_id), last)
 
     def check_held(self, held: Snapshot, last: Snapshot) -> None:
         """Compare what came back with what was sent."""
-        output = last.output if last.phase is P.COMPLETED else None  # the wire has none before
+        output = (last.output or None) if last.phase is P.COMPLETED else None  # the wire has none before
         assert (held.phase, held.error, held.output) == (last.phase, last.error, output)
         assert (held.started_at, held.completed_at) == (last.started_at, last.completed_at)
         assert [shown(task) for task in held.tasks] == [shown(task) for task in last.tasks]
@@ -210,7 +222,7 @@ class AgentMachine(WorkflowMachine):
 
     builder = AgentStatusBuilder
     contract = AGENT_EXECUTION
-    kind = AGENTS
+    request_type = agent_pb2.AgentExecutionUpdateStatusInput
 
     @rule(change=agent_calls)
     def change_agent(self, change: Call) -> None:
@@ -245,8 +257,33 @@ def check_step(before: Snapshot, after: Snapshot) -> None:
         assert new.status in STATUS_MOVES[old.status]
         assert (new.revision == after.revision) == (new != old)
         assert old.started_at in (None, new.started_at)
-    for old_time, new_time in ((before.started_at, after.started_at), (before.completed_at, after.completed_at)):
-        assert old_time in (None, new_time)
+        assert old.parent_id == new.parent_id
+        check_attempts(old, new)
+    assert before.completed_at is None
+    assert before.started_at is None or (after.started_at is not None and after.started_at <= before.started_at)
+    told_less = any(
+        (new.progress or 0.0) < (old.progress or 0.0) and len(new.attempts) == len(old.attempts)
+        for old, new in zip(before.tasks, after.tasks, strict=False)
+    )
+    dropped = any(len(task.attempts) >= 11 for task in after.tasks)
+    if len(after.tasks) == len(before.tasks) and not told_less and not dropped:
+        assert after.progress.fraction >= before.progress.fraction - 1e-9
+
+
+def check_attempts(old: Task, new: Task) -> None:
+    """Check that an attempt is kept when the next one begins, and only then."""
+    if not (old.status.is_terminal and not new.status.is_terminal):
+        assert [attempt["number"] for attempt in new.attempts] == [attempt["number"] for attempt in old.attempts]
+        assert new.retry_count == old.retry_count
+        return
+    numbers = [attempt["number"] for attempt in old.attempts] or [1]
+    assert [attempt["number"] for attempt in new.attempts] == [*numbers, numbers[-1] + 1][-11:]
+    assert new.attempts[-2]["status"] == old.status.name
+    assert new.attempts[-2].get("error") == (old.error or None)
+    assert ("started_at" in new.attempts[-1]) == (new.status is S.IN_PROGRESS)
+    assert set(new.attempts[-1]) <= {"number", "started_at"}
+    assert new.retry_count == old.retry_count + (old.status is S.FAILED)
+    assert (new.completed_at, new.error) == (None, None)
 
 
 def check_state(snapshot: Snapshot) -> None:
@@ -258,15 +295,17 @@ def check_state(snapshot: Snapshot) -> None:
     assert len(snapshot.current_tasks) == progress.running
     assert (snapshot.completed_at is not None) == snapshot.is_terminal
     assert (snapshot.started_at is None) == (snapshot.phase is P.PENDING)
+    assert (snapshot.error is not None) == (snapshot.phase in (P.FAILED, P.CANCELLED))
     assert snapshot.duration is None or snapshot.duration >= 0
-    assert snapshot.error is None or snapshot.phase is P.FAILED
     assert not (snapshot.phase is P.PENDING and progress.running)
     if snapshot.is_terminal:
         assert progress.finished == progress.total
     for task in snapshot.tasks:
         assert task.revision <= snapshot.revision
         assert (task.completed_at is not None) == task.status.is_terminal
-        assert (task.started_at is None) == (task.status is S.PENDING)
+        assert (task.started_at is None) == (task.status is S.PENDING and not task.attempts)
+        assert task.waiting_for is None or not task.status.is_terminal
+        assert task.progress is None or 0.0 <= task.progress <= 1.0
         assert task.error is None or task.status is S.FAILED
         if task.started_at is not None and task.completed_at is not None:
             assert task.started_at <= task.completed_at

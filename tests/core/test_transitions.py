@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from builder_values import at, in_phase, make, with_task
+from builder_values import Clock, at, in_phase, make, with_task
 
 from statusbuilder import (
     ExecutionEndedError,
@@ -195,20 +195,22 @@ def test_completed_is_refused_while_a_task_runs() -> None:
     status.add_task("first", status=COMPLETED)
     status.add_task("second", status=IN_PROGRESS)
     before = status.snapshot()
-    with pytest.raises(InvalidTransitionError, match="'second' is still IN_PROGRESS") as caught:
+    with pytest.raises(InvalidTransitionError, match="1 task is still running: 'second'; end it first") as caught:
         status.update_status(P.COMPLETED, output={"x": 1})
     assert (caught.value.task_id, caught.value.requested) == (None, P.COMPLETED)
     assert status.snapshot() is before
+    status.add_task("third", status=IN_PROGRESS)
+    with pytest.raises(InvalidTransitionError, match="2 tasks are still running: 'second', 'third'; end them first"):
+        status.update_status(P.COMPLETED)
 
 
 def test_completed_skips_what_is_pending() -> None:
     """COMPLETED makes pending tasks SKIPPED, ended at that moment, and leaves those that have ended alone."""
-    status = make()
-    clock = status._clock
-    assert clock is not None
+    clock = Clock()
+    status = make(clock=clock)
     for name, first in {"done": COMPLETED, "failed": FAILED, "waiting": PENDING}.items():
         status.add_task(name, status=first)
-    clock.tick(5)  # type: ignore[attr-defined]
+    clock.tick(5)
     status.update_status(P.COMPLETED)
     snapshot = status.snapshot()
     assert {task.task_id: task.status for task in snapshot.tasks} == {

@@ -61,10 +61,10 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         execution_id=draw(ids),
         phase=phase,
         tasks=draw(task_lists()),
-        output=draw(payloads) if phase is ExecutionPhase.COMPLETED else None,
-        error=draw(texts.filter(bool)) if phase is ExecutionPhase.FAILED else None,
+        output=(draw(payloads) or None) if phase is ExecutionPhase.COMPLETED else None,
+        error=draw(texts.filter(bool)) if phase in (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED) else None,
         started_at=draw(times),
-        completed_at=draw(times),
+        completed_at=draw(times) if phase.is_terminal else None,
         temporal_workflow_id=draw(st.none() | ids),
     )
 
@@ -79,6 +79,21 @@ def fill(struct: Struct, value: JsonObject | None) -> None:
     if value is not None:
         struct.SetInParent()
         struct.update(value)
+
+
+class CountedText(str):
+    """A text that writes down each time that it is encoded, so that a test sees who is."""
+
+    def __new__(cls, text: str, seen: list[str]) -> CountedText:
+        made = super().__new__(cls, text)
+        made._seen = seen
+        return made
+
+    _seen: list[str]
+
+    def encode(self, *args: Any, **options: Any) -> bytes:
+        self._seen.append(str(self))
+        return super().encode(*args, **options)
 
 
 def plain(number: int, **changes: Any) -> Task:

@@ -43,7 +43,8 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 
 
 INNER = re.compile(
-    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.codec|contracts\.wire|core|delivery\.core|delivery\.spool|payload|sinks\.backend|testing\.plugin|views\.report|views\.report_style)\b"
+    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.(codec|wire)|core|delivery\.(core|spool)|payload"
+    r"|sinks\.backend|temporal\.session|testing\.plugin|views\.report\w*)\b"
 )
 """Modules that nobody imports: rooms of the package, and what is run, or generated, or loaded by pytest."""
 

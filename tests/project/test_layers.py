@@ -21,6 +21,7 @@ IMPORTERS = {
     "google": {"contracts", "sinks", "server"},
     "grpc": {"client", "commands", "sinks", "server", "testing"},
     "grpc_health": {"server"},
+    "jsonpatch": {"agui"},
     "langchain_core": {"langgraph"},
     "langgraph": {"langgraph"},
     "opentelemetry": {"sinks"},

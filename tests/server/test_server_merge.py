@@ -10,7 +10,6 @@ from server_calls import API_VERSION, Calls
 
 from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 from statusbuilder.server import Server
-from statusbuilder.server._kinds import KINDS, carried_fields
 
 Task = workflow_pb2.WorkflowTask
 Message = agent_pb2.AgentMessage
@@ -60,6 +59,12 @@ UPDATES: dict[str, dict[str, Any]] = {
     },
 }
 NAMES = tuple(STORED)
+STATUSES: dict[str, Any] = {
+    "WorkflowExecution": workflow_pb2.WorkflowExecutionStatus,
+    "AgentExecution": agent_pb2.AgentExecutionStatus,
+}
+LASTING = {"temporal_workflow_id", "callback_token"}
+"""The fields that belong to the execution, not to one builder's state of it."""
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +81,9 @@ def calls(request: pytest.FixtureRequest, server: Server) -> Iterator[Calls]:
 
 def test_samples_carry_every_field_of_the_contract() -> None:
     """The samples of this module have each field that the contracts have, so that none goes untested."""
-    for kind in KINDS:
-        names = {field.name for field in kind.status.DESCRIPTOR.fields}
-        assert names == set(STORED[kind.name]) == set(UPDATES[kind.name])
+    for name, status in STATUSES.items():
+        names = {field.name for field in status.DESCRIPTOR.fields}
+        assert names == set(STORED[name]) == set(UPDATES[name])
 
 
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name in NAMES for field in STORED[name]])
@@ -167,6 +172,31 @@ def test_large_status_comes_back_whole(server: Server) -> None:
 
 def test_field_numbers_fit_the_stored_set() -> None:
     """Every field of both contracts has a number that fits into the integer that SQLite stores."""
-    for kind in KINDS:
-        assert all(field.number < 63 for field in kind.status.DESCRIPTOR.fields)
-        assert carried_fields(kind.status(**STORED[kind.name])).bit_count() == len(STORED[kind.name])
+    for status in STATUSES.values():
+        assert all(field.number < 63 for field in status.DESCRIPTOR.fields)
+
+
+def test_a_larger_epoch_begins_with_an_empty_status(calls: Calls) -> None:
+    """Of what another builder's attempt left nothing stays but what belongs to the execution itself."""
+    calls.update("anew", (7, 9), **STORED[calls.name])
+    lasting = {name: value for name, value in STORED[calls.name].items() if name in LASTING}
+    merged = calls.update("anew", (8, 1), phase=2, started_at="2026-01-18T09:30:00.000Z")
+    assert merged.status == calls.status(phase=2, started_at="2026-01-18T09:30:00.000Z", **lasting)
+    assert calls.get("anew").status == merged.status
+
+
+def test_a_larger_epoch_that_carries_all_replaces_all(calls: Calls) -> None:
+    """What belongs to the execution is replaced, too, where the update carries it."""
+    calls.update("anew-all", (7, 9), **STORED[calls.name])
+    assert calls.update("anew-all", (8, 1), **UPDATES[calls.name]).status == calls.status(**UPDATES[calls.name])
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, None), (None, (7, 1)), ((7, 1), None), ((7, 1), (7, 2))])
+def test_without_a_larger_epoch_it_merges(
+    calls: Calls, before: tuple[int, int] | None, after: tuple[int, int] | None
+) -> None:
+    """The same epoch's updates are merged, and so are those of which nobody knows whether they are another's."""
+    execution_id = f"merge-{before}-{after}"
+    calls.update(execution_id, before, **STORED[calls.name])
+    merged = calls.update(execution_id, after, phase=3)
+    assert merged.status == calls.status(**{**STORED[calls.name], "phase": 3})

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from ..core.blocks import Blocks
-from ..core.model.frozen import EMPTY, JsonObject
-from ..core.model.times import from_nanos, to_nanos
+from collections.abc import Hashable
+
+from ..core.model.frozen import EMPTY, JsonObject, same
+from ..core.model.times import from_nanos
 from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
+from ..core.record import Given
 from ..core.state import CHANGED, NOTHING, ExecutionState
-from ..errors import InvalidTransitionError
+from ..errors import InvalidTransitionError, UnknownMessageError
 from ..payload.policy import PayloadPolicy
-from ._text import MOST_TEXT, MessageRecord, TextStream
+from ._messages import MessageRecord, Messages
+from ._text import Output
 from ._todos import GivenTodo, merge_todos
-from .model import AgentSnapshot, Message, MessageType, Todo
+from .model import AgentSnapshot, MessageType, Todo
+
+_WAITING = "waiting_for"
 
 
 class AgentState(ExecutionState):
@@ -21,66 +26,116 @@ class AgentState(ExecutionState):
         super().__init__(execution_id, epoch, temporal_workflow_id)
         self.no_shortcuts = True
         self.todos: tuple[Todo, ...] = ()
+        self.tells_ends = False
+        """Whether the end of a message is a change by itself, because a sink leaves out those that are open."""
+        self.adapted: set[str] = set()
+        """The tasks of adapters."""
         self._todo_number = 0
-        self._message_ids: set[str] = set()
-        self._message_count = 0
-        self._open: MessageRecord | None = None
-        """The AI message that text is added to."""
-        self._shown_calls: dict[str, MessageRecord] = {}
-        """The messages of tool calls that wait."""
-        self._outputs: dict[str, TextStream] = {}
+        self._messages = Messages()
+        self._shown_calls: dict[str, int] = {}
+        """Where the messages of tool calls stand that wait."""
+        self._outputs: dict[str, Output] = {}
         """Where the outputs of sub-agents grow, by task id."""
-        self._changed_messages: list[MessageRecord] = []
-        self._frozen_messages: Blocks[Message] = Blocks()
 
     def load(self, snapshot: Snapshot) -> None:
         """Take a snapshot over as it is."""
         super().load(snapshot)
+        for task in snapshot.tasks:
+            if task.metadata.get(_WAITING) or "interrupt_id" in task.metadata:
+                self.adapted.add(task.task_id)
         if not isinstance(snapshot, AgentSnapshot):
             return
+        self._messages.load(snapshot.messages)
         for index, message in enumerate(snapshot.messages):
-            self._frozen_messages.put(index, message)
-            self._message_ids.add(message.message_id)
-            self.last = max(self.last, 0 if message.timestamp is None else to_nanos(message.timestamp))
-        self._message_count = len(snapshot.messages)
+            for call_id in message.tool_calls:
+                if call_id in self.tasks and self.tasks[call_id].status is TaskStatus.PENDING:
+                    self._shown_calls[call_id] = index
         self.todos = snapshot.todos
-        for todo in snapshot.todos:
-            self.last = max(self.last, 0 if todo.updated_at is None else to_nanos(todo.updated_at))
+
+    def waits(self) -> bool:
+        """Whether a call of an adapter waits for its client, or for an approval."""
+        for task_id in self.adapted:
+            task = self.tasks.get(task_id)
+            if task is None or task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
+                continue
+            if task.metadata.get(_WAITING) or task.task_type is TaskType.APPROVAL:
+                return True
+            if task.task_type is TaskType.TOOL_CALL and task.status is TaskStatus.PENDING:
+                return True
+        return False
 
     # Messages
 
-    def add_message(self, now: int, type: MessageType, content: str, metadata: JsonObject | None) -> str:
-        """Add a whole message after the open one, which it ends; returns its id."""
+    def add_message(
+        self,
+        now: int,
+        added: list[str],
+        type: MessageType,
+        content: str,
+        metadata: JsonObject | None,
+        message_id: str | None,
+        run: Hashable,
+    ) -> int:
+        """Add a whole message after the open one, which it ends; its id comes into `added`."""
         self._refuse_ended("add_message")
-        now = self._begin(now)
-        self._close()
-        record = self._new_message(now, type)
+        if message_id is not None and self._messages.find(message_id) is not None:
+            where = f"Execution {self.execution_id!r} has a message {message_id!r}"
+            raise ValueError(f"{where} already; change it with replace_message().")
+        self.revision += 1
+        self._close(self._messages.speaking(run))
+        record = self._messages.add(now, self.revision, type, message_id)
         record.content = content
-        record.metadata = metadata or EMPTY
-        return record.message_id
+        if metadata:
+            record.metadata = JsonObject({**metadata, **record.metadata})
+        added.append(record.message_id)
+        return CHANGED
 
-    def append(self, now: int, text: str, policy: PayloadPolicy) -> int:
-        """Add text to the open message, or to a new one."""
+    def replace_message(self, now: int, message_id: str, content: str | None, metadata: JsonObject | None) -> int:
+        """Give a message another content, and merge metadata into it; an open one ends."""
+        self._refuse_ended("replace_message")
+        record = self._messages.find(message_id)
+        if record is None:
+            raise UnknownMessageError(self.execution_id, message_id)
+        self._messages.close(record)
+        content = record.content if content is None else content
+        more = JsonObject({**record.metadata, **(metadata or EMPTY)})
+        if content == record.content and same(more, record.metadata):
+            return NOTHING
+        self.revision += 1
+        record.content, record.metadata = content, more
+        self._messages.touch(record, self.revision)
+        return CHANGED
+
+    def append(
+        self, now: int, where: list[str], text: str, message_id: str | None, run: Hashable, policy: PayloadPolicy
+    ) -> int:
+        """Add text to an open message, or to a new one; the message's id comes into `where`."""
         if self.over:
             raise self.ended("append_text", None, None)
         if not text:
             return NOTHING
-        record = self._open
+        self.revision += 1
+        key = run if message_id is None else message_id
+        record = self._messages.speaking(key)
         if record is None:
-            now = self._begin(now)
-            record = self._open = self._new_message(now, MessageType.AI)
-            record.stream = TextStream(policy.redaction, MOST_TEXT)
-        else:  # _begin() and _touch_message(), written out: most tokens come here
-            self.revision = record.revision = self.revision + 1
-            if now > self.last:
-                self.last = now
-            if not record.stale:
-                record.stale = True
-                self._changed_messages.append(record)
+            record = self._speak(now, key, message_id, policy)
+        else:
+            self._messages.touch(record, self.revision)
         record.stream.append(text)  # type: ignore[union-attr]
+        where.append(record.message_id)
         return CHANGED
 
-    def append_output(self, now: int, task_id: str, text: str, policy: PayloadPolicy) -> int:
+    def _speak(self, now: int, key: Hashable, message_id: str | None, policy: PayloadPolicy) -> MessageRecord:
+        record = None if message_id is None else self._messages.find(message_id)
+        if record is None:
+            record = self._messages.add(now, self.revision, MessageType.AI, message_id)
+        elif record.stream is not None:
+            return record  # known by another id as well
+        self._messages.open(record, key, policy.redaction)
+        self._messages.touch(record, self.revision)
+        return record
+
+    def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> int:
         """Add text to the output of a running sub-agent."""
         if self.over:
             raise self.ended("append_text", task_id, None)
@@ -90,127 +145,106 @@ class AgentState(ExecutionState):
             raise InvalidTransitionError(self.execution_id, task_id, record.status, TaskStatus.IN_PROGRESS, hint)
         if not text:
             return NOTHING
-        self._begin(now)
-        stream = self._outputs.get(task_id)
-        if stream is None:
+        self.revision += 1
+        output = self._outputs.get(task_id)
+        if output is None:
             # A character has at most four bytes, and an output is bounded in bytes.
-            stream = self._outputs[task_id] = TextStream(policy.redaction, policy.max_bytes // 4)
+            output = self._outputs[task_id] = Output(policy.redaction, policy.max_bytes // 4)
             before = None if record.output is None else record.output.get("value")
             if isinstance(before, str):
-                stream.append(before)
-        stream.append(text)
+                output.append(before, None)
+        output.append(text, message_id)
         self.touch(record)
         return CHANGED
 
-    def end_message(self, now: int) -> int:
-        """End the open message; a change only where some of its text was held back."""
+    def end_message(self, now: int, message_id: str | None, run: Hashable) -> int:
+        """End an open message; a change where some of its text was held back, or a sink is to know."""
         self._refuse_ended("end_message")
-        return self.release(now)
+        if message_id is None:
+            record = self._messages.speaking(run)
+        else:
+            record = self._messages.speaking(message_id) or self._messages.find(message_id)
+        return NOTHING if record is None else self._release(now, record)
 
     def release(self, now: int) -> int:
-        """End the open message, whatever the phase is."""
-        record = self._seal()
-        if record is None:
+        """End all open messages, whatever the phase is."""
+        return max((self._release(now, record) for record in self._messages.all_open()), default=NOTHING)
+
+    def _release(self, now: int, record: MessageRecord) -> int:
+        was_open = record.stream is not None
+        if not self._messages.close(record) and not (was_open and self.tells_ends):
+            self._snapshot = None if was_open else self._snapshot  # which says of each message whether it is open
             return NOTHING
-        self._begin(now)
-        self._touch_message(record)
+        self.revision += 1
+        self._messages.touch(record, self.revision)
         return CHANGED
 
     # Tool calls and sub-agents
 
-    def start_tool_call(
-        self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None, again: bool
-    ) -> int:
-        """Start a tool call, and add the message that refers to it."""
-        change = self._start_call("start_tool_call", now, call_id, name, TaskType.TOOL_CALL, args, parent_id, again)
-        self._refer(call_id, name, parent_id)
-        self._shown_calls.pop(call_id, None)
-        return change
-
-    def show_tool_call(self, now: int, call_id: str, name: str, args: JsonObject | None, parent_id: str | None) -> int:
-        """Add a tool call that waits, and the message that refers to it."""
-        metadata = _parent_metadata(parent_id)
-        change = self.add_checked(now, call_id, name, TaskStatus.PENDING, TaskType.TOOL_CALL, args, metadata, False)
-        self._close_above(parent_id)
-        self._shown_calls[call_id] = self._refer(call_id, name, parent_id)
-        return change
-
-    def _refer(self, call_id: str, name: str, parent_id: str | None) -> MessageRecord:
-        """Add the message that refers to a call, or renew it."""
-        record = self._shown_calls.get(call_id)
-        if record is None:
-            record = self._new_message(self.last, MessageType.TOOL)
-        else:
-            self._touch_message(record)
-        record.content = name
-        record.tool_calls = (call_id,)
-        record.metadata = _parent_metadata(parent_id) or EMPTY
-        return record
-
-    def start_sub_agent(
-        self, now: int, task_id: str, name: str, input: JsonObject | None, parent_id: str | None, again: bool
-    ) -> int:
-        """Start a sub-agent."""
-        return self._start_call(
-            "start_sub_agent", now, task_id, name, TaskType.AGENT_INVOCATION, input, parent_id, again
-        )
-
-    def _start_call(
-        self,
-        call: str,
-        now: int,
-        task_id: str,
-        name: str,
-        task_type: TaskType,
-        input: JsonObject | None,
-        parent_id: str | None,
-        again: bool,
-    ) -> int:
-        if self.over:
-            raise self.ended(call, task_id, TaskStatus.IN_PROGRESS)
-        metadata = _parent_metadata(parent_id)
+    def start_call(self, now: int, task_id: str, name: str, status: TaskStatus, given: Given, run: Hashable) -> int:
+        """Add a tool call or a sub-agent, or start one that waits; a call has a message that refers to it."""
+        is_tool = given.task_type is TaskType.TOOL_CALL
         record = self.tasks.get(task_id)
-        if record is not None and record.status is TaskStatus.PENDING:
-            change = self.start(now, task_id, name, task_type, input, metadata)
-        else:
-            change = self.add_checked(now, task_id, name, TaskStatus.IN_PROGRESS, task_type, input, metadata, again)
-        self._close_above(parent_id)
+        waits = record is not None and record.status is TaskStatus.PENDING and status is TaskStatus.IN_PROGRESS
+        call = "start_tool_call" if is_tool else "start_sub_agent"
+        change = self.add(now, task_id, name, status, given, waits, call)
+        parent_id = (given.metadata or EMPTY).get("parent_id")
+        if parent_id is None:  # a call of a sub-agent leaves the agent's message open
+            self._close(self._messages.speaking(run))
+        if is_tool:
+            self._refer(now, task_id, name, parent_id)
+            if status is not TaskStatus.PENDING:
+                self._shown_calls.pop(task_id, None)
         return change
 
-    def _close_above(self, parent_id: str | None) -> None:
-        """End the agent's message above a call of its own; one that a sub-agent makes leaves it open."""
-        if parent_id is None:
-            self._close()
+    def _refer(self, now: int, call_id: str, name: str, parent_id: object) -> None:
+        """Add the message that refers to a call, or renew it."""
+        index = self._shown_calls.get(call_id)
+        if index is None:
+            record = self._messages.add(now, self.revision, MessageType.TOOL)
+            self._shown_calls[call_id] = record.index
+        else:
+            record = self._messages.at(index)
+            self._messages.touch(record, self.revision)
+        record.content, record.tool_calls = name, (call_id,)
+        if parent_id is not None:
+            record.metadata = JsonObject({**record.metadata, "parent_id": parent_id})
 
-    def update(
-        self,
-        now: int,
-        task_id: str,
-        status: TaskStatus,
-        error: str | None,
-        output: JsonObject | None,
-        metadata: JsonObject | None,
-    ) -> int:
+    def set_input(self, now: int, task_id: str, input: JsonObject) -> int:
+        """Replace what a task was given."""
+        if self.over:
+            raise self.ended("set_tool_args", task_id, None)
+        record = self._find(task_id)
+        if record.input is not None and same(record.input, input):
+            return NOTHING
+        self.revision += 1
+        record.input = input
+        self.touch(record)
+        return CHANGED
+
+    def update(self, now: int, task_id: str, status: TaskStatus | None, given: Given | None) -> int:
         """Do as for every execution; an output that was given, or the end, ends one that grows."""
-        change = super().update(now, task_id, status, error, output, metadata)
-        if change and self._outputs and (output is not None or status is not TaskStatus.IN_PROGRESS):
+        change = super().update(now, task_id, status, given)
+        output = None if given is None else given.output
+        is_running = self.tasks[task_id].status is TaskStatus.IN_PROGRESS
+        if change and self._outputs and (output is not None or not is_running):
             self._end_output(task_id, output)
         return change
 
     def _end_output(self, task_id: str, output: JsonObject | None) -> None:
-        stream = self._outputs.pop(task_id, None)
-        if stream is not None and output is None:
-            self.tasks[task_id].output = JsonObject(value=stream.finish())
+        growing = self._outputs.pop(task_id, None)
+        if growing is not None and output is None:
+            self.tasks[task_id].output = JsonObject(value=growing.finish())
 
     # Todos
 
     def set_todos(self, now: int, given: list[GivenTodo]) -> int:
         """Replace the list of todos."""
         self._refuse_ended("set_todos")
-        todos = merge_todos(self.todos, given, from_nanos(max(now, self.last)), self._new_todo_id)
+        todos = merge_todos(self.todos, given, from_nanos(now), self._new_todo_id)
         if todos == self.todos:
             return NOTHING
-        self._begin(now)
+        self.revision += 1
         self.todos = todos
         return CHANGED
 
@@ -227,41 +261,15 @@ class AgentState(ExecutionState):
         if self.over:
             raise self.ended(call, None, None)
 
-    def _new_message(self, now: int, type: MessageType) -> MessageRecord:
-        number = self._message_count + 1
-        while (message_id := f"message-{number}") in self._message_ids:
-            number += 1
-        record = MessageRecord(self._message_count, message_id, type, now)
-        self._message_ids.add(message_id)
-        self._message_count += 1
-        self._touch_message(record)
-        return record
-
-    def _touch_message(self, record: MessageRecord) -> None:
-        record.revision = self.revision
-        if not record.stale:
-            record.stale = True
-            self._changed_messages.append(record)
-
-    def _close(self) -> None:
-        """End the open message, as part of a change."""
-        record = self._seal()
-        if record is not None:
-            self._touch_message(record)
-
-    def _seal(self) -> MessageRecord | None:
-        """End the open message; returns it where some of its text was held back until now."""
-        record = self._open
-        if record is None or record.stream is None:
-            return None
-        shown = record.stream.read()
-        record.content = record.stream.finish()
-        record.stream = self._open = None
-        return None if record.content == shown else record
+    def _close(self, record: MessageRecord | None) -> None:
+        """End an open message, as part of a change."""
+        if record is not None and (self._messages.close(record) or self.tells_ends):
+            self._messages.touch(record, self.revision)
 
     def _enter(self, now: int, phase: ExecutionPhase, error: str | None, unfinished: str) -> int:
         if phase.is_terminal:
-            self._close()
+            for message in self._messages.all_open():
+                self._close(message)
             for task_id in list(self._outputs):
                 self._end_output(task_id, None)
                 self.touch(self.tasks[task_id])
@@ -274,19 +282,11 @@ class AgentState(ExecutionState):
         return super().snapshot()  # type: ignore[return-value]
 
     def _freeze(self) -> AgentSnapshot:
-        for task_id, stream in self._outputs.items():
+        for task_id, output in self._outputs.items():
             record = self.tasks[task_id]
             if record.stale:
-                record.output = JsonObject(value=stream.read())
-        for message in self._changed_messages:
-            message.stale = False
-            self._frozen_messages.put(message.index, message.freeze())
-        self._changed_messages.clear()
-        messages, blocks = self._frozen_messages.freeze()
+                record.output = JsonObject(value=output.read())
+        messages, blocks = self._messages.freeze()
         snapshot = self._with_tasks(AgentSnapshot, {"messages": messages, "todos": self.todos})
         object.__setattr__(snapshot, "_message_blocks", blocks)
         return snapshot  # type: ignore[return-value]
-
-
-def _parent_metadata(parent_id: str | None) -> JsonObject | None:
-    return None if parent_id is None else JsonObject(parent_id=parent_id)

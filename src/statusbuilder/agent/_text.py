@@ -1,17 +1,17 @@
-"""A message while it changes, and text that grows token by token."""
+"""Text that grows token by token."""
 
 from __future__ import annotations
 
-from ..core.model.frozen import EMPTY
-from ..core.model.times import from_nanos
+from ..payload.cut import gap
 from ..payload.redact import Redaction
 from ..payload.redact_stream import StreamRedactor
-from .model import Message, MessageType
 
 MOST_TEXT = 1024 * 1024
 """What one message keeps, of a longer one its beginning and end: characters of streamed text, bytes of a whole one."""
 
 _MOST_PENDING = 64 * 1024
+_MOST_TEXTS = 64
+_JOINED = "\0joined"
 
 
 class TextStream:
@@ -73,46 +73,48 @@ class TextStream:
     def _shown(self) -> str:
         if not self._head:
             return self._text
-        return f"{self._head}\n… {self._left_out} characters cut …\n{self._text}"
+        return f"{self._head}{gap(self._left_out)}{self._text}"
 
 
-class MessageRecord:
-    """A message that can be changed in place; its time is nanoseconds since 1970."""
+class Output:
+    """What a sub-agent says: texts that may grow side by side, in the order in which they began."""
 
-    __slots__ = (
-        "content",
-        "index",
-        "message_id",
-        "metadata",
-        "revision",
-        "stale",
-        "stream",
-        "time",
-        "tool_calls",
-        "type",
-    )
+    __slots__ = ("_limit", "_redaction", "_texts")
 
-    def __init__(self, index: int, message_id: str, type: MessageType, time: int) -> None:
-        self.index = index
-        self.message_id = message_id
-        self.type = type
-        self.time = time
-        self.content = ""
-        self.stream: TextStream | None = None
-        """Where the text of the open message grows."""
-        self.tool_calls: tuple[str, ...] = ()
-        self.metadata = EMPTY
-        self.revision = 0
-        self.stale = False
+    def __init__(self, redaction: Redaction, limit: int) -> None:
+        self._redaction = redaction
+        self._limit = limit
+        self._texts: dict[str | None, TextStream] = {}
 
-    def freeze(self) -> Message:
-        """Make the immutable value of the present state."""
-        return Message(
-            self.message_id,
-            self.type,
-            self.content if self.stream is None else self.stream.read(),
-            from_nanos(self.time),
-            self.tool_calls,
-            self.metadata,
-            self.revision,
-        )
+    def append(self, text: str, key: str | None) -> None:
+        """Add to the text that is known by a key."""
+        stream = self._texts.get(key)
+        if stream is None:
+            if len(self._texts) >= _MOST_TEXTS:
+                self._join()
+            stream = self._texts[key] = TextStream(self._redaction, self._limit)
+        stream.append(text)
+
+    def read(self) -> str:
+        """Return all texts so far."""
+        return self._cut([stream.read() for stream in self._texts.values()])
+
+    def finish(self) -> str:
+        """Return all texts whole."""
+        return self._cut([stream.finish() for stream in self._texts.values()])
+
+    def _join(self) -> None:
+        """Make one text of all but the newest ones, which may still grow."""
+        keys = list(self._texts)[: -_MOST_TEXTS // 2]
+        before = self._cut([self._texts.pop(key).finish() for key in keys])
+        joined = TextStream(self._redaction, self._limit)
+        joined.append(before)
+        self._texts = {_JOINED: joined, **self._texts}
+
+    def _cut(self, texts: list[str]) -> str:
+        if len(texts) == 1:
+            return texts[0]
+        whole, half = "\n\n".join(text for text in texts if text), self._limit // 2
+        if len(whole) <= self._limit:
+            return whole
+        return f"{whole[:half]}\n… {len(whole) - 2 * half} characters cut …\n{whole[-half:]}"

@@ -1,238 +1,216 @@
-"""An agent's snapshot on the agent wire: `AgentExecutionStatus`.
+"""The agent wire: `AgentExecutionStatus`.
 
-Its tasks go into two lists, sub-agents and tool calls; its messages name the tool calls that they refer to.
+An agent's tasks go into two lists, sub-agents and tool calls; its messages name the tool calls that they refer to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any, Final
 
 import attrs
 
-from ..agent.model import AgentSnapshot, Message, Todo
-from ..core.model.frozen import EMPTY, JsonObject
-from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from ._fit import FOLDED, FRAME, TASK_RUNGS, Encode, Fitting, Rung, Tally, folded_task
-from ._lane import Lane, Track, chunked
-from ._shorten import BARE, ERROR, LARGE, SMALL, clip, cut_payload
-from ._workflow import task_blocks
-from .codec import delimited, number, payload, tag, text, time, to_text, utf8
+from ..agent.model import AgentSnapshot, Message, MessageType, Todo, TodoStatus
+from ..core.model.frozen import JsonObject
+from ..core.model.values import ExecutionPhase, Task, TaskStatus, TaskType
+from ..payload.cut import sole_text
+from . import _message as wire
+from ._message import Field, Status
+from ._shape import AS_TEXT, METADATA, NEVER_SENT, PAYLOAD, TEXT, TIME, enum, from_text, items, mapping, part
+from ._shorten import shorten_end
+from ._workflow import make_task
+from .wire import agent_pb2 as pb
 
-NEWEST: Final = 16
-"""How many messages stay as they are while anything else can be shortened."""
-SKIPPED: Final = "skipped"
-"""The error of a task that was SKIPPED: the wire has FAILED only."""
-_LONG: Final = 16 * 1024  # bytes that a newest message's content keeps at first
-_SYSTEM: Final = 4
+_SKIPPED: Final = "skipped"  # the error of a task that was SKIPPED: the wire has FAILED only
+_APPROVAL: Final = "approval"
+_SHOWN: Final = ("component_type", "component_group", "layout_hint")
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=timezone.utc)
+_FILLED: Final = ("input", "output", "metadata", "started_at", "completed_at")
+_TEXTS: Final = "statusbuilder.texts"
+"""In the metadata on the wire: which payloads are texts, although they look like JSON."""
 
-# AgentExecutionStatus
-_MESSAGE, _TOOL_CALL, _SUB_AGENT, _ERROR = tag(1), tag(3), tag(4), tag(6)
-_STARTED_AT, _COMPLETED_AT, _TODO = tag(7), tag(8), tag(9)
-# The first four fields of the smaller messages
-_1, _2, _3, _4, _5, _6, _7, _8, _9 = (tag(field) for field in range(1, 10))
-_STATUSES: Final = {status: number(5, min(status, TaskStatus.FAILED)) for status in TaskStatus}
+
+def _component(task: Task) -> dict[str, Any] | None:
+    """Return what says how people see a call; None for nothing."""
+    metadata = _marked(task, "output")
+    told = {name: value for name in _SHOWN if isinstance(value := metadata.get(name), str) and value}
+    if task.task_type is TaskType.APPROVAL:
+        told["component_type"] = _APPROVAL
+    rest = JsonObject((key, value) for key, value in metadata.items() if told.get(key) != value) if told else metadata
+    return {**dict.fromkeys(_SHOWN), **told, "metadata": rest} if told or metadata else None
+
+
+def _marked(task: Task, *names: str) -> JsonObject:
+    """Return a task's metadata, which also says which of its texts would be read as JSON."""
+    marks = [name for name in names if _misleads(getattr(task, name))]
+    return JsonObject({**task.metadata, _TEXTS: marks}) if marks else task.metadata
+
+
+def _misleads(payload: JsonObject | None) -> bool:
+    told = None if payload is None or len(payload) > 1 else payload.get("value")
+    return isinstance(told, str) and told[:1] == "{" and from_text(told) != payload
 
 
 def _error(task: Task) -> str | None:
-    return SKIPPED if task.status is TaskStatus.SKIPPED else task.error
+    return _SKIPPED if task.status is TaskStatus.SKIPPED else task.error
 
 
-def encode_tool_call(task: Task) -> bytes:
-    """Return the task as an entry of `tool_calls`; nothing for a sub-agent."""
-    if task.task_type is TaskType.AGENT_INVOCATION:
-        return b""
-    data = b"".join(
-        (
-            text(_1, task.task_id),
-            text(_2, task.task_name),
-            payload(_3, task.input),
-            text(_4, to_text(task.output)),
-            _STATUSES[task.status],
-            delimited(_6, payload(_4, task.metadata)) if task.metadata else b"",
-            time(_7, task.started_at),
-            time(_8, task.completed_at),
-            text(_9, _error(task)),
-        )
-    )
-    return delimited(_TOOL_CALL, data)
+def _make_task(values: dict[str, Any], default_id: str) -> Task:
+    marks = values["metadata"].get(_TEXTS)
+    for name in ("input", "output"):
+        if isinstance(marks, list) and name in marks and values[name] is not None:
+            values[name] = JsonObject(value=sole_text(values[name]))
+    metadata = JsonObject((key, value) for key, value in values["metadata"].items() if key != _TEXTS)
+    if values["status"] is TaskStatus.FAILED and values["error"] == _SKIPPED:
+        values |= {"status": TaskStatus.SKIPPED, "error": None}
+    return make_task(values | {"metadata": metadata}, default_id)
 
 
-def encode_sub_agent(task: Task) -> bytes:
-    """Return the task as an entry of `sub_agent_executions`; nothing for a tool call."""
-    if task.task_type is not TaskType.AGENT_INVOCATION:
-        return b""
-    data = b"".join(
-        (
-            text(_1, task.task_id),
-            text(_2, task.task_name),
-            text(_3, to_text(task.input)),
-            text(_4, to_text(task.output)),
-            _STATUSES[task.status],
-            time(_6, task.started_at),
-            time(_7, task.completed_at),
-            text(_8, _error(task)),
-            payload(_9, task.metadata or None),
-        )
-    )
-    return delimited(_SUB_AGENT, data)
+def _make_call(values: dict[str, Any], place: Any) -> Task:
+    component = values.pop("component_metadata") or {"metadata": {}}
+    metadata = component.pop("metadata")
+    is_approval = component.get("component_type") == _APPROVAL
+    if is_approval:
+        del component["component_type"]
+    values["metadata"] = {**metadata, **{key: value for key, value in component.items() if value}}
+    values["task_type"] = TaskType.APPROVAL if is_approval else TaskType.TOOL_CALL
+    return _make_task(values, place if isinstance(place, str) else f"tool-call-{place}")
 
 
-def _todo(todo: Todo) -> bytes:
-    data = b"".join(
-        (
-            text(_1, todo.todo_id),
-            text(_2, todo.content),
-            number(3, todo.status),
-            time(_4, todo.created_at),
-            time(_5, todo.updated_at),
-        )
-    )
-    # A map entry always has both, also when one is empty.
-    return delimited(_TODO, delimited(_1, utf8(todo.todo_id)) + delimited(_2, data))
+def _make_todo(values: dict[str, Any], key: str) -> Todo:
+    return Todo(**{**values, "todo_id": values["todo_id"] or key})
 
 
-class _Calls:
-    """The names of the tool calls, for the messages that refer to them."""
-
-    __slots__ = ("_missing", "_names", "_stale")
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._missing: set[str] = set()
-        self._stale = False
-
-    def encode(self, task: Task) -> bytes:
-        known = self._names.get(task.task_id)
-        if known != task.task_name:
-            self._stale = self._stale or known is not None or task.task_id in self._missing
-            self._names[task.task_id] = task.task_name
-        return encode_tool_call(task)
-
-    def encode_message(self, message: Message) -> bytes:
-        data = b"".join(
-            (
-                number(1, message.type),
-                text(_2, message.content),
-                time(_3, message.timestamp),
-                *map(self._reference, message.tool_calls),
-                payload(_5, message.metadata or None),
-            )
-        )
-        return delimited(_MESSAGE, data)
-
-    def _reference(self, task_id: str) -> bytes:
-        name = self._names.get(task_id)
-        if name is None:
-            self._missing.add(task_id)
-        return delimited(_4, text(_1, task_id) + text(_2, name))
-
-    def changed(self, snapshot: Snapshot) -> bool:
-        """Whether messages that were encoded before have to be encoded again; call it once the tasks are."""
-        if len(self._names) != len(snapshot.tasks):  # there are names of tasks that have gone
-            names = {task.task_id: task.task_name for task in snapshot.tasks}
-            self._stale = self._stale or names != self._names
-            self._names = names
-        stale, self._stale = self._stale, False
-        if stale:
-            self._missing.clear()
-        return stale
+def is_sub_agent(task: Task) -> bool:
+    return task.task_type is TaskType.AGENT_INVOCATION
 
 
-class _Messages(Track):
-    """The messages' track, which starts anew when a tool call has got another name."""
-
-    __slots__ = ("_calls",)
-
-    def __init__(self, calls: _Calls) -> None:
-        super().__init__(Lane(_message_blocks, calls.encode_message, calls.encode_message))
-        self._calls = calls
-
-    def update(self, snapshot: Snapshot) -> None:
-        if self._calls.changed(snapshot):
-            self.blocks, self.columns = [], None
-        super().update(snapshot)
-
-
-def _message_blocks(snapshot: Snapshot) -> Iterable[tuple[Message, ...]]:
-    if not isinstance(snapshot, AgentSnapshot):
-        return ()  # of a plain builder, whose tasks an agent backend shows as well
-    return getattr(snapshot, "_message_blocks", None) or chunked(snapshot.messages)
-
-
-_SUB_AGENTS: Final = Lane(task_blocks, encode_sub_agent, encode_sub_agent)
-
-
-def tracks() -> tuple[Track, ...]:
-    """Return what a new encoder starts with."""
-    calls = _Calls()
-    return _Messages(calls), Track(Lane(task_blocks, calls.encode, encode_tool_call)), Track(_SUB_AGENTS)
-
-
-def _cut(room: int) -> Callable[[Message, Encode], bytes]:
-    def shorten(message: Message, encode: Encode) -> bytes:
-        metadata = cut_payload(message.metadata, room)
-        return encode(attrs.evolve(message, content=clip(message.content, room), metadata=metadata))
-
-    return shorten
-
-
-def _bare(message: Message, encode: Encode) -> bytes:
-    return encode(attrs.evolve(message, content=clip(message.content, BARE), metadata=EMPTY, tool_calls=()))
-
-
-_FOLD: Final = Rung(lambda message, encode: b"", folds=True)
-_OLD_MESSAGES: Final = (Rung(_cut(LARGE), least=LARGE), Rung(_cut(SMALL), least=SMALL), _FOLD)
-_NEW_MESSAGES: Final = (Rung(_cut(_LONG), least=_LONG), Rung(_cut(LARGE), least=LARGE), Rung(_bare, least=64), _FOLD)
-
-
-def _folded_message(tally: Tally) -> bytes:
-    note = text(_2, f"{tally.count} earlier messages, not shown")
-    return delimited(_MESSAGE, number(1, _SYSTEM) + note + payload(_5, JsonObject({FOLDED: tally.count})))
-
-
-def _frame(snapshot: Snapshot, level: int) -> tuple[bytes, bytes, bytes, bytes]:
-    error = snapshot.error if snapshot.phase is ExecutionPhase.FAILED else None
-    if error is not None and level:
-        error = clip(error, ERROR if level < 3 else BARE)
-    present = snapshot.todos if isinstance(snapshot, AgentSnapshot) and level < 4 else ()
-    todos = {todo.todo_id: todo for todo in present}
-    if level > 1:
-        todos = {
-            key: attrs.evolve(todo, content=clip(todo.content, SMALL >> (level - 2) * 2)) for key, todo in todos.items()
-        }
-    rest = (
-        text(_ERROR, error),
-        time(_STARTED_AT, snapshot.started_at),
-        time(_COMPLETED_AT, snapshot.completed_at),
-        *(_todo(todos[key]) for key in sorted(todos)),
-    )
-    return b"", number(2, snapshot.phase), b"", b"".join(rest)
-
-
-_OLD, _NEW, _TOOLS, _SUBS = range(4)
-FITTING: Final = Fitting(
-    frame=_frame,
-    # Old payloads, errors, old items; then the same for the newest messages and for what failed or is open.
-    steps=(
-        *(_OLD, _TOOLS, _SUBS) * 2,
-        *(_TOOLS, _SUBS) * 2,
-        FRAME,
-        *(_OLD, _TOOLS, _SUBS),
-        *(_NEW, _TOOLS, _SUBS, FRAME) * 2,
-        *(_NEW, _TOOLS, _SUBS) * 2,
-        FRAME,
-    ),
-    rungs=((_OLD_MESSAGES, _NEW_MESSAGES), (TASK_RUNGS,), (TASK_RUNGS,)),
-    folds=(
-        _folded_message,
-        lambda tally: encode_tool_call(folded_task(tally, TaskType.TOOL_CALL)),
-        lambda tally: encode_sub_agent(folded_task(tally, TaskType.AGENT_INVOCATION)),
-    ),
-    newest=NEWEST,
+_COMPONENT: Final = wire.Message(
+    pb.ComponentMetadata.DESCRIPTOR,
+    *(Field(name, TEXT, itemgetter(name)) for name in _SHOWN),
+    Field("metadata", METADATA, itemgetter("metadata")),
+)
+_CALL: Final = wire.Message(
+    pb.ToolCall.DESCRIPTOR,
+    Field("id", TEXT, "task_id"),
+    Field("name", TEXT, "task_name"),
+    Field("args", PAYLOAD, "input"),
+    Field("result", AS_TEXT, "output"),
+    Field("status", enum(TaskStatus, most=TaskStatus.FAILED)),
+    Field("component_metadata", part(_COMPONENT), _component),
+    Field("started_at", TIME),
+    Field("completed_at", TIME),
+    Field("error", TEXT, _error),
+    make=_make_call,
+)
+_SUB_AGENT: Final = wire.Message(
+    pb.SubAgentExecution.DESCRIPTOR,
+    Field("id", TEXT, "task_id"),
+    Field("name", TEXT, "task_name"),
+    Field("input", AS_TEXT),
+    Field("output", AS_TEXT),
+    Field("status", enum(TaskStatus, most=TaskStatus.FAILED)),
+    Field("started_at", TIME),
+    Field("completed_at", TIME),
+    Field("error", TEXT, _error),
+    Field("metadata", METADATA, lambda task: _marked(task, "input", "output")),
+    make=lambda values, place: _make_task(values | {"task_type": TaskType.AGENT_INVOCATION}, f"sub-agent-{place}"),
+)
+_REFERENCE: Final = wire.Message(pb.ToolCall.DESCRIPTOR, Field("id", TEXT, "task_id"), Field("name", TEXT, "task_name"))
+_MESSAGE: Final = wire.Message(
+    pb.AgentMessage.DESCRIPTOR,
+    Field("type", enum(MessageType), default=MessageType.SYSTEM),
+    Field("content", TEXT, default=""),
+    Field("timestamp", TIME),
+    Field("tool_calls", items(_REFERENCE)),
+    Field("metadata", METADATA),
+    make=lambda values, place: Message(message_id=f"message-{place}", **values),
+)
+_TODO: Final = wire.Message(
+    pb.TodoItem.DESCRIPTOR,
+    Field("id", TEXT, "todo_id"),
+    Field("content", TEXT, default=""),
+    Field("status", enum(TodoStatus), default=TodoStatus.PENDING),
+    Field("created_at", TIME),
+    Field("updated_at", TIME),
+    make=_make_todo,
+)
+_TODO_PAIR: Final = wire.Message(
+    pb.AgentExecutionStatus.TodosEntry.DESCRIPTOR,
+    Field("key", TEXT, "todo_id"),
+    Field("value", part(_TODO), lambda todo: todo),
+)
+STATUS: Final = Status(
+    pb.AgentExecutionStatus.DESCRIPTOR,
+    Field("messages", items(_MESSAGE)),
+    Field("phase", enum(ExecutionPhase)),
+    Field("tool_calls", items(_CALL), "tasks", only=lambda task: not is_sub_agent(task)),
+    Field("sub_agent_executions", items(_SUB_AGENT), "tasks", only=is_sub_agent),
+    Field("error", TEXT),
+    Field("started_at", TIME),
+    Field("completed_at", TIME),
+    Field("todos", mapping(_TODO_PAIR, key="todo_id")),
+    Field("callback_token", NEVER_SENT, stays=True),
+    shorten=shorten_end,
 )
 
 
-def call_statuses(status: Any) -> tuple[tuple[str, int], ...]:
-    """Return the ids and status numbers of an `AgentExecutionStatus`: tool calls, then sub-agents."""
-    return tuple((call.id, call.status) for calls in (status.tool_calls, status.sub_agent_executions) for call in calls)
+# The way back: calls wherever they stand, and everything in the order in which it began
+
+
+def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
+    """Read an `AgentExecutionStatus`; a call that stands only inside a message is a task, too."""
+    values = STATUS.read(status)
+    in_messages, messages = _messages(status, values.pop("messages"))
+    # By id: where an id comes twice, which no builder takes, the later one counts.
+    listed = {task.task_id: task for task in values.pop("tasks")}
+    for task_id, task in in_messages.items():
+        if task_id in listed:
+            listed[task_id] = _filled(listed[task_id], task)
+    alone = [task for task_id, task in in_messages.items() if task_id not in listed]
+    calls, sub_agents = ([task for task in listed.values() if is_sub_agent(task) is wanted] for wanted in (False, True))
+    tasks = [pair for group in (calls, alone, sub_agents) for pair in _begun(group)]
+    tasks.sort(key=lambda pair: pair[0])
+    # A map has no order; the one in which they came into being is the best there is.
+    todos = sorted(values.pop("todos"), key=lambda todo: (todo.created_at or _BEFORE_ALL, todo.todo_id))
+    values |= {"tasks": [task for _, task in tasks], "messages": messages, "todos": tuple(todos)}
+    return AgentSnapshot(execution_id, **values)
+
+
+def _messages(status: Any, read: Iterable[Message]) -> tuple[dict[str, Task], tuple[Message, ...]]:
+    """Return the calls that messages have in them, and the messages, which refer to calls by id."""
+    calls: dict[str, Task] = {}
+    messages = []
+    for message, raw in zip(read, getattr(status, "messages", None) or (), strict=True):
+        references = []
+        for place, call in enumerate(getattr(raw, "tool_calls", None) or (), 1):
+            task = _CALL.read(call, f"{message.message_id}-call-{place}")
+            if _is_more_than_named(call, task):
+                calls[task.task_id] = task
+            elif not getattr(call, "id", ""):
+                continue
+            references.append(task.task_id)
+        messages.append(attrs.evolve(message, tool_calls=tuple(references)))
+    return calls, tuple(messages)
+
+
+def _is_more_than_named(call: Any, task: Task) -> bool:
+    """Whether a call in a message is all there is of it; our messages, and others' later ones, only refer to calls."""
+    named = Task(task.task_id, task.task_name, TaskType.TOOL_CALL)
+    return bool(getattr(call, "status", 0)) or task != named
+
+
+def _filled(task: Task, other: Task) -> Task:
+    """Return a task with what only another record of it tells."""
+    missing = {name: value for name in _FILLED if not getattr(task, name) and (value := getattr(other, name))}
+    return attrs.evolve(task, **missing) if missing else task
+
+
+def _begun(tasks: Iterable[Task]) -> Iterator[tuple[datetime, Task]]:
+    """Say of each task when it started; one that has not, or does not tell, stays behind the one before it."""
+    last = _BEFORE_ALL
+    for task in tasks:
+        last = task.started_at or last
+        yield last, task

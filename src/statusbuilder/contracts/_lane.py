@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, compress
 from operator import is_not
 from typing import Any, Final
 
 import attrs
+
+from ._shorten import Rung, Tally
 
 SIZE: Final = 256
 """Items a block, where a snapshot does not come in blocks; the builder's blocks have as many."""
@@ -22,6 +24,8 @@ class Block:
     data: bytes
     lengths: array[int]
     """Of the items' pieces of `data`, in bytes."""
+    tally: Tally | None = None
+    """Of the items that were folded away."""
 
     def pieces(self) -> list[bytes]:
         """Return the bytes of each item."""
@@ -37,45 +41,66 @@ class Block:
 
 @attrs.frozen(eq=False)
 class Lane:
-    """One repeated field of a status: where its items are and how each is encoded."""
+    """One list of a status: where its items are, and how they are encoded and shortened."""
 
-    blocks: Callable[[Any], Iterable[tuple[Any, ...]]]
+    blocks: Callable[[Any], Sequence[tuple[Any, ...]]]
     """Of a snapshot; a tuple that is the same object as last time has not changed."""
     encode: Callable[[Any], bytes]
-    """Of an item, with tag and length; empty when the item does not belong to the lane."""
+    """Of an item, with all that is around it; empty when the item does not belong to the lane."""
     encode_short: Callable[[Any], bytes]
     """The same for an item that was shortened, which nobody is to remember."""
+    rungs: tuple[tuple[Rung | None, ...], ...]
+    """Of all items; or of the old ones and of the newest ones, which are treated apart."""
+    fold: Callable[[Tally], Any]
+    """Makes the item that stands for folded ones."""
+    fold_room: int
+    """Bytes kept free for it, at least its size."""
+    newest: int = 0
+    """How many items are the newest ones."""
+    is_stale: Callable[[Any], bool] = lambda snapshot: False
+    """Whether all has to be encoded again, although no item changed."""
 
 
 class Track:
     """What one encoder knows of one lane."""
 
-    __slots__ = ("blocks", "columns", "lane")
+    __slots__ = ("_items", "blocks", "columns", "data", "lane", "size")
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.blocks: list[Block] = []
+        self._forget()
+
+    def _forget(self) -> None:
         self.columns: list[Any] | None = None
         """The shortened forms of the blocks; None as long as the whole request fits."""
+        self._items: Sequence[tuple[Any, ...]] = ()
+        self.blocks: list[Block] = []
+        self.data: list[bytes] = []
+        """That of each block."""
+        self.size = 0
+        """All of it, in bytes."""
 
     def update(self, snapshot: Any) -> None:
         """Encode what changed since the last snapshot."""
-        encode, old = self.lane.encode, self.blocks
-        blocks = []
-        for index, items in enumerate(self.lane.blocks(snapshot)):
-            known = old[index] if index < len(old) else None
-            blocks.append(known if known is not None and known.items is items else _encoded(known, items, encode))
-        self.blocks = blocks
+        if self.lane.is_stale(snapshot):
+            self._forget()
+        known, present = self._items, self.lane.blocks(snapshot)
+        blocks, data, kept = self.blocks, self.data, min(len(known), len(present))
+        for index in (*compress(range(kept), map(is_not, known, present)), *range(kept, len(present))):
+            items = present[index]
+            made = revised(blocks[index] if index < kept else None, items, self.lane.encode)
+            self.size += len(made.data) - (len(data[index]) if index < kept else 0)
+            blocks[index : index + 1] = [made]
+            data[index : index + 1] = [made.data]
+        self.size -= sum(map(len, data[len(present) :]))
+        del blocks[len(present) :], data[len(present) :]
+        self._items = present
 
 
-def _encoded(old: Block | None, items: tuple[Any, ...], encode: Callable[[Any], bytes]) -> Block:
-    return revised(old, items, lambda index: encode(items[index]))
-
-
-def revised(old: Block | None, items: tuple[Any, ...], make: Callable[[int], bytes]) -> Block:
-    """Return a block of `items`, with `make(index)` called only for those that are not in `old` at the same place."""
+def revised(old: Block | None, items: tuple[Any, ...], make: Callable[[Any], bytes]) -> Block:
+    """Return a block of `items`, with `make(item)` called only for those that are not in `old` at the same place."""
     if old is None:
-        pieces = [make(index) for index in range(len(items))]
+        pieces = list(map(make, items))
         return Block(items, b"".join(pieces), array("I", map(len, pieces)))
     kept = min(len(old.items), len(items))
     lengths = old.lengths[:kept]
@@ -84,23 +109,20 @@ def revised(old: Block | None, items: tuple[Any, ...], make: Callable[[int], byt
     taken = seen = copied = 0
     for index in compress(range(kept), map(is_not, old.items, items)):
         seen += sum(old.lengths[taken:index])
-        piece = make(index)
+        piece = make(items[index])
         parts += (view[copied:seen], piece)
         lengths[index] = len(piece)
         seen += old.lengths[index]
         copied, taken = seen, index + 1
     stop = len(view) if kept == len(old.items) else seen + sum(old.lengths[taken:kept])
-    parts.append(view[copied:stop])
-    for index in range(kept, len(items)):
-        piece = make(index)
-        parts.append(piece)
-        lengths.append(len(piece))
-    return Block(items, b"".join(parts), lengths)
+    added = list(map(make, items[kept:]))
+    lengths.extend(map(len, added))
+    return Block(items, b"".join((*parts, view[copied:stop], *added)), lengths)
 
 
-def chunked(items: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+def chunked(items: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return items in tuples of `SIZE`."""
-    return (tuple(items[start : start + SIZE]) for start in range(0, len(items), SIZE))
+    return [tuple(items[start : start + SIZE]) for start in range(0, len(items), SIZE)]
 
 
 def split(blocks: Sequence[Block], newest: int) -> tuple[list[Block], list[Block]]:

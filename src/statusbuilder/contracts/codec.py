@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from ..core.model.times import format_time
@@ -17,6 +18,7 @@ from ..core.model.times import format_time
 _BYTES: Final = [bytes((number,)) for number in range(256)]
 _DOUBLE: Final = struct.Struct("<Bd").pack
 _NUMBER: Final = 0x11  # google.protobuf.Value: number_value = 2, 64 bit
+_CONSTANTS: Final = {None: b"\x02\x08\x00", True: b"\x02\x20\x01", False: b"\x02\x20\x00"}
 _EXACT: Final = 2**53  # the largest integer up to which a double holds every one
 _DEEPEST: Final = 28  # a parser gives up at 100 nested messages; one JSON level is three of them
 
@@ -51,14 +53,7 @@ def delimited(tag: bytes, data: bytes) -> bytes:
 
 def text(tag: bytes, value: str | None) -> bytes:
     """Encode a string field; nothing for None and for the empty string, which proto3 does not tell apart."""
-    if not value:
-        return b""
-    try:
-        data = value.encode()
-    except (UnicodeEncodeError, AttributeError):
-        data = utf8(value)
-    size = len(data)
-    return tag + (_BYTES[size] if size < 128 else varint(size)) + data
+    return delimited(tag, utf8(value)) if value else b""
 
 
 def number(field: int, value: int) -> bytes:
@@ -67,11 +62,12 @@ def number(field: int, value: int) -> bytes:
 
 
 def time(tag: bytes, value: datetime | None) -> bytes:
-    if value is None:
-        return b""
-    if value.tzinfo is not timezone.utc:
-        return text(tag, format_time(value))
-    return tag + (f"\x18{value.isoformat(timespec='milliseconds')[:23]}Z").encode()
+    return b"" if value is None else tag + _time_text(value)
+
+
+@lru_cache(maxsize=1024)  # a task that changes has the start that it had
+def _time_text(value: datetime) -> bytes:
+    return delimited(b"", format_time(value).encode())
 
 
 def payload(tag: bytes, value: Mapping[str, Any] | None) -> bytes:
@@ -81,56 +77,29 @@ def payload(tag: bytes, value: Mapping[str, Any] | None) -> bytes:
 
 def encode_struct(value: Mapping[str, Any], depth: int = 0) -> bytes:
     """Encode a JSON object as `google.protobuf.Struct`, without tag and length."""
-    parts = []
-    for key, item in sorted(value.items()) if len(value) > 1 else value.items():
-        name = utf8(key)
-        entry = b"\x0a%b%b\x12%b" % (varint(len(name)), name, _value(item, depth))
-        parts.append(b"\x0a%b%b" % (varint(len(entry)), entry))
-    return b"".join(parts)
+    items = sorted(value.items()) if len(value) > 1 else value.items()
+    entries = [delimited(b"\x0a", utf8(key)) + b"\x12" + _value(item, depth) for key, item in items]
+    return b"".join([delimited(b"\x0a", entry) for entry in entries])
 
 
 def _value(item: Any, depth: int) -> bytes:
     """Encode a JSON value as `google.protobuf.Value`, with its length."""
     if isinstance(item, str):
-        data = delimited(b"\x1a", utf8(item))
-    elif item is None:
-        return b"\x02\x08\x00"
-    elif item is True:
-        return b"\x02\x20\x01"
-    elif item is False:
-        return b"\x02\x20\x00"
-    elif isinstance(item, (int, float)):
-        return _number(item)
-    elif depth >= _DEEPEST:
-        data = delimited(b"\x1a", b"(too deep)")
-    elif isinstance(item, dict):
+        return delimited(b"", delimited(b"\x1a", utf8(item)))
+    if item is None or isinstance(item, bool):
+        return _CONSTANTS[item]
+    if isinstance(item, (int, float)):
+        if -_EXACT <= item <= _EXACT or (isinstance(item, float) and item - item == 0.0):
+            return b"\x09" + _DOUBLE(_NUMBER, item)
+        # What a double cannot hold becomes a text, as it does where payloads enter a builder; a snapshot that was read
+        # from elsewhere may still have it.
+        item = json.dumps(item)
+    if isinstance(item, (dict, list, tuple)) and depth >= _DEEPEST:
+        item = "(too deep)"
+    if isinstance(item, dict):
         data = delimited(b"\x2a", encode_struct(item, depth + 1))
     elif isinstance(item, (list, tuple)):
-        values = [b"\x0a" + _value(entry, depth + 1) for entry in item]
-        data = delimited(b"\x32", b"".join(values))
+        data = delimited(b"\x32", b"".join([b"\x0a" + _value(entry, depth + 1) for entry in item]))
     else:
         data = delimited(b"\x1a", utf8(item))
-    return b"%b%b" % (varint(len(data)), data)
-
-
-def _number(item: float) -> bytes:
-    # What a double cannot hold becomes a text, as it does where payloads enter a builder; a snapshot that was read from
-    # elsewhere may still have it.
-    if -_EXACT <= item <= _EXACT or (isinstance(item, float) and item - item == 0.0):
-        return b"\x09" + _DOUBLE(_NUMBER, item)
-    data = delimited(b"\x1a", utf8(json.dumps(item)))
-    return b"%b%b" % (varint(len(data)), data)
-
-
-def to_json(value: Any) -> str:
-    """Return compact JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def to_text(value: Mapping[str, Any] | None) -> str:
-    """Return a payload as the text that it is (`{"value": text}`), else as JSON; "" for None."""
-    if value is None:
-        return ""
-    if len(value) == 1 and isinstance(inner := value.get("value"), str):
-        return inner
-    return to_json(value)
+    return delimited(b"", data)

@@ -28,6 +28,9 @@ class Blocks(Generic[T]):
             self._items[index] = item
         self._stale.add(index // SIZE)
 
+    def __getitem__(self, index: int) -> T:
+        return self._items[index]
+
     def append(self, item: T) -> int:
         """Add an item at the end; returns its index."""
         index = len(self._items)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ..payload.members import brief
+from .model.times import to_nanos
 from .model.values import Snapshot
+
+_E = TypeVar("_E", bound=IntEnum)
 
 REFUSALS = Exception
 """What a wrong call raises: an error of ours, TypeError, ValueError, or whatever a hostile argument raises."""
@@ -47,23 +52,74 @@ def check_id(name: str, value: object, execution_id: str | None = None) -> str:
     return str.__str__(value)
 
 
+class _UnknownName(TypeError, ValueError):
+    """A text that names no member, where a member or its name is wanted."""
+
+
 def check_enum(
-    name: str, value: object, kind: type[IntEnum], execution_id: str | None = None, task_id: str | None = None
-) -> None:
-    """Refuse what is no member of an enum."""
+    name: str,
+    value: object,
+    kind: type[_E],
+    execution_id: str | None = None,
+    task_id: str | None = None,
+    *,
+    by_name: bool = True,
+) -> _E:
+    """Return a member of an enum, which may be given by its name, too."""
     if type(value) is kind:
-        return
+        return value
+    if by_name and isinstance(value, str) and value.upper() in kind.__members__:
+        return kind.__members__[value.upper()]
     task = "" if task_id is None else f" of task {brief(task_id)}"
     where = "" if execution_id is None else f"{task} of execution {execution_id!r}"
     article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    wrong = _UnknownName if isinstance(value, str) else TypeError
     example = f"{kind.__name__}.{_meant(value, kind).name}"
-    raise TypeError(f"{name}{where} must be {article} {kind.__name__}, such as {example}, not {brief(value)}.")
+    raise wrong(f"{name}{where} must be {article} {kind.__name__}, such as {example}, not {brief(value)}.")
 
 
 def _meant(value: Any, kind: type[IntEnum]) -> IntEnum:
-    """Return the member that has the value's name, or that is the value's text; else the first one."""
+    """Return the member that has the value's name; else the first one."""
     try:
-        name = value if isinstance(value, str) else value.name
-        return kind.__members__[name.upper()]
+        return kind.__members__[value.name.upper()]
     except Exception:
         return next(iter(kind))
+
+
+def check_time(at: datetime) -> int:
+    """Return the time of a change as its source tells it, in nanoseconds since 1970."""
+    if not isinstance(at, datetime):
+        raise TypeError(f"at must be a datetime, not {brief(at)}.")
+    if at.utcoffset() is None:
+        raise ValueError(f"at must be aware, but {brief(at)} has no time zone: add tzinfo=timezone.utc if it is UTC.")
+    return to_nanos(at)
+
+
+def read_clock(clock: Callable[[], datetime]) -> int:
+    """Return the time on a clock, in nanoseconds since 1970."""
+    try:
+        time = clock()
+    except Exception as error:
+        error.add_note(f"It was raised by the builder's clock={brief(clock)}.")
+        raise
+    if not isinstance(time, datetime):
+        raise TypeError(f"clock= must return a datetime; {brief(clock)} returned {brief(time)}.")
+    return to_nanos(time)
+
+
+def refuse_attribute(owner: object, name: str) -> AttributeError:
+    """Make the error for an attribute that cannot be set, with the one that is meant."""
+    from difflib import get_close_matches
+
+    kind = type(owner)
+    if hasattr(kind, name):
+        return AttributeError(f"{kind.__name__}.{name} cannot be set.", name=name, obj=owner)
+    known = [known for known in dir(kind) if not known.startswith("_")]
+    near = get_close_matches(name, known, 1, 0.5) or ["output"]
+    text = f"{kind.__name__} has no attribute {name!r}; did you mean {near[0]!r}?"
+    return AttributeError(text, name=name, obj=owner)
+
+
+def refuse_pickling(owner: object, instead: str) -> TypeError:
+    """Make the error for what belongs to one process."""
+    return TypeError(f"A {type(owner).__name__} cannot be pickled or copied, it belongs to its process: {instead}")

@@ -39,3 +39,21 @@ def read_flag(*names: str) -> bool | None:
 def sinks_disabled() -> bool:
     """Whether STATUSBUILDER_DISABLED turns all sinks off; what is neither a yes nor a no does not."""
     return (read_variable("STATUSBUILDER_DISABLED") or "").lower() in _YES
+
+
+_warned_of: set[str] = set()
+
+
+def reads_strictly() -> bool:
+    """Whether STATUSBUILDER_STRICT lets wrong calls raise; what is neither yes nor no is unset, and said once."""
+    text = read_variable("STATUSBUILDER_STRICT") or ""
+    if text.lower() in ("", *_YES, *_NO):
+        _warned_of.clear()
+    elif text not in _warned_of:
+        _warned_of.add(text)
+        import logging
+
+        logging.getLogger("statusbuilder").warning(
+            "STATUSBUILDER_STRICT is %r, which is neither true nor false, so it counts as unset", text
+        )
+    return text.lower() not in _NO

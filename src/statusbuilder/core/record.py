@@ -1,21 +1,36 @@
-"""A task while it changes."""
+"""A task while it changes, with its attempts."""
 
 from __future__ import annotations
 
 from math import inf
 
+import attrs
+
 from ..payload.coerce import to_text
 from ..payload.policy import fit_metadata
-from .model.frozen import EMPTY, JsonObject, same
-from .model.times import from_nanos, to_nanos
+from .model.frozen import EMPTY, JsonArray, JsonObject, same
+from .model.metadata import OF_ONE_ATTEMPT, read_attempts, read_pair
+from .model.reading import read_count
+from .model.times import format_time, from_nanos, to_nanos
 from .model.values import Task, TaskStatus, TaskType
 
-_PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
-    TaskStatus.PENDING,
-    TaskStatus.IN_PROGRESS,
-    TaskStatus.FAILED,
-    TaskStatus.SKIPPED,
-)
+_PENDING, _IN_PROGRESS, _FAILED = TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.FAILED
+_MOST_EARLIER = 10
+_MOST_ERROR_BYTES = 256
+
+
+@attrs.define
+class Given:
+    """What a call gives of a task beside its status; None is not given. Of metadata, an empty `waiting_for` goes."""
+
+    name: str | None = None
+    task_type: TaskType | None = None
+    input: JsonObject | None = None
+    output: JsonObject | None = None
+    error: str | None = None
+    metadata: JsonObject | None = None
+    parent_id: str | None = None
+    """A parent that has to be there; it stands in the metadata, too."""
 
 
 class TaskRecord:
@@ -29,6 +44,13 @@ class TaskRecord:
     """Whether the `Task` of it is of an earlier revision, or not made yet."""
     index: int | None = None
     """The place among the tasks of a snapshot; None until the first one."""
+    inherited = False
+    """Whether it came with the initial snapshot and was not moved since."""
+    left: str | None = None
+    """The text of the exception that left its block when the execution was to go on elsewhere.
+
+    If that exception is caught and the execution goes on here, the task has failed with it.
+    """
     task_type = TaskType.CUSTOM
     status = _PENDING
     input: JsonObject | None = None
@@ -60,6 +82,7 @@ class TaskRecord:
         record.started = None if task.started_at is None else to_nanos(task.started_at)
         record.completed = None if task.completed_at is None else to_nanos(task.completed_at)
         record.stale = False
+        record.inherited = True
         return record
 
     def freeze(self) -> Task:
@@ -78,67 +101,127 @@ class TaskRecord:
             self.revision,
         )
 
-    def fill(
-        self,
-        name: str | None,
-        task_type: TaskType | None,
-        input: JsonObject | None,
-        metadata: JsonObject | None,
-        max_bytes: int,
-    ) -> None:
-        """Take over what was given."""
-        if name is not None:
-            self.task_name = name
-        if task_type is not None:
-            self.task_type = task_type
-        if input is not None:
-            self.input = input
-        if metadata:
-            self.merge(metadata, max_bytes)
+    # What a call gives
 
-    def merge(self, metadata: JsonObject, max_bytes: int) -> None:
+    def take(self, given: Given, max_bytes: int) -> None:
+        """Take over what was given."""
+        if given.name is not None:
+            self.task_name = given.name
+        if given.task_type is not None:
+            self.task_type = given.task_type
+        if given.input is not None:
+            self.input = given.input
+        if given.output is not None:
+            self.output = given.output
+        if given.error is not None:
+            self.error = given.error
+        if given.metadata:
+            self._merge(given.metadata, max_bytes)
+
+    def begin_with(self, given: Given) -> None:
+        """Take over what a new task is given."""
+        self.task_type = given.task_type or TaskType.CUSTOM
+        self.input = given.input
+        if given.metadata:
+            self.metadata = given.metadata
+
+    def differs(self, given: Given) -> bool:
+        """Whether any of what was given is not there yet."""
+        if given.error is not None and given.error != self.error:
+            return True
+        if given.name not in (None, self.task_name) or given.task_type not in (None, self.task_type):
+            return True
+        for new, old in ((given.output, self.output), (given.input, self.input)):
+            if new is not None and not same(new, old):
+                return True
+        there = self.metadata
+        for key, item in self._changeable(given.metadata or EMPTY).items():
+            if (key in there and not same(item, there[key])) or (key not in there and not _is_taken_away(key, item)):
+                return True
+        return False
+
+    def _changeable(self, metadata: JsonObject) -> JsonObject:
+        """Leave the parent out, which is fixed once a task is added."""
+        if "parent_id" not in metadata:
+            return metadata
+        return JsonObject((key, item) for key, item in metadata.items() if key != "parent_id")
+
+    def _merge(self, metadata: JsonObject, max_bytes: int) -> None:
         """Add metadata, key by key; what gets too large is cut."""
-        if not self.metadata:
-            self.metadata = metadata
-            return
-        self.metadata = JsonObject({**self.metadata, **metadata})
+        metadata = self._changeable(metadata)
+        merged = {**self.metadata, **metadata}
+        if _is_taken_away("waiting_for", merged.get("waiting_for")):
+            merged.pop("waiting_for", None)
+        self.metadata = JsonObject(merged)
         self.most_bytes += len(to_text(metadata).encode())
         if self.most_bytes > max_bytes:
             self.metadata, self.most_bytes = fit_metadata(self.metadata, max_bytes)
 
-    def differs(self, error: str | None, output: JsonObject | None, metadata: JsonObject | None) -> bool:
-        """Whether any of what was given is not there yet."""
-        if error is not None and error != self.error:
-            return True
-        if output is not None and not same(output, self.output):
-            return True
-        there = self.metadata
-        return any(key not in there or not same(item, there[key]) for key, item in (metadata or EMPTY).items())
+    # Where it goes
 
     def move(self, status: TaskStatus, now: int) -> None:
-        """Enter another status, and set the times that go with it."""
-        if status is _IN_PROGRESS:
-            if self.status is _FAILED:
-                self.count_retry()
-            self.error = self.completed = None
-        elif status is not _PENDING:
-            self.completed = now
-        if self.started is None and status is not _PENDING:
-            self.started = now
+        """Enter another status of the present attempt, and set the times that go with it."""
+        if self.metadata:
+            self._forget_waiting()
+        if self.status is _PENDING and status is not _PENDING:
+            self._begin(now)
+        if status is not _PENDING and status is not _IN_PROGRESS:
+            started = self.started
+            self.completed = now if started is None or now > started else started
         self.status = status
+        self.stay()
 
-    def count_retry(self) -> None:
-        """Count a retry, where the task had started before; what only a cancelled attempt has goes away."""
-        never_ran = self.status is _SKIPPED and self.started == self.completed
-        if self.started is None or never_ran:
-            return
-        count = self.metadata.get("retry_count")
-        metadata = {key: value for key, value in self.metadata.items() if key != "cancelled"}
-        metadata["retry_count"] = (int(count) if isinstance(count, (int, float)) else 0) + 1
-        self.metadata = JsonObject(metadata)
+    def stay(self) -> None:
+        """Note that it is this builder's, and goes on here."""
+        if self.inherited:
+            self.inherited = False
+        if self.left is not None:
+            self.left = None
 
-    def reset(self) -> None:
-        """Forget how the last attempt went, after it was counted."""
-        self.count_retry()
-        self.output = self.error = self.started = self.completed = None
+    def begin_attempt(self) -> None:
+        """Put the attempt that has ended among the earlier ones, and be PENDING; what only that one had goes away."""
+        metadata = {key: item for key, item in self.metadata.items() if key not in OF_ONE_ATTEMPT}
+        known = read_attempts(self.metadata)
+        retries = read_count(self.metadata.get("retry_count"))
+        present = known[-1] if known else JsonObject(number=retries + 1)
+        earlier = [*known[:-1], self._ended(present)]
+        metadata["attempts"] = JsonArray([*earlier[-_MOST_EARLIER:], JsonObject(number=present["number"] + 1)])
+        if self.status is _FAILED:
+            metadata["retry_count"] = retries + 1
+        self.metadata, self.most_bytes = JsonObject(metadata), inf
+        self.output = self.error = self.completed = None
         self.status = _PENDING
+
+    def _ended(self, present: JsonObject) -> JsonObject:
+        """Return what is kept of the attempt that has ended."""
+        error = self.error or ""
+        facts = {
+            "number": present["number"],
+            "started_at": present.get("started_at") or (_time(self.started) if present["number"] == 1 else None),
+            "completed_at": _time(self.completed),
+            "status": self.status.name,
+            "progress": read_pair(self.metadata),
+            "error": error.encode()[:_MOST_ERROR_BYTES].decode(errors="ignore") or None,
+        }
+        return JsonObject((key, fact) for key, fact in facts.items() if fact is not None)
+
+    def _begin(self, now: int) -> None:
+        """Set the start of the task, and of its present attempt."""
+        if self.started is None:
+            self.started = now
+        known = read_attempts(self.metadata)
+        if known and "started_at" not in known[-1]:
+            started = JsonObject({**known[-1], "started_at": _time(now)})
+            self.metadata = JsonObject({**self.metadata, "attempts": JsonArray([*known[:-1], started])})
+
+    def _forget_waiting(self) -> None:
+        if "waiting_for" in self.metadata:
+            self.metadata = JsonObject((key, item) for key, item in self.metadata.items() if key != "waiting_for")
+
+
+def _is_taken_away(key: str, item: object) -> bool:
+    return key == "waiting_for" and item == ""
+
+
+def _time(nanos: int | None) -> str | None:
+    return None if nanos is None else format_time(from_nanos(nanos))

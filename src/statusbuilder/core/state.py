@@ -10,8 +10,8 @@ from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES
 from .blocks import Blocks
 from .model.frozen import JsonObject, same
 from .model.times import from_nanos, to_nanos
-from .model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
-from .record import TaskRecord
+from .model.values import ExecutionPhase, Snapshot, Task, TaskStatus
+from .record import Given, TaskRecord
 from .transitions import PHASE_MASKS, STATUS_MASKS, remedy
 
 NOTHING, CHANGED, PHASE_CHANGED = 0, 1, 2
@@ -20,6 +20,8 @@ NOTHING, CHANGED, PHASE_CHANGED = 0, 1, 2
 ENDED_EARLY = "the execution ended before this task finished"
 FORGOTTEN = "not finished when the execution completed"
 INTERRUPTED = "interrupted by a restart"
+CANCELLED = "cancelled"
+_REASONS = {ExecutionPhase.FAILED: "failed", ExecutionPhase.CANCELLED: CANCELLED}
 
 # Bound once: before Python 3.12 each look at a member costs as much as the rest of a transition.
 _PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
@@ -28,15 +30,20 @@ _PENDING, _IN_PROGRESS, _FAILED, _SKIPPED = (
     TaskStatus.FAILED,
     TaskStatus.SKIPPED,
 )
-_CUSTOM = TaskType.CUSTOM
 _NOT_STARTED = ExecutionPhase.PENDING
+
+
+class Told(int):
+    """The time of a change as its source tells it; it may be of any age."""
+
+    __slots__ = ()
 
 
 class ExecutionState:
     """Phase, tasks and times of one execution.
 
-    Every change validates before it touches anything, so that a refused one changes nothing. `now` is in nanoseconds
-    since 1970; a reading below the last one counts as the last one.
+    Every change validates before it touches anything, so that a refused one changes nothing. `now` is the time of the
+    change, in nanoseconds since 1970: a reading of the clock, which never goes back, or one that was `Told`.
     """
 
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
@@ -47,27 +54,19 @@ class ExecutionState:
         """The most that the metadata of a task may take, as JSON."""
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
-        self.no_shortcuts = False
-        """Whether each update has to go through `update`, because a subclass or an inherited task needs more done.
-
-        Otherwise `StatusBuilder.update_task_status` ends a running task by itself.
-        """
         self.over = False
         """Whether the phase is terminal."""
+        self.restarted = False
+        """Whether inherited tasks may be added again."""
         self.output: JsonObject | None = None
         self.error: str | None = None
         self.started: int | None = None
         self.completed: int | None = None
-        self.last = 0
-        self.tasks: dict[str, TaskRecord] = _dict_with_hashes()
-        self.inherited: set[str] = set()
-        """Ids that came with the initial snapshot and were not moved since."""
-        self.left: dict[str, str] = {}
-        """Running tasks whose block was left by an exception that suspends the execution, with the exception's text.
-
-        They go on elsewhere. If the exception is caught and the execution goes on here, they have failed.
-        """
+        self.tasks: dict[str, TaskRecord] = {}
         self.changed: list[TaskRecord] = []
+        """Those of which the snapshot's `Task` is of an earlier revision, or not made yet."""
+        self._earliest: int | None = None
+        """The earliest start of a task that was told before the execution had started."""
         self._frozen: Blocks[Task] = Blocks()
         self._snapshot: Snapshot | None = None
 
@@ -82,22 +81,20 @@ class ExecutionState:
         self.started = None if snapshot.started_at is None else to_nanos(snapshot.started_at)
         self.completed = None if snapshot.completed_at is None else to_nanos(snapshot.completed_at)
         self.temporal_workflow_id = self.temporal_workflow_id or snapshot.temporal_workflow_id
-        self.last = max(self.started or 0, self.completed or 0)
         for task in {task.task_id: task for task in snapshot.tasks}.values():
             record = self.tasks[task.task_id] = TaskRecord.thaw(task)
             record.index = self._frozen.append(task)
-            self.last = max(self.last, record.started or 0, record.completed or 0)
-        self.inherited.update(self.tasks)
-        self.no_shortcuts = self.no_shortcuts or bool(self.inherited)
 
     def restart(self, now: int) -> None:
         """Make what was taken over the start of a new attempt."""
+        self.restarted = True
         running = [record for record in self.tasks.values() if record.status is _IN_PROGRESS]
         if not running and not self.over:
             return
-        now = self._begin(now)
+        self.revision += 1
         for record in running:
             self._end_task(record, _FAILED, now, INTERRUPTED)
+            record.inherited = True
         if self.over:
             self.phase = ExecutionPhase.PENDING
             self.over = False
@@ -109,148 +106,133 @@ class ExecutionState:
         self,
         now: int,
         task_id: str,
-        name: str,
+        name: str | None,
         status: TaskStatus,
-        task_type: TaskType | None,
-        input: JsonObject | None,
-        metadata: JsonObject | None,
+        given: Given | None,
+        again: bool,
+        call: str = "add_task",
     ) -> int:
-        """Add a task; the execution has not ended, and has no task with this id."""
+        """Add a task; one that is there begins its next attempt where that is asked for, or it was inherited."""
+        if self.over:
+            raise self.ended(call, task_id, status)
+        if given is not None and given.parent_id is not None and given.parent_id not in self.tasks:
+            raise UnknownTaskError(self.execution_id, given.parent_id, tuple(self.tasks))
+        record = self.tasks.get(task_id)
+        if record is not None:
+            return self._add_again(now, record, name, status, given, again)
         self.revision = revision = self.revision + 1
-        if now < self.last:
-            now = self.last
-        self.last = now
-        record = TaskRecord(task_id, name, status, now, revision)
+        record = TaskRecord(task_id, task_id if name is None else name, status, now, revision)
         self.tasks[task_id] = record
         self.changed.append(record)
-        if task_type is not _CUSTOM or input is not None or metadata is not None:
-            record.fill(None, task_type, input, metadata, self.max_bytes)
-        if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
+        if given is not None:
+            record.begin_with(given)
+        if status is not _IN_PROGRESS and type(now) is not Told:
             return CHANGED
-        return self.follow(status, now)
+        return self._follow(now, status, type(now) is Told)
 
-    def add_checked(
+    def _add_again(
         self,
         now: int,
-        task_id: str,
+        record: TaskRecord,
         name: str | None,
         status: TaskStatus,
-        task_type: TaskType | None,
-        input: JsonObject | None,
-        metadata: JsonObject | None,
-        allowed: bool,
+        given: Given | None,
+        again: bool,
     ) -> int:
-        """Add a task after all checks; an id that was inherited may come again, as a retry, where that is `allowed`."""
-        if self.over:
-            raise self.ended("add_task", task_id, status)
-        record = self.tasks.get(task_id)
-        if record is None:
-            return self.add(now, task_id, task_id if name is None else name, status, task_type, input, metadata)
-        if not allowed or task_id not in self.inherited:
-            raise DuplicateTaskError(self.execution_id, task_id, record.status)
-        self.inherited.discard(task_id)
-        record.reset()
-        now = self._begin(now)
-        record.fill(name, task_type, input, metadata, self.max_bytes)
-        record.move(status, now)
-        self.touch(record)
-        return self.follow(status, now)
+        is_running = record.status is _IN_PROGRESS
+        if is_running and status is _IN_PROGRESS:
+            allowed = again and (record.inherited or record.left is not None)
+        else:
+            allowed = not is_running and (again or (self.restarted and record.inherited))
+        if not allowed:
+            raise DuplicateTaskError(self.execution_id, record.task_id, record.status)
+        return self._take_up(now, record, name, status, given)
 
-    def start(
-        self,
-        now: int,
-        task_id: str,
-        name: str | None,
-        task_type: TaskType | None,
-        input: JsonObject | None,
-        metadata: JsonObject | None,
-    ) -> int:
+    def start(self, now: int, task_id: str, name: str | None, given: Given | None, again: bool) -> int:
         """Start a task for a block: a new one, or one that is PENDING, FAILED or inherited."""
-        if self.over:
-            raise self.ended("task", task_id, _IN_PROGRESS)
         record = self.tasks.get(task_id)
-        if record is None:
-            return self.add(now, task_id, task_id if name is None else name, _IN_PROGRESS, task_type, input, metadata)
-        if record.status not in (_PENDING, _FAILED):
-            if task_id not in self.inherited and task_id not in self.left:
-                raise DuplicateTaskError(self.execution_id, task_id, record.status)
-            record.count_retry()
-        now = self._begin(now)
-        self._moved(task_id)
-        record.fill(name, task_type, input, metadata, self.max_bytes)
-        record.move(_IN_PROGRESS, now)
-        self.touch(record)
-        return self.follow(_IN_PROGRESS, now)
+        if record is not None:
+            again = again or record.inherited or record.left is not None or record.status in (_PENDING, _FAILED)
+        return self.add(now, task_id, name, _IN_PROGRESS, given, again, "task")
 
-    def update(
-        self,
-        now: int,
-        task_id: str,
-        status: TaskStatus,
-        error: str | None,
-        output: JsonObject | None,
-        metadata: JsonObject | None,
-    ) -> int:
-        """Move a task to a status, or change the other fields of one that has it already."""
+    def _take_up(self, now: int, record: TaskRecord, name: str | None, status: TaskStatus, given: Given | None) -> int:
+        """Begin the next attempt of a task that has ended; one that has not goes on in the present one."""
+        given = given or Given()
+        given.name = name
+        current = record.status
+        if current is status and not current.is_terminal:
+            record.stay()
+            if not record.differs(given):
+                return NOTHING
+        self.revision += 1
+        if current.is_terminal:
+            record.begin_attempt()
+        if record.status is not status:
+            record.move(status, now)
+        record.stay()
+        record.take(given, self.max_bytes)
+        self.touch(record)
+        return self._follow(now, status, type(now) is Told and current is not _IN_PROGRESS)
+
+    def update(self, now: int, task_id: str, status: TaskStatus | None, given: Given | None) -> int:
+        """Move a task to a status, or change the other fields of one that has it already; None is the present one."""
         if self.over:
             raise self.ended("update_task_status", task_id, status)
         record = self.tasks.get(task_id) or self._find(task_id)
         current = record.status
-        if status is not current:
-            if not STATUS_MASKS[current] >> status & 1:
-                raise self._refusal(record, status)
-        elif not record.differs(error, output, metadata):
-            return NOTHING
+        if status is current or status is None:
+            if given is None or not record.differs(given):
+                return NOTHING
+        elif not STATUS_MASKS[current] >> status & 1:
+            raise self._refusal(record, status)
         self.revision = record.revision = self.revision + 1
-        if now < self.last:
-            now = self.last
-        self.last = now
         if not record.stale:
             record.stale = True
             self.changed.append(record)
-        if status is not current:
-            if self.no_shortcuts:
-                self._moved(task_id)
-            if current is _IN_PROGRESS:
-                record.status = status
-                record.completed = now
-            else:
-                record.move(status, now)
-        if error is not None:
-            record.error = error
-        if output is not None:
-            record.output = output
-        if metadata:
-            record.merge(metadata, self.max_bytes)
-        if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
+        if status is not current and status is not None:
+            if current is _FAILED:
+                record.begin_attempt()
+            record.move(status, now)
+        if given is not None:
+            record.take(given, self.max_bytes)
+        if current is _IN_PROGRESS or status is current or status is None:
             return CHANGED
-        return self.follow(status, now)
+        return self._follow(now, status, type(now) is Told)
 
     def leave(self, task_id: str, error: str) -> None:
         """Note that a task is running no more here; no change."""
         if self.tasks[task_id].status is _IN_PROGRESS:
-            self.left[task_id] = error
-            self.no_shortcuts = True
+            self.tasks[task_id].left = error
 
     # The execution
 
-    def set_phase(self, now: int, phase: ExecutionPhase, output: JsonObject | None) -> int:
+    def set_phase(self, now: int, phase: ExecutionPhase, error: str | None, output: JsonObject | None) -> int:
         """Move the execution to a phase; a terminal one ends the tasks that are open."""
         if self.over:
             raise self.ended("update_status", None, phase)
         if phase is self.phase:
-            if output is None or same(output, self.output):
-                return NOTHING
-            self._begin(now)
-            self.output = output
-            return CHANGED
+            return self.set_output(now, output)
         if not PHASE_MASKS[self.phase] >> phase & 1:
             raise InvalidTransitionError(self.execution_id, None, self.phase, phase, remedy(self.phase))
+        if output is not None and phase in _REASONS:
+            what = f"Execution {self.execution_id!r} was to become {phase.name} with an output="
+            raise ValueError(f"{what}, which no backend can show then; say why it ended so with message.")
         if phase is ExecutionPhase.COMPLETED:
             self._refuse_running()
+        self.revision += 1
         if output is not None:
             self.output = output
-        return self._enter(self._begin(now), phase, None, ENDED_EARLY)
+        return self._enter(now, phase, error, ENDED_EARLY)
+
+    def set_output(self, now: int, output: JsonObject | None) -> int:
+        """Replace the execution's output; None leaves it."""
+        if self.over:
+            raise self.ended("output", None, None)
+        if output is None or same(output, self.output):
+            return NOTHING
+        self.revision += 1
+        self.output = output
+        return CHANGED
 
     def open(self, now: int) -> int:
         """Move a pending execution to IN_PROGRESS."""
@@ -258,13 +240,15 @@ class ExecutionState:
             raise self.ended("with", None, None)
         if self.phase is not _NOT_STARTED:
             return NOTHING
-        return self._enter(self._begin(now), ExecutionPhase.IN_PROGRESS, None, "")
+        self.revision += 1
+        return self._enter(now, ExecutionPhase.IN_PROGRESS, None, "")
 
     def finish(self, now: int, phase: ExecutionPhase, error: str | None) -> tuple[str, ...]:
         """End the execution whatever its tasks do; returns those that were forgotten by a COMPLETED one."""
         completed = phase is ExecutionPhase.COMPLETED
         forgotten = tuple(record.task_id for record in self._running()) if completed else ()
-        self._enter(self._begin(now), phase, error, FORGOTTEN if completed else ENDED_EARLY)
+        self.revision += 1
+        self._enter(now, phase, error, FORGOTTEN if completed else ENDED_EARLY)
         return forgotten
 
     def fail(self, now: int, error: str, task_id: str | None) -> int:
@@ -276,10 +260,10 @@ class ExecutionState:
             record = self._find(task_id)
             if record.status is not _FAILED and not STATUS_MASKS[record.status] >> _FAILED & 1:
                 raise self._refusal(record, _FAILED)
-        now = self._begin(now)
-        if record is not None:
-            if record.status is not _FAILED:
-                record.move(_FAILED, now)
+        self.revision += 1
+        if record is not None and record.status is not _FAILED:
+            self._end_task(record, _FAILED, now, error)
+        elif record is not None:
             record.error = error
             self.touch(record)
         return self._enter(now, ExecutionPhase.FAILED, error, ENDED_EARLY)
@@ -288,6 +272,10 @@ class ExecutionState:
         """Go on under another epoch, with the same revision."""
         self.epoch = epoch
         self._snapshot = None
+
+    def release(self, now: int) -> int:
+        """Show what was held back until nothing more comes; a plain execution holds nothing back."""
+        return NOTHING
 
     # The steps that they share
 
@@ -299,31 +287,24 @@ class ExecutionState:
 
     def _refusal(self, record: TaskRecord, status: TaskStatus) -> InvalidTransitionError:
         current = record.status
-        return InvalidTransitionError(self.execution_id, record.task_id, current, status, remedy(current))
+        hint = remedy(current)
+        if current.is_terminal and record.inherited:
+            hint += " It had ended when this builder took it over; its next attempt begins with task() or add_task()"
+            hint += "." if self.restarted else " (there with again=True)."
+        elif current.is_terminal and current is not _FAILED:
+            hint += " Its next attempt begins with again=True, in task() or add_task()."
+        return InvalidTransitionError(self.execution_id, record.task_id, current, status, hint)
 
     def _running(self) -> Iterator[TaskRecord]:
-        return (
-            record
-            for record in self.tasks.values()
-            if record.status is _IN_PROGRESS and record.task_id not in self.left
-        )
+        return (record for record in self.tasks.values() if record.status is _IN_PROGRESS and record.left is None)
 
     def _refuse_running(self) -> None:
-        for record in self._running():
-            hint = f"Task {record.task_id!r} is still IN_PROGRESS; end it first."
+        running = [record.task_id for record in self._running()]
+        if running:
+            number = "1 task is" if len(running) == 1 else f"{len(running)} tasks are"
+            some = ", ".join(map(repr, running[:5])) + (", …" if len(running) > 5 else "")
+            hint = f"{number} still running: {some}; end {'it' if len(running) == 1 else 'them'} first."
             raise InvalidTransitionError(self.execution_id, None, self.phase, ExecutionPhase.COMPLETED, hint)
-
-    def _moved(self, task_id: str) -> None:
-        """Note that a task is no longer as it was inherited or left."""
-        self.inherited.discard(task_id)
-        self.left.pop(task_id, None)
-
-    def _begin(self, now: int) -> int:
-        """Count the revision; return the time of the change."""
-        self.revision += 1
-        if now > self.last:
-            self.last = now
-        return self.last
 
     def touch(self, record: TaskRecord) -> None:
         """Note that a task changed at this revision."""
@@ -332,8 +313,12 @@ class ExecutionState:
             record.stale = True
             self.changed.append(record)
 
-    def follow(self, status: TaskStatus, now: int) -> int:
-        """Move a pending execution along with its first running task."""
+    def _follow(self, now: int, status: TaskStatus, told: bool) -> int:
+        """Let the execution be IN_PROGRESS with its task, and start no later than one whose start was `told`."""
+        if told and status is not _PENDING:
+            if self.started is not None:
+                self.started = min(now, self.started)
+            self._earliest = now if self._earliest is None else min(now, self._earliest)
         if status is not _IN_PROGRESS or self.phase is not _NOT_STARTED:
             return CHANGED
         return self._enter(now, ExecutionPhase.IN_PROGRESS, None, "")
@@ -341,14 +326,16 @@ class ExecutionState:
     def _enter(self, now: int, phase: ExecutionPhase, error: str | None, unfinished: str) -> int:
         self.phase = phase
         if self.started is None:
-            self.started = now
+            self.started = now if self._earliest is None else min(now, self._earliest)
+        elif type(now) is Told and phase is ExecutionPhase.IN_PROGRESS:
+            self.started = min(now, self.started)
         if phase.is_terminal:
             self.over = True
-            self.completed = now
-            self.error = error
+            self.completed = now = max(now, self.started)
+            self.error = error or _REASONS.get(phase)
             for record in self.tasks.values():
                 if record.status is _IN_PROGRESS:
-                    self._end_task(record, _FAILED, now, self.left.get(record.task_id, unfinished))
+                    self._end_task(record, _FAILED, now, unfinished if record.left is None else record.left)
                 elif record.status is _PENDING:
                     self._end_task(record, _SKIPPED, now, None)
         return PHASE_CHANGED
@@ -397,14 +384,3 @@ class ExecutionState:
         )
         object.__setattr__(snapshot, "_blocks", blocks)
         return snapshot
-
-
-def _dict_with_hashes() -> dict[str, Any]:
-    """Return a dict that keeps its keys' hashes, as one does that has had a key which is no text.
-
-    Others look at a key itself where two share a place, and among 100,000 tasks each such look is a cache miss: it made
-    adding one there a tenth slower.
-    """
-    tasks: dict[Any, Any] = {None: None}
-    del tasks[None]
-    return tasks

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from ..core.model.frozen import EMPTY, JsonObject
+from ._images import elide
 from .coerce import Coercion, to_text
+from .cut import LEAST_BYTES, cut_ends, join_ends, sole_text
+from .cut import fit_metadata as fit_metadata
 from .members import error_text, name_of
 from .redact import Redaction
 
 DEFAULT_MAX_PAYLOAD_BYTES = 256 * 1024
-_LEAST_BYTES = 128
 # JSON text takes at most so many bytes for each character that Coercion counts (a control character takes 6, a number
 # counts as 1), so that small payloads need not be measured.
 _MOST_BYTES_EACH = 24
@@ -24,8 +24,8 @@ _UNREADABLE = JsonObject(value=_NO_TEXT)
 def _at_least(policy: object, attribute: attrs.Attribute[int], value: int) -> None:
     if not isinstance(value, int):
         raise TypeError(f"max_payload_bytes must be a whole number of bytes, not {value!r}.")
-    if value < _LEAST_BYTES:
-        raise ValueError(f"A payload needs room for at least {_LEAST_BYTES} bytes; max_payload_bytes is {value!r}.")
+    if value < LEAST_BYTES:
+        raise ValueError(f"A payload needs room for at least {LEAST_BYTES} bytes; max_payload_bytes is {value!r}.")
 
 
 @attrs.frozen
@@ -44,6 +44,8 @@ class PayloadPolicy:
     ` (2)`. Generators and other iterators are never consumed. NumPy arrays are lists, or `<ndarray 1000 x 1000>` where
     too large. A container in itself is `<cycle>`, one deeper than 24 `<dict nested too deep>`, anything else
     `<ClassName object>`.
+
+    A data URL, and a text that is an image or a PDF in base64, becomes `[image/png, 43 kB]`.
 
     What is larger than `max_bytes` becomes `{"truncated": true, "bytes": n, "head": …, "tail": …}`. Head and tail are
     of the JSON text, or of the text itself where the payload is nothing but a text; the tail is `…` where it cannot be
@@ -69,7 +71,7 @@ class PayloadPolicy:
     def message(self, text: object, metadata: JsonObject | None) -> JsonObject:
         """Return metadata with a message in it."""
         message = self.text(text)
-        if metadata is None and len(message) * _MOST_BYTES_EACH < self.max_bytes - _LEAST_BYTES:
+        if metadata is None and len(message) * _MOST_BYTES_EACH < self.max_bytes - LEAST_BYTES:
             return JsonObject(message=message)
         return fit_metadata(JsonObject({**(metadata or EMPTY), "message": message}), self.max_bytes)[0]
 
@@ -80,7 +82,7 @@ class PayloadPolicy:
         """
         try:
             if type(value) is str and len(value) * 4 <= self.max_bytes:
-                text = self.redaction.clean(value)
+                text = self.redaction.clean(elide(value))
                 if len(text) * 4 <= self.max_bytes:
                     return text
             return "" if value is None else self._measured_text(value)
@@ -105,12 +107,12 @@ class PayloadPolicy:
             size = len(head.encode())
             if size <= self.max_bytes:
                 return result
-            head = tail = _sole_text(result)
+            head = tail = sole_text(result)
         else:
             size = self.max_bytes - walk.left + walk.beyond
-            head = _sole_text(result)
-            tail = _sole_text(Coercion(self.redaction, self.max_bytes, backwards=True).root(value))
-        return JsonObject(_cut(head, tail, size, self.max_bytes))
+            head = sole_text(result)
+            tail = sole_text(Coercion(self.redaction, self.max_bytes, backwards=True).root(value))
+        return cut_ends(head, tail, size, self.max_bytes)
 
     def _measured_text(self, value: object) -> str:
         walk = Coercion(self.redaction, self.max_bytes)
@@ -119,68 +121,8 @@ class PayloadPolicy:
             tail = _plain(Coercion(self.redaction, self.max_bytes, backwards=True).value(value, 1))
         elif len(head.encode()) <= self.max_bytes:
             return head
-        size = max(len(head), self.max_bytes - walk.left + walk.beyond)
-        room = self.max_bytes - len(f"\n… {size} characters cut …\n".encode())
-        begin = head[: room - room // 2].encode()[: room - room // 2].decode(errors="ignore")
-        end = tail[-(room // 2) :].encode()[-(room // 2) :].decode(errors="ignore")
-        return f"{begin}\n… {size - len(begin) - len(end)} characters cut …\n{end}"
-
-
-def fit_metadata(metadata: JsonObject, max_bytes: int) -> tuple[JsonObject, int]:
-    """Return metadata that grew, in at most `max_bytes` bytes, and how many it takes at most.
-
-    Where it is too large it is cut to half of them, so that it is not cut again with each key to come; what the library
-    itself put there is kept.
-    """
-    size = len(to_text(metadata).encode())
-    if size <= max_bytes:
-        return metadata, size
-    own = {key: metadata[key] for key in ("retry_count", "cancelled") if type(metadata.get(key)) in (bool, int, float)}
-    if type(message := metadata.get("message")) is str:
-        own["message"] = _fitting(message, max_bytes // 8, 1)
-    room = max(max_bytes // 2, _LEAST_BYTES)
-    head, tail, size = _ends_of(JsonObject((key, item) for key, item in metadata.items() if key not in own))
-    return JsonObject(_cut(head, tail, size, room - len(to_text(own).encode())) | own), room
-
-
-def _ends_of(metadata: JsonObject) -> tuple[str, str, int]:
-    """Return where the head and the tail of metadata come from, and its size; what was cut before stays as it is."""
-    head, tail, size = (metadata.get(key) for key in ("head", "tail", "bytes"))
-    is_cut = metadata.get("truncated") is True
-    if is_cut and isinstance(head, str) and isinstance(tail, str) and isinstance(size, int):
-        later = {key: item for key, item in metadata.items() if key not in ("truncated", "bytes", "head", "tail")}
-        added = to_text(later) if later else ""
-        return head, tail + added, size + len(added.encode())
-    text = to_text(metadata)
-    return text, text, len(text.encode())
-
-
-def _cut(head: str, tail: str, size: int, max_bytes: int) -> dict[str, Any]:
-    cut: dict[str, Any] = {"truncated": True, "bytes": size, "head": "", "tail": ""}
-    # Whoever writes it with a space after each colon and comma, as `json.dumps` does, gets no more than the limit, too.
-    room = max(0, max_bytes - len(to_text(cut)) - 7)
-    cut["head"] = _fitting(head, room - room // 2, 1)
-    cut["tail"] = _fitting(tail, room // 2, -1)
-    return cut
+        return join_ends(head, tail, max(len(head), self.max_bytes - walk.left + walk.beyond), self.max_bytes)
 
 
 def _plain(value: object) -> str:
     return value if type(value) is str else to_text(value)
-
-
-def _sole_text(result: JsonObject) -> str:
-    text = result.get("value") if len(result) == 1 else None
-    return text if type(text) is str else to_text(result)
-
-
-def _fitting(text: str, room: int, step: int) -> str:
-    """Return as much of the text's beginning (step 1) or end (step -1) as takes at most `room` bytes as JSON."""
-    part = text[:room] if step > 0 else text[-room:]
-    for _ in range(8):
-        size = len(to_text(part).encode()) - 2
-        if size <= room:
-            return part
-        keep = len(part) * room // size
-        part = part[:keep] if step > 0 else part[len(part) - keep :]
-    keep = room // 6
-    return part[:keep] if step > 0 else part[len(part) - keep :]

@@ -14,7 +14,7 @@ from ..core.model.values import ExecutionPhase
 from ._commits import Commits
 from ._errors import Refusal, invalid, unknown
 from ._feed import Feed, Key, State, Watcher
-from ._kinds import Kind, carried_fields, encode_list
+from ._kinds import Kind, carried_fields
 from ._store import Head, Store
 from ._version import Version
 
@@ -86,7 +86,7 @@ class Backend:
         with _database():
             count, rows = self._store.page(self._kind.name, request.phase, size, page)
         resources = [self._kind.encode(execution_id, status) for execution_id, status in rows]
-        return encode_list(-(-count // size), self._kind, resources)
+        return self._kind.encode_list(-(-count // size), resources)
 
     def key(self, data: bytes) -> Key:
         """Return which execution a `subscribe` is about.
@@ -123,7 +123,9 @@ class Backend:
             raise invalid(f"The update of {self._kind.name} {execution_id!r} has no status.")
         head = self._head(execution_id)
         version = self._newest(execution_id, head, version)
-        status, fields = self._merged(head, request.status)
+        held = None if head is None else head.version
+        anew = held is not None and version is not None and version.epoch > held.epoch
+        status, fields = self._merged(head, request.status, anew)
         encoded = status.SerializeToString()
         try:
             self._store.write(self._kind.name, execution_id, head, version, status.phase, fields, encoded)
@@ -152,12 +154,13 @@ class Backend:
             )
         return version
 
-    def _merged(self, head: Head | None, update: Any) -> tuple[Any, int]:
+    def _merged(self, head: Head | None, update: Any, anew: bool) -> tuple[Any, int]:
         fields = carried_fields(update)
         # The usual update carries all that is stored, and then the stored status need not even be read.
         if fields >= 0 and (head is None or head.fields & ~fields == 0):
             return update, fields
-        merged = self._kind.merge(b"" if head is None else self._store.status(head.number), update)
+        stored = b"" if head is None else self._store.status(head.number)
+        merged = self._kind.contract.merge(stored, update, anew=anew)
         return merged, carried_fields(merged)
 
 

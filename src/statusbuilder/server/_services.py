@@ -51,8 +51,8 @@ class Services:
         """Return what a `grpc.aio.Server` takes; requests and answers are bytes."""
         query = {"get": unary(self._get), "list": unary(self._list), "subscribe": stream(self._subscribe)}
         return (
-            grpc.method_handlers_generic_handler(kind.command_service, {"updateStatus": unary(self._update)}),
-            grpc.method_handlers_generic_handler(kind.query_service, query),
+            grpc.method_handlers_generic_handler(kind.contract.command_service, {"updateStatus": unary(self._update)}),
+            grpc.method_handlers_generic_handler(kind.contract.query_service, query),
         )
 
     async def _update(self, data: bytes, context: Any) -> bytes:

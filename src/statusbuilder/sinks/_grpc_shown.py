@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +13,8 @@ from ..contracts import Contract
 from ..contracts.wire import agent_pb2, workflow_pb2
 from ..core.model.times import parse_time
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
+_KIND = descriptor_pb2.FieldDescriptorProto
+_ONE = _KIND.LABEL_OPTIONAL
 
 
 def status_of(contract: Contract, message: Any, *, is_request: bool = False) -> Any:
@@ -34,35 +34,26 @@ def status_of(contract: Contract, message: Any, *, is_request: bool = False) -> 
 
 def marks_of(status: Any) -> tuple[str, ...]:
     """Return a text for the error and one for the end that a status shows, without those that are empty."""
-    return () if status is None else tuple(_marks(status))
-
-
-def _marks(status: Any) -> Iterator[str]:
-    error, ended = _text(status, "error"), _text(status, "completed_at")
-    if error:
-        yield "error:" + blake2b(error.encode(), digest_size=12).hexdigest()
-    if ended:
-        yield f"completed_at:{parse_time(ended) or ended}"
-
-
-def _text(status: Any, name: str) -> str:
-    value = getattr(status, name, "")
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    error, ended = (getattr(status, name, "") for name in ("error", "completed_at"))
+    error = error.encode() if isinstance(error, str) else error
+    ended = ended.decode(errors="replace") if isinstance(ended, bytes) else ended
+    marks = (
+        "error:" + blake2b(error, digest_size=12).hexdigest() if error else "",
+        f"completed_at:{parse_time(ended) or ended}" if ended else "",
+    )
+    return tuple(filter(None, marks))
 
 
 @cache
 def _reduced(name: str, is_request: bool) -> Any:
     """Make a message type that has nothing but these fields, so that all others are skipped and not read."""
-    kinds = _KINDS[name]
-    whole = kinds[not is_request].DESCRIPTOR
-    status = whole.fields_by_name["status"]
+    status = _KINDS[name][not is_request].DESCRIPTOR.fields_by_name["status"]
     file = descriptor_pb2.FileDescriptorProto(name="shown.proto", package="shown", syntax="proto3")
     outer, inner = file.message_type.add(name="Shown"), file.message_type.add(name="Status")
-    kind = _FIELD.TYPE_MESSAGE
-    outer.field.add(name="status", number=status.number, type=kind, type_name=".shown.Status", label=1)
-    for field in ("error", "completed_at"):
-        number = status.message_type.fields_by_name[field].number
-        inner.field.add(name=field, number=number, type=_FIELD.TYPE_BYTES, label=1)
+    outer.field.add(name="status", number=status.number, type=_KIND.TYPE_MESSAGE, type_name="Status", label=_ONE)
+    for text in ("error", "completed_at"):
+        number = status.message_type.fields_by_name[text].number
+        inner.field.add(name=text, number=number, type=_KIND.TYPE_BYTES, label=_ONE)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("shown.Shown"))

@@ -26,6 +26,7 @@ class SyncLine:
         self._methods: Methods | None = methods
         self.proven = False
         """Whether a call has come through."""
+        self._is_abandoned = False
         self._under_way: dict[object, tuple[Any, Finish]] = {}
 
     @property
@@ -43,7 +44,8 @@ class SyncLine:
         before = watched is not None and is_connected(watched) is False
         try:
             future = call.make(methods[call.path].future)
-        except RuntimeError:  # the interpreter began to exit this moment, and starts no thread any more
+        except RuntimeError:  # the interpreter exits, and starts no thread any more
+            self._is_abandoned = True
             abandon(methods.channel)
             finish(of_blocking(methods[call.path], attrs.evolve(call, timeout=min(call.timeout, _LAST))))
         except Exception as error:
@@ -84,7 +86,7 @@ class SyncLine:
 
     def leave(self) -> None:
         """Close the channel, on which nothing is under way; else closing would wait for it."""
-        if self._methods is not None:
+        if self._methods is not None and not self._is_abandoned:
             self._methods.channel.close()
 
     def after_fork(self) -> None:

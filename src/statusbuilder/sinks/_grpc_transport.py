@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from ..agent.model import AgentSnapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, contract_for
 from ..contracts.wire import workflow_pb2
 from ..core.model.values import Snapshot
 from ..delivery import Answer, Request
 from ._grpc_aio import AioLine
-from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interpret, retry_after
+from ._grpc_answer import EPOCH_KEY, REVISION_KEY, held_version, interpret, retry_after
 from ._grpc_key import Key, Who
 from ._grpc_line import Call, Ending
 from ._grpc_own import OwnLine
@@ -42,9 +43,9 @@ class GrpcTransport:
     _parse: dict[str, Parse] | None = None
     """By path, what turns serialized requests into what the line takes, and the only paths that it has; None where it
     has all, and takes them as they are."""
+    open_messages: bool = attrs.field(default=True, init=False)
+    """Whether an agent's messages are sent while they grow."""
     ends_in_time: bool = attrs.field(default=True, init=False)
-    _unreached: str = attrs.field(default="", init=False)
-    """Why the last attempt to connect failed; empty when the backend has answered since."""
 
     @property
     def label(self) -> str:
@@ -58,6 +59,8 @@ class GrpcTransport:
     def prepare(self, memo: dict[Contract, Encoder], snapshot: Snapshot, max_bytes: int | None) -> Request:
         """Encode what changed since the execution's last snapshot."""
         contract = self._contract or contract_for(snapshot)
+        if not self.open_messages and isinstance(snapshot, AgentSnapshot):
+            snapshot = snapshot.closed()
         encoder = memo.get(contract)
         if encoder is None:
             encoder = memo[contract] = contract.encoder()
@@ -203,7 +206,6 @@ class GrpcTransport:
         held = held_version(ending.trailers) if ending.trailers else None
         if ending.code != "OK":
             return self._failure(call, ending, held)
-        self._unreached = ""
         self._key.learn("", answered=True)
         if request is None:
             return Answer(held=held)
@@ -215,29 +217,18 @@ class GrpcTransport:
     def _failure(self, call: Call, ending: Ending, held: tuple[int, int] | None) -> Answer:
         meaning = interpret(ending, len(call.body), takes_any_answer=self.where.encrypted is not None)
         refused_key = self._key.learn(ending.details, meaning.answered)
+        cleaned = attrs.evolve(ending, details=self._key.clean(ending.details))
         if meaning.code == "OK":
             return Answer(held=held)
         return Answer(
             code=meaning.code,
-            reason=refused_key or self._reason(call, ending, meaning),
+            reason=refused_key or explain(cleaned, meaning, self.where, call.path, call.timeout),
             answered=meaning.answered,
             in_doubt=meaning.in_doubt,
             retry_after=retry_after(ending.trailers),
             held=held,
             too_large=meaning.too_large,
         )
-
-    def _reason(self, call: Call, ending: Ending, meaning: Meaning) -> str:
-        ending = attrs.evolve(ending, details=self._key.clean(ending.details))
-        reason = explain(ending, meaning, self.where, call.path, call.timeout)
-        if meaning.answered:
-            self._unreached = ""
-        elif ending.code == "UNAVAILABLE" and not meaning.in_doubt:
-            self._unreached = reason
-        elif ending.code == "DEADLINE_EXCEEDED" and self._unreached:
-            # An attempt that waits for a connection does not tell why there is none; the one before it did.
-            return f"{reason}; before that: {self._unreached}"
-        return reason
 
 
 def _request(contract: Contract, of: Snapshot, data: bytes) -> Request:

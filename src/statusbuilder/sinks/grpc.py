@@ -61,6 +61,9 @@ class GrpcSink(Deliverer):
             first sent; an unencrypted one is a failed attempt.
         max_bytes: bytes of a request at most, 1024 or more; longer ones are shortened. By default just under 4 MiB,
             which is what servers take by default.
+        open_messages: whether an agent's messages are sent while they grow. False leaves the first one that is open,
+            and those after it, out until it has ended, for readers that print a message once, as they first see it.
+            By default as STATUSBUILDER_OPEN_MESSAGES says, else True.
         options: the settings of the delivery, see `DeliveryOptions`.
 
     Raises:
@@ -82,6 +85,7 @@ class GrpcSink(Deliverer):
         orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
+        open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
     ) -> None:
         allowed = insecure_key_allowed(allow_insecure_key)
@@ -97,6 +101,8 @@ class GrpcSink(Deliverer):
             transport = _over_own(read_target(target), api_key, tls, allowed, wanted, _limit(max_bytes), stall)
         self.target = transport.label
         """Where it delivers to, for people."""
+        self.open_messages = transport.open_messages = _sends_open(open_messages)
+        """Whether an agent's messages are sent while they grow; builders make a change of a message's end if not."""
         super().__init__(transport, spool=spool, orphans=orphans, **options)
 
     @classmethod
@@ -144,6 +150,7 @@ class GrpcSink(Deliverer):
         orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
+        open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
     ) -> Self:
         """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
@@ -160,6 +167,7 @@ class GrpcSink(Deliverer):
             orphans: as for the class.
             allow_insecure_key: as for the class.
             max_bytes: as for the class.
+            open_messages: as for the class.
             options: the settings of the delivery, see `DeliveryOptions`.
 
         Raises:
@@ -174,6 +182,7 @@ class GrpcSink(Deliverer):
         transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
         sink = cls.__new__(cls)
         sink.target = transport.label
+        sink.open_messages = transport.open_messages = _sends_open(open_messages)
         Deliverer.__init__(sink, transport, spool=spool, orphans=orphans, **options)
         return sink
 
@@ -187,6 +196,10 @@ def _contract(contract: object) -> Contract | None:
     if isinstance(contract, str) and contract in _CONTRACTS:
         return _CONTRACTS[contract]
     raise ValueError(f"contract is {contract!r}; give 'auto', 'workflow', 'agent', or one of statusbuilder.contracts.")
+
+
+def _sends_open(open_messages: bool | None) -> bool:
+    return read_flag("STATUSBUILDER_OPEN_MESSAGES") is not False if open_messages is None else open_messages
 
 
 def _limit(max_bytes: int | None) -> int:

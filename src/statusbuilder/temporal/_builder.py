@@ -11,11 +11,9 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
 from ..core.builder import StatusBuilder
-from ..core.model.frozen import JsonObject
 from ..core.model.times import from_millis, to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus
-from ..core.record import TaskRecord
-from ..core.state import NOTHING
+from ..core.state import NOTHING, PHASE_CHANGED
 from ._fit import fit, slim
 from ._names import CARRIED_HEADER
 from ._settings import Settings
@@ -29,47 +27,48 @@ class RunBuilder(StatusBuilder):
     @property
     def task_ids(self) -> Mapping[str, object]:
         """The ids that are taken."""
-        return self._state.tasks
+        return self._publisher.state.tasks
 
     def finish(self, phase: ExecutionPhase, *, output: object = None, error: str | None = None) -> None:
         """End the execution, whatever its tasks do, unless the workflow's code has ended it."""
         payload = None if output is None else self._policy.payload(output)
         reason = None if error is None else self._policy.error(error)
-        now = self._now()
-        with self._lock:
-            if self._state.over:
-                return
-            if payload is not None:
-                self._state.output = payload
-            self._state.finish(now, phase, reason)
+        state = self._publisher.state
+
+        def end(now: int) -> int:
+            if state.over:
+                return NOTHING
+            state.output = payload or state.output
+            state.finish(now, phase, reason)
+            return PHASE_CHANGED
+
+        self._publisher.change(end)
 
     def annotate(self, task_id: str, metadata: Mapping[str, Any]) -> None:
         """Add to the metadata of a task, whatever its status is; an unknown task is ignored."""
-        with self._lock:
-            record = None if self._state.over else self._state.tasks.get(task_id)
-        if record is not None:
-            self.update_task_status(task_id, record.status, metadata=metadata)
+        state = self._publisher.state
+        if not state.over and task_id in state.tasks:
+            self.update_task_status(task_id, state.tasks[task_id].status, metadata=metadata)
 
     def is_running(self, task_id: str) -> bool:
         """Whether a task is IN_PROGRESS in an execution that goes on."""
-        record = self._state.tasks.get(task_id)
-        return record is not None and record.status is TaskStatus.IN_PROGRESS and not self._state.over
+        state = self._publisher.state
+        record = state.tasks.get(task_id)
+        return record is not None and record.status is TaskStatus.IN_PROGRESS and not state.over
 
     def renew_epoch(self, millis: int) -> None:
         """Begin a later epoch, because the workflow was reset to an earlier state."""
-        with self._lock:
-            self._state.set_epoch(max(self._state.epoch + 1, millis))
+        state = self._publisher.state
+        self._publisher.locked(lambda: state.set_epoch(max(state.epoch + 1, millis)))
 
-    def _end_record(
-        self, now: int, record: TaskRecord, error: BaseException | None, failure: str | None, output: JsonObject | None
-    ) -> int:
+    def _last_phase(self, error: BaseException | None, /) -> ExecutionPhase | None:
         if isinstance(error, workflow.ContinueAsNewError):
-            return NOTHING  # the next run goes on with the task
-        return super()._end_record(now, record, error, failure, output)
+            return None  # the next run goes on with the task
+        return super()._last_phase(error)
 
-    def _drop(self, what: str) -> None:
+    def _drop(self, what: str, /) -> None:
         if workflow.in_workflow() and workflow.unsafe.is_replaying():
-            self._dropped += 1
+            self._publisher.dropped += 1
         else:
             super()._drop(what)
 

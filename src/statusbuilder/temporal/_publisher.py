@@ -17,6 +17,7 @@ class Publisher:
     """Shows snapshots of one run to the sinks; what deliveries see as the source of the execution."""
 
     epoch_given = True
+    outlives_process = True
 
     def __init__(self, sinks: Sequence[Deliverer], first: Snapshot) -> None:
         self._sinks = sinks

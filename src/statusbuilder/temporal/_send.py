@@ -20,6 +20,7 @@ class Final:
     """A source that has ended."""
 
     epoch_given = True
+    outlives_process = True
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.execution_id = snapshot.execution_id

@@ -252,7 +252,8 @@ def _everything() -> list[Snapshot]:
                 if end is not TaskStatus.PENDING:
                     status.update_task_status(task_id, end, "a message", output=payload)
         status.add_task("large", input={"value": "x" * 10_000})
-        status.update_status(ExecutionPhase.FAILED, output=payload)
+        status.output = payload
+        status.update_status(ExecutionPhase.FAILED)
 
     return _life(run)
 

@@ -11,12 +11,11 @@ from typing import Any, Self
 
 import attrs
 
-from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from ..core.model.values import Snapshot
-from ..server._kinds import AGENTS, KINDS, WORKFLOWS
+from ..server._kinds import KINDS
 
 KINDS_BY_NAME = {kind.name: kind for kind in KINDS}
-CONTRACTS = {WORKFLOWS.name: WORKFLOW_EXECUTION, AGENTS.name: AGENT_EXECUTION}
+CONTRACTS = {kind.name: kind.contract for kind in KINDS}
 """The contract that each kind of execution is sent by."""
 
 

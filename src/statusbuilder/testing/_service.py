@@ -130,8 +130,8 @@ class Service:
         command = {"updateStatus": unary(partial(self._update, kind))}
         query = {"get": unary(partial(self._get, kind)), "subscribe": stream(partial(self._subscribe, kind))}
         return (
-            grpc.method_handlers_generic_handler(kind.command_service, command),
-            grpc.method_handlers_generic_handler(kind.query_service, query),
+            grpc.method_handlers_generic_handler(kind.contract.command_service, command),
+            grpc.method_handlers_generic_handler(kind.contract.query_service, query),
         )
 
     # updateStatus

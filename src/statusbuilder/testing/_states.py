@@ -132,7 +132,10 @@ class States:
         key, kind = (call.kind, call.execution_id), KINDS_BY_NAME[call.kind]
         update = kind.update_request.FromString(call.body).status
         held = self._shown.get(key)
-        merged: Any = update if held is None else kind.merge(held.status, update)
+        merged: Any = update
+        if held is not None:
+            anew = bool(self._aware and held.version and call.version and call.version[0] > held.version[0])
+            merged = kind.contract.merge(held.status, update, anew=anew)
         version = call.version or (None if held is None else held.version)
         shown = self._shown[key] = Shown(merged.SerializeToString(), merged.phase, version)
         return shown

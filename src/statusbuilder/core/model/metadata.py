@@ -53,7 +53,7 @@ class KnownMetadata:
     @property
     def progress(self) -> float | None:
         """How much of it is done, from 0.0 to 1.0."""
-        return _progress(self.metadata)
+        return _share(read_pair(self.metadata))
 
     @property
     def waiting_for(self) -> str | None:
@@ -72,7 +72,7 @@ class KnownMetadata:
         Each has a `number`; where known `started_at` and `completed_at` as texts, `status` as its name, `progress` as
         `{"done": …, "total": …}` and the beginning of its `error`.
         """
-        return _attempts(self.metadata)
+        return read_attempts(self.metadata)
 
     @property
     def retry_count(self) -> int:
@@ -121,27 +121,51 @@ def make_progress(value: Any) -> JsonObject | None:
         done, total = _number(done), _number(total)
     except (TypeError, ValueError, KeyError, OverflowError):
         raise TypeError(
-            f"progress must be a pair (done, total) or a fraction from 0.0 to 1.0, not {value!r}."
+            f"progress must be a pair (done, total) or a fraction from 0.0 to 1.0, not a {type(value).__name__}."
         ) from None
     if not total > 0 or not abs(total) <= _MOST or done != done:
         return None
     return JsonObject(done=min(max(done, 0), total), total=total)
 
 
+def read_exact(metadata: object) -> dict[str, Any]:
+    """Return what a caller's metadata has under the keys that are neither redacted nor cut."""
+    found: dict[str, Any] = {}
+    for key in EXACT if type(metadata) is dict else ():
+        value = metadata.get(key)  # type: ignore[attr-defined]
+        if key == "parent_id":
+            fits = type(value) is str and value.isprintable()
+        else:
+            fits = isinstance(value, bool) or _is_number(value)
+        if fits:
+            found[key] = value
+        elif type(value) is dict and _share(value) is not None:
+            found[key] = JsonObject(done=value["done"], total=value["total"])
+    return found
+
+
+def read_attempts(metadata: JsonObject) -> JsonArray:
+    """Return what is known of a task's attempts; empty where there is nothing of that shape."""
+    attempts = metadata.get("attempts")
+    if not isinstance(attempts, JsonArray):
+        return EMPTY_ARRAY
+    fits = all(isinstance(attempt, Mapping) and _is_number(attempt.get("number")) for attempt in attempts)
+    return attempts if fits else EMPTY_ARRAY
+
+
+def read_pair(metadata: JsonObject) -> JsonObject | None:
+    """Return the pair of done and total that says how far a task is; None where nothing does."""
+    pair = metadata.get("progress", JsonObject(done=metadata.get("fraction"), total=1))
+    return pair if _share(pair) is not None else None
+
+
 def furthest(metadata: JsonObject) -> float:
     """Return how far the attempt that came furthest has come, from 0.0 to 1.0."""
-    shares = [_progress(metadata) or 0.0]
-    for attempt in _attempts(metadata):
+    shares = [_share(read_pair(metadata)) or 0.0]
+    for attempt in read_attempts(metadata):
         ended_well = attempt.get("status") in ("COMPLETED", "SKIPPED")
         shares.append(1.0 if ended_well else _share(attempt.get("progress")) or 0.0)
     return max(shares)
-
-
-def _progress(metadata: JsonObject) -> float | None:
-    if "progress" in metadata:
-        return _share(metadata["progress"])
-    fraction = metadata.get("fraction")  # what activities of 0.1.0 told
-    return _share({"done": fraction, "total": 1})
 
 
 def _share(pair: object) -> float | None:
@@ -153,14 +177,6 @@ def _share(pair: object) -> float | None:
         return None
     share: float = done / total
     return min(1.0, max(0.0, share))
-
-
-def _attempts(metadata: JsonObject) -> JsonArray:
-    attempts = metadata.get("attempts")
-    if not isinstance(attempts, JsonArray):
-        return EMPTY_ARRAY
-    fits = all(isinstance(attempt, Mapping) and _is_number(attempt.get("number")) for attempt in attempts)
-    return attempts if fits else EMPTY_ARRAY
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
+_PROTOTEXT = re.compile(r"\s*(?:seconds\s*:\s*(?P<seconds>-?\d+))?\s*(?:nanos\s*:\s*(?P<nanos>-?\d+))?\s*")
 
 
 def utc_now() -> datetime:
@@ -54,8 +56,15 @@ def show_time(time: datetime | None) -> str | None:
 
 
 def parse_time(text: object) -> datetime | None:
-    """Read an ISO 8601 time, cut to milliseconds; None for anything else."""
+    """Read a time in ISO 8601, or as protobuf prints one, cut to milliseconds; None for anything else.
+
+    One without a zone is UTC, and protobuf's zero, which prints like the beginning of 1970, is a time that was not set.
+    """
     try:
+        found = None if text is None else _PROTOTEXT.fullmatch(text)  # type: ignore[call-overload]
+        if found is not None:
+            nanos = int(found["seconds"] or 0) * 1_000_000_000 + int(found["nanos"] or 0)
+            return from_nanos(nanos) if nanos else None
         time = datetime.fromisoformat(text)  # type: ignore[arg-type]
         if time.tzinfo is None:
             time = time.replace(tzinfo=timezone.utc)
