@@ -95,6 +95,10 @@ class Outlets:
         ]
         self._execution_id = source.execution_id
         self._scopes = [sink.scope for sink in self._sinks if hasattr(sink, "scope")]
+        for sink in self._sinks:
+            if hasattr(sink, "opened"):
+                with _harmless(sink):
+                    sink.opened(source, inline=True)
         self._inline = [end for end in self._ends if isinstance(end, InlineSink)]
         self._links = [end for end in self._ends if not isinstance(end, InlineSink)]
         self._queue: deque[Snapshot] = deque()
@@ -227,13 +231,13 @@ class Scope:
 
 
 @contextmanager
-def _harmless(scope: object) -> Iterator[None]:
+def _harmless(called: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         import logging
 
-        logging.getLogger("statusbuilder").warning("A sink's scope failed: %r", scope, exc_info=error)
+        logging.getLogger("statusbuilder").warning("Sink %r failed on a builder or a block", called, exc_info=error)
 
 
 def check_sink(sink: object) -> None:
@@ -296,7 +300,7 @@ def _warn_on_a_loop() -> None:
     import logging
 
     logging.getLogger("statusbuilder").warning(
-        "An event loop stands still while its thread waits for a sink: write `async with`, or await aclose() or "
+        "An event loop stands still while its thread waits for a sink: write async with, or await aclose() or "
         "aflush(); this is said once"
     )
 
