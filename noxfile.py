@@ -119,6 +119,13 @@ def tests(session: nox.Session) -> None:
         session.run(*report, f"--fail-under={LEAST_COVERED}", env=data)
 
 
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Run the delivery's core through all that can go wrong: `-- --seeds A:B`, `--seed S`, `--mutants`, `--rate`."""
+    session.install(".")
+    session.run("python", "-m", "simulator", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(name="tests-lowest", python=PYTHONS[0])
 def tests_lowest(session: nox.Session) -> None:
     """Test with the lowest version of every run-time dependency."""
@@ -198,6 +205,20 @@ def bench(session: nox.Session) -> None:
     """Measure against the budgets, each beside its reference in the same run."""
     _install_all(session, "bench")
     session.run("python", "tests/bench", "--output", "docs/figures.json", *session.posargs)
+
+
+@nox.session
+def redaction(session: nox.Session) -> None:
+    """Print what of the corpus of secrets and innocents comes out right, beside what others' scrubbers make of it."""
+    session.install(".", *_group("scrubbers"))
+    session.run("python", "tests/kits/measure_redaction.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hand in whatever comes up, for `-- --seconds 600` each; names of targets choose some."""
+    _install_all(session, "tests")
+    session.run("python", "tests/fuzz", *session.posargs)
 
 
 @nox.session

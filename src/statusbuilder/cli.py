@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ COMMANDS = (
     Command("watch", "show an execution as it goes on", ".commands.watch"),
     Command("report", "write a page about an execution", ".commands.report"),
     Command("spool", "look at a spool, or deliver what is in it", ".commands.spool"),
+    Command("temporal", "look at workflows of Temporal from outside", ".commands.temporal"),
 )
 
 
@@ -75,8 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 when all went well, 1 when the output could not be written, 2 when the call was wrong or the
         command could not begin. Where a command gives 1 another meaning, its `--help` says so.
     """
-    options = make_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what people write can be more than a terminal knows
     try:
+        options = make_parser().parse_args(arguments)
         status = int(options.run(options))
         sys.stdout.flush()
     except KeyboardInterrupt:

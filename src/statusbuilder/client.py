@@ -15,10 +15,15 @@ from .contracts.wire import agent_pb2, workflow_pb2
 from .core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from .core.model.values import ExecutionPhase, Snapshot
 from .errors import InsecureChannelError
-from .sinks._grpc_answer import held_version
-from .sinks._grpc_channel import Tls, credentials, open_channel
-from .sinks._grpc_key import check_key, insecure_key_allowed
-from .sinks._grpc_target import read_target
+from .sinks.backend import (
+    Tls,
+    check_key,
+    credentials,
+    held_version,
+    insecure_key_allowed,
+    open_channel,
+    read_target,
+)
 
 ContractName: TypeAlias = Literal["workflow", "agent"]
 

@@ -15,11 +15,13 @@ from statusbuilder import (
     ExecutionEndedError,
     ExecutionPhase,
     MessageType,
+    Snapshot,
     TaskStatus,
     TaskType,
     UnknownMessageError,
     UnknownTaskError,
 )
+from statusbuilder.contracts import AGENT_EXECUTION
 
 AI = MessageType.AI
 
@@ -164,6 +166,48 @@ def test_which_messages_are_open_is_known() -> None:
     status.end_message("m1")
     status.add_message(MessageType.HUMAN, "three")
     assert [message.is_open for message in status.snapshot().messages] == [False, False, False]
+
+
+def test_a_snapshot_may_leave_out_what_is_open() -> None:
+    """Without the first open message and those after it, all else is as it is; it is itself where none is open."""
+    status = AgentStatusBuilder("aex_1")
+    for number in range(600):
+        status.add_message(AI, f"text {number}")
+    status.append_text("Open", "m1")
+    status.start_tool_call("c1", "search")
+    closed = status.snapshot().closed()
+    assert closed.messages == status.snapshot().messages[:600]
+    assert closed.tasks == status.snapshot().tasks
+    sent = {limit: AGENT_EXECUTION.encode(closed, limit) for limit in (None, 5000)}
+    plain = AgentSnapshot.from_dict(closed.to_dict())
+    assert sent == {limit: AGENT_EXECUTION.encode(plain, limit) for limit in sent}
+    status.end_message("m1")
+    assert status.snapshot().closed().messages == (*status.snapshot().messages,)
+
+
+def test_the_end_of_a_message_is_a_change_for_who_waits_for_it() -> None:
+    """A sink that leaves open messages out is told of each end, whatever ends it."""
+
+    class Closed:
+        open_messages = False
+
+        def __init__(self) -> None:
+            self.seen: list[list[str]] = []
+
+        def send(self, snapshot: Snapshot) -> None:
+            assert isinstance(snapshot, AgentSnapshot)
+            self.seen.append([message.content for message in snapshot.closed().messages])
+
+    sink = Closed()
+    with AgentStatusBuilder("aex_1", sinks=[sink]) as status:
+        status.append_text("The ")
+        status.append_text("answer.")
+        status.end_message()
+        assert sink.seen[-2:] == [[], ["The answer."]]
+        status.append_text("More.", "m1")
+        assert sink.seen[-1] == ["The answer."]
+        status.suspend()
+    assert sink.seen[-1] == ["The answer.", "More."]
 
 
 def test_leaving_the_block_ends_all_messages() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -263,6 +264,22 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: py
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize("name", ["snapshot.json", "./snapshot.json", "link", "hard"])
+def test_what_is_read_is_not_written_over(name: str, tmp_path: Path) -> None:
+    """The page never replaces the file that it is made of, by whatever name: a line on stderr, and exit status 2."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(orders().to_json())
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    for source in ("snapshot.json", "-"):
+        with path.open() as stdin:
+            command = [sys.executable, "-m", "statusbuilder", "report", source, "-o", name]
+            ended = subprocess.run(command, cwd=tmp_path, stdin=stdin, capture_output=True, text=True)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == f"statusbuilder report: {name} is what it reads; name another file with --output.\n"
+    assert path.read_text() == orders().to_json()
+
+
 # In a real browser
 
 
@@ -325,7 +342,7 @@ def bars(chromium: Browser) -> Any:
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_bars_lie_where_the_times_are(chromium: Browser, width: int, tmp_path: Path) -> None:
-    """A task's bars, one for each attempt, begin and end in proportion to its times; a task that never started has none."""
+    """A task's bars, one an attempt, lie in proportion to its times; a task that never started has none."""
     chromium.open(page_of(orders(ended=False), tmp_path), width)
     fetch, check, mail, later, ceo = bars(chromium)
     assert fetch == pytest.approx([0, 0.5], abs=0.01)

@@ -15,8 +15,9 @@ from spool_kit import key, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.cli import main
+from statusbuilder.commands import spool
 from statusbuilder.contracts import WORKFLOW_EXECUTION
-from statusbuilder.delivery._spool_row import Row, State
+from statusbuilder.delivery.spool import Row, State
 from statusbuilder.testing import Fault, FaultyBackend
 
 COMPLETED, IN_PROGRESS = ExecutionPhase.COMPLETED, ExecutionPhase.IN_PROGRESS
@@ -25,6 +26,12 @@ COMPLETED, IN_PROGRESS = ExecutionPhase.COMPLETED, ExecutionPhase.IN_PROGRESS
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a backend that does not know an execution be believed soon."""
+    monkeypatch.setattr(spool, "SETTLE", 0.05)
 
 
 @pytest.fixture
@@ -200,3 +207,15 @@ def test_arguments_are_checked(path: Path, capsys: pytest.CaptureFixture[str]) -
         run("flush", path, "--timeout", "-1")
     assert run("flush", path, "--target", "127.0.0.1:1", "--no-tls", "--ca", "x.pem") == 2
     assert "exclude" in capsys.readouterr().err
+
+
+def test_flush_sends_what_waits_only_for_the_backends_word(
+    path: Path, backend: FaultyBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where `get` is refused, final states are delivered all the same, and nothing is left."""
+    left(path, backend.target, "wex_1")
+    backend.fail_queries(Fault.error("PERMISSION_DENIED"))
+    assert run("flush", path, "--target", backend.target) == 0
+    assert backend.snapshot("wex_1").phase is COMPLETED
+    assert rows_of(path) == {}
+    assert capsys.readouterr().out.splitlines()[-1] == "0 left"

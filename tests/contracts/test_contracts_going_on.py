@@ -151,7 +151,7 @@ def test_a_component_field_that_is_no_text_stays_in_the_metadata(odd: Any) -> No
     assert read(sent(snapshot)).tasks[0].metadata == {"component_type": odd}
 
 
-@pytest.mark.parametrize("metadata", [{}, {"component_group": "gates", "mine": 1}, {"component_type": "card"}])
+@pytest.mark.parametrize("metadata", [{}, {"component_group": "approval", "mine": 1}, {"component_type": "card"}])
 def test_an_approval_is_a_call_of_its_component_type(metadata: dict[str, Any]) -> None:
     """An APPROVAL goes as a ToolCall of component_type "approval" and comes back as an APPROVAL with its metadata."""
     snapshot = agent(plain(1, task_type=TaskType.APPROVAL, metadata=JsonObject(metadata)))
@@ -178,6 +178,15 @@ def test_a_sub_agents_input_is_marked_apart_from_its_output() -> None:
         snapshot = agent(plain(1, task_type=TaskType.AGENT_INVOCATION, input=given, output=gave))
         assert sent(snapshot).sub_agent_executions[0].input == sent(snapshot).sub_agent_executions[0].output
         assert read(sent(snapshot)) == snapshot
+
+
+@pytest.mark.parametrize("odd", [5, "output", {"output": True}, ["task_id", "output", 7], None])
+def test_a_mark_of_another_shape_is_no_mark(odd: Any) -> None:
+    """Whatever a backend holds under our key, nothing raises, and the result is read."""
+    status = agent_pb2.AgentExecutionStatus(phase=2)
+    call = status.tool_calls.add(id="a", name="a", status=3, result='{"a":1}')
+    call.component_metadata.metadata.update({"statusbuilder.texts": odd})
+    assert read(status).tasks[0].output == ({"value": '{"a":1}'} if isinstance(odd, list) else {"a": 1})
 
 
 # What others wrote

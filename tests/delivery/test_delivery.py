@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from math import inf
 from queue import Queue
 from typing import Any
 
 import pytest
-from scripted_transport import PATIENCE, ScriptedTransport
+from scripted_transport import PATIENCE, Connecting, ScriptedTransport
 
 from statusbuilder import ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
 from statusbuilder.delivery import Answer, Deliverer, Request, RetryPolicy
-from statusbuilder.delivery._queue import OTHER, PHASE, TERMINAL, ReadyQueue
-from statusbuilder.delivery._slot import DeliveryLink, Slot
 
 AT_ONCE = RetryPolicy(first=1e-6, cap=1e-6, connection_cap=1e-6, terminal_interval=1e-6, terminal_patience=1e-6)
 HOUR = 3600.0
@@ -256,22 +253,18 @@ def test_a_change_of_phase_does_not_wait_for_the_backoff(make: Make) -> None:
 
 def test_ten_thousand_executions_probe_an_absent_backend_one_at_a_time(make: Make) -> None:
     """While the backend cannot be reached one attempt is under way; all are delivered once it answers."""
-    transport, deliverer = make()
+    transport, deliverer = make(Connecting())
     builders = [run(f"b{number}", deliverer) for number in range(10_000)]
     for builder in builders:
         builder.update_status(ExecutionPhase.COMPLETED)
-    under_way = [transport.next()]
-    while not under_way[-1].wait:  # those that were sent before the first failed
-        under_way[-1].cut()
-        under_way.append(transport.next())
+    for _ in range(256):  # as many as may be under way
+        transport.next().cut()
     for _ in range(20):
-        probe = under_way.pop()
+        probe = transport.next_connection()
         assert transport.none_left()
-        probe.cut()
-        under_way.append(transport.next())
-        assert under_way[-1].wait
+        probe(Answer("UNAVAILABLE", "still away", answered=False))
     transport.respond = lambda request: Answer()
-    under_way[-1].answer()
+    transport.next_connection()(Answer())
     assert deliverer.flush(PATIENCE)
     assert deliverer.stats().sent == 10_000
     assert all(fate(builder).outcome is Outcome.DELIVERED for builder in builders)
@@ -284,31 +277,9 @@ def test_a_silent_backend_is_left_for_a_fresh_connection(make: Make) -> None:
     builder.add_task("t")
     transport.next().answer("DEADLINE_EXCEEDED", answered=False, in_doubt=True)
     probe = transport.next()
-    assert (transport.renewed, probe.wait) == (1, True)
+    assert transport.renewed == 1
     probe.answer()
     assert builder.flush(PATIENCE)
-
-
-class Forgetful(ScriptedTransport):
-    """Leaves the first attempt to the test, and answers all others."""
-
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
-        super().start(request, timeout, wait, done)
-        self.respond = lambda request: Answer()
-
-
-def test_an_attempt_that_never_ends_is_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attempt whose transport forgets it is taken for lost some time after its deadline; its late end is ignored."""
-    monkeypatch.setattr("statusbuilder.delivery._flights.OVERDUE", 0.0)
-    transport, deliverer = make(Forgetful(), attempt_timeout=0.05)
-    builder = run("a", deliverer)
-    builder.add_task("t")
-    forgotten = transport.next()
-    assert builder.flush(PATIENCE)
-    forgotten.answer("INVALID_ARGUMENT")
-    builder.add_task("u")
-    assert builder.flush(PATIENCE)
-    assert (transport.renewed, deliverer.stats().failed, deliverer.stats().sent) == (1, 1, 2)
 
 
 def test_an_execution_that_is_slow_does_not_hold_up_the_probes(make: Make) -> None:
@@ -333,7 +304,7 @@ def test_a_slow_execution_among_others_keeps_the_connection(make: Make) -> None:
     transport.next().answer()
     assert other.flush(PATIENCE)
     late.answer("DEADLINE_EXCEEDED", answered=False, in_doubt=True)
-    assert not transport.next().wait
+    transport.next().answer()
     assert transport.renewed == 0
 
 
@@ -449,7 +420,7 @@ def test_what_cannot_be_encoded_is_given_up_and_the_rest_goes_on(make: Make) -> 
     assert good.flush(PATIENCE)
     bad.update_status(ExecutionPhase.COMPLETED)
     assert not bad.flush(PATIENCE)
-    receipt = fate(bad)
+    receipt = fate(bad, PATIENCE)
     assert receipt.outcome is Outcome.LOST
     assert "could not be encoded" in receipt.reason
 
@@ -708,7 +679,7 @@ def test_where_no_thread_can_be_started_attempts_are_made_one_by_one(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker waits for each attempt, and gives one no more than half of its time while others wait."""
-    monkeypatch.setattr("statusbuilder.delivery._worker.can_start_threads", lambda: False)
+    monkeypatch.setattr("statusbuilder.delivery._shell.can_start_threads", lambda: False)
     transport, deliverer = make(ScriptedTransport(lambda request: Answer()), attempt_timeout=1.0)
     for name in ("a", "b"):
         run(name, deliverer).update_status(ExecutionPhase.COMPLETED)
@@ -780,16 +751,6 @@ def test_the_first_revision_that_comes_without_a_builder_may_be_0(make: Make) ->
     assert deliverer.flush(PATIENCE)
 
 
-def test_forgotten_executions_cost_nothing(make: Make) -> None:
-    """Nothing of an execution is kept once it is delivered and its builder closed."""
-    _, deliverer = make(ScriptedTransport(lambda request: Answer()))
-    for number in range(100):
-        with StatusBuilder(f"b{number}", sinks=[deliverer]):
-            pass
-    assert deliverer.flush(PATIENCE)
-    assert deliverer._worker.slots == {}
-
-
 def test_a_flush_may_wait_for_ever(make: Make) -> None:
     """An infinite timeout is one, for a builder's flush and close and for a sink's."""
     _, deliverer = make(ScriptedTransport(lambda request: Answer()))
@@ -799,40 +760,6 @@ def test_a_flush_may_wait_for_ever(make: Make) -> None:
     assert fate(builder, inf).outcome is Outcome.DELIVERED
     assert deliverer.flush(inf)
     assert deliverer.close(inf)
-
-
-def test_who_waited_in_vain_is_forgotten(make: Make) -> None:
-    """A runner that asks again and again during an outage leaves nothing behind."""
-    transport, deliverer = make()
-    builder = run("a", deliverer)
-    builder.add_task("t")
-    attempt = transport.next()
-    for _ in range(100):
-        assert not builder.flush(0.0)
-        assert not deliverer.flush(0.0)
-    waiting = threading.Thread(target=builder.flush, args=(HOUR,))
-    waiting.start()
-    attempt.answer("INTERNAL")
-    attempt = transport.next()
-    worker = deliverer._worker
-    assert len(worker.slots["a"].link.waiters) + len(worker._idlers) <= 3
-    attempt.answer()
-    waiting.join(PATIENCE)
-    assert not waiting.is_alive()
-
-
-def test_a_slot_that_moved_forward_is_forgotten_where_it_was() -> None:
-    """An execution that is queued anew with a better rank is queued once, so that nothing keeps what was served."""
-    queue, memo = ReadyQueue(), {1}
-    slot = Slot(DeliveryLink(None, None, "a", None, 0), memo)  # type: ignore[arg-type]
-    gone = weakref.ref(memo)
-    queue.push(slot, OTHER)
-    queue.push(slot, PHASE)
-    queue.push(slot, TERMINAL)
-    queue.push(slot, OTHER)
-    assert (len(queue), queue.pop() is slot, len(queue)) == (1, True, 0)
-    del slot, memo
-    assert gone() is None
 
 
 def test_a_defect_in_the_worker_is_logged_and_the_delivery_goes_on(

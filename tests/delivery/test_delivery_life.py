@@ -239,6 +239,121 @@ def test_multiprocessing_children_report_through_an_inherited_sink() -> None:
     assert completed == ["child0 COMPLETED", "child1 COMPLETED", "child2 COMPLETED", "parent COMPLETED"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_multiprocessing_children_deliver_what_is_outstanding_at_their_exit() -> None:
+    """A child that multiprocessing ends without the interpreter's exit delivers what nobody waited for."""
+    result = python("""
+        import multiprocessing
+
+        delivery = Delivery(slow)
+
+        def work(name):
+            builder = StatusBuilder(name, sinks=[delivery])
+            builder.update_status(ExecutionPhase.COMPLETED)
+            builder.close(0.0)
+
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("fork").Process(target=work, args=("child",))
+            process.start()
+            process.join()
+    """)
+    assert lines(result) == ["child COMPLETED"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_children_of_a_fork_without_hooks_report_through_an_inherited_sink() -> None:
+    """Where a fork runs no hook of Python's, as in uWSGI, a child begins anew all the same, and nothing of it waits."""
+    result = python("""
+        import ctypes
+
+        delivery = Delivery(slow)
+        inherited = StatusBuilder("inherited", sinks=[delivery])
+        inherited.update_status(ExecutionPhase.IN_PROGRESS)
+        assert inherited.flush(30)
+        time.sleep(0.3)  # until all threads have gone to sleep: one that wants the GIL now would keep it in the child
+        for number in range(3):
+            if not ctypes.PyDLL(None).fork():
+                with StatusBuilder(f"child{number}", sinks=[delivery]):
+                    pass
+                inherited.update_status(ExecutionPhase.COMPLETED)
+                begun = time.monotonic()
+                receipt, = inherited.close(30)
+                assert time.monotonic() - begun < 10, "it waited for what only the parent has"
+                assert "forked from" in receipt.reason, receipt
+                assert delivery.close()
+                assert (delivery.stats().sent, delivery.stats().lost) == (2, 0), delivery.stats()
+                os._exit(0)
+            assert os.wait()[1] == 0
+        inherited.update_status(ExecutionPhase.COMPLETED)
+        inherited.close()
+    """)
+    seen = lines(result)
+    assert {line for line in seen if line.startswith("child")} >= {f"child{number} COMPLETED" for number in range(3)}
+    assert [line for line in seen if line.startswith("inherited")][-1] == "inherited COMPLETED"
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_gevent_that_is_patched_in_late_is_named_and_not_waited_for(made: str) -> None:
+    """Threads of a process that gevent patches after our import would stop it: nothing is delivered, and it is said."""
+    pytest.importorskip("gevent")
+    result = python(f"""
+        import faulthandler
+        faulthandler.dump_traceback_later(20, exit=True)
+        from gevent import monkey
+        if {made == "after"}:
+            monkey.patch_all()
+        delivery = Delivery(show)
+        if {made == "before"}:
+            monkey.patch_all()
+        import gevent
+        with StatusBuilder("a", sinks=[delivery]) as status:
+            status.add_task("t", status=TaskStatus.COMPLETED)
+            assert not status.flush(30)
+        receipt, = status.close()
+        print(receipt.outcome.value, "gevent" in receipt.reason)
+        delivery.close()
+        gevent.sleep(0.01)
+    """)
+    assert lines(result) == ["lost True"]
+    assert "gevent.monkey.patch_all() before" in result.stderr
+
+
+def test_gevent_that_is_patched_in_early_is_fine() -> None:
+    """In a process that gevent has patched before our import, everything is delivered."""
+    pytest.importorskip("gevent")
+    code = """
+from gevent import monkey
+monkey.patch_all()
+from statusbuilder import Delivery, StatusBuilder
+seen = []
+with StatusBuilder("a", sinks=[Delivery(seen.append)]) as status:
+    status.add_task("t")
+print(status.close()[0].outcome.value, seen[-1].phase.name)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert lines(result) == ["delivered COMPLETED"]
+
+
+def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:
+    """An application's `dictConfig` switches existing loggers off; what is lost is said all the same."""
+    result = python("""
+        import logging.config
+        logging.config.dictConfig({
+            "version": 1,
+            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+            "root": {"handlers": ["out"], "level": "INFO"},
+        })
+        delivery = Delivery(lambda snapshot: threading.Event().wait())
+        builder = StatusBuilder("wex_7", sinks=[delivery])
+        builder.update_status(ExecutionPhase.COMPLETED)
+        builder.close(0.0)
+        delivery.close(0.1)
+    """)
+    (line,) = lines(result)
+    assert "not delivered" in line
+    assert "wex_7" in line
+
+
 def test_disabled_by_the_environment_nothing_is_delivered() -> None:
     """With STATUSBUILDER_DISABLED=1 builders work, and no sink hears of them, nor of what comes without a builder."""
     result = python(

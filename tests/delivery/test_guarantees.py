@@ -235,6 +235,39 @@ def test_d3_a_slow_clock_cannot_silence_a_builder(aware: FaultyBackend, make: Ma
     assert_delivered(aware, status)
 
 
+def test_d3_an_end_behind_our_back_is_a_conflict(
+    backend: FaultyBackend, make: MakeSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What somebody else ended, such as a time-out of the backend's own, is said once, and the receipt says so."""
+    with GrpcSink(backend.target) as other:
+        status = StatusBuilder("a", sinks=[make(backend)])
+        status.add_task("t", status=TaskStatus.IN_PROGRESS)
+        assert status.flush(PATIENCE)
+        timed_out = StatusBuilder("a", sinks=[other])
+        timed_out.with_error("it took too long")
+        assert timed_out.flush(PATIENCE)
+        for number in range(3):
+            status.update_task_status("t", TaskStatus.IN_PROGRESS, metadata={"n": number})
+            status.flush(PATIENCE)
+        assert fate(status).outcome is Outcome.CONFLICT
+        timed_out.close(0.0)
+    assert sum("CONFLICT" in message for message in caplog.messages) == 1
+
+
+def test_d4_a_suspended_executions_last_state_survives_a_passing_refusal(
+    backend: FaultyBackend, make: MakeSink
+) -> None:
+    """A closed builder's last state is tried again where it may still be taken, whether it is an end or not."""
+    backend.script(Fault.none(), Fault.error("NOT_FOUND"), Fault.error("NOT_FOUND"))
+    status = StatusBuilder("a", sinks=[make(backend)])
+    status.add_task("t", status=TaskStatus.IN_PROGRESS)
+    assert status.flush(PATIENCE)
+    status.update_task_status("t", TaskStatus.IN_PROGRESS, "handed over")
+    status.suspend()
+    assert fate(status).outcome in (Outcome.DELIVERED, Outcome.CONFIRMED)
+    assert backend.snapshot("a").tasks[0].metadata["message"] == "handed over"
+
+
 # D4
 
 

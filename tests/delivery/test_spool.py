@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 from places import KITS
-from spool_kit import PATIENCE, Child, claim, key, locked, owned, row, rows_of, until, write
+from spool_kit import PATIENCE, Child, claim, key, locked, owned, row, rows_of, unclaimed, until, write
 
-from statusbuilder.delivery import _spool
-from statusbuilder.delivery._spool import Spool
+from statusbuilder.delivery.spool import disk
+from statusbuilder.delivery.spool.disk import Disk
 
 
 @pytest.fixture
@@ -30,56 +31,56 @@ def replaced() -> threading.Event:
 
 
 @pytest.fixture
-def spool(path: Path, replaced: threading.Event, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
+def spool(path: Path, replaced: threading.Event, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """A spool that is tried again soon after a failure."""
-    monkeypatch.setattr(_spool, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(_spool, "LONGEST_PAUSE", 0.05)
-    spool = Spool(path, replaced.set)
+    monkeypatch.setattr(disk, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(disk, "LONGEST_PAUSE", 0.05)
+    spool = Disk(path, replaced.set)
     yield spool
     spool.close(PATIENCE)
 
 
-def put(spool: Spool, *arguments: Any, **options: Any) -> bool:
+def put(spool: Disk, *arguments: Any, **options: Any) -> bool:
     """Write a row and wait for what is said of it."""
     answers: SimpleQueue[bool] = SimpleQueue()
     spool.put(row(*arguments, **options), answers.put)
     return answers.get(timeout=PATIENCE)
 
 
-def put_until_written(spool: Spool, *arguments: Any) -> None:
+def put_until_written(spool: Disk, *arguments: Any) -> None:
     until(lambda: put(spool, *arguments))
 
 
 def test_nothing_happens_before_it_is_used(path: Path) -> None:
     """Making a spool touches no disk and starts no thread."""
     before = threading.active_count()
-    spool = Spool(path, lambda: None)
+    spool = Disk(path, lambda: None)
     assert not path.parent.exists()
     assert threading.active_count() == before
     spool.close(PATIENCE)
 
 
-def test_written_means_on_disk(spool: Spool, path: Path) -> None:
+def test_written_means_on_disk(spool: Disk, path: Path) -> None:
     """Whoever is told that a row is written finds it in the file."""
     assert put(spool)
     assert rows_of(path)["wex_1"] == row()
 
 
-def test_jobs_that_come_together_share_a_commit(spool: Spool, path: Path) -> None:
+def test_jobs_that_come_together_share_a_commit(spool: Disk, path: Path) -> None:
     """What piles up during one commit is done in the next, in order."""
     go = threading.Event()
     spool.put(row("first"), lambda _: go.wait(PATIENCE))
     done: SimpleQueue[bool] = SimpleQueue()
     for number in range(500):
         spool.put(row(f"wex_{number}"), done.put)
-    spool.drop(key("wex_7"), 7, 1)
+    spool.do(lambda store: store.drop(key("wex_7"), 7, 1))
     go.set()
     assert all(done.get(timeout=PATIENCE) for _ in range(500))
     assert put(spool, "last")
     assert rows_of(path).keys() == {"first", "last", *(f"wex_{number}" for number in range(500) if number != 7)}
 
 
-def test_close_leaves_the_rows_to_the_next(spool: Spool, path: Path) -> None:
+def test_close_leaves_the_rows_to_the_next(spool: Disk, path: Path) -> None:
     """After close the rows belong to nobody, and of the locks nothing is left."""
     put(spool)
     spool.close(PATIENCE)
@@ -88,27 +89,25 @@ def test_close_leaves_the_rows_to_the_next(spool: Spool, path: Path) -> None:
         assert claim(store) == [row()]
 
 
-def test_claim_hands_over_what_the_dead_left(spool: Spool, path: Path) -> None:
+def test_claim_hands_over_what_the_dead_left(spool: Disk, path: Path) -> None:
     """Rows whose owner is gone come to who asks, once."""
     path.parent.mkdir()
     with owned(path) as store:
         write(store, row())
     found: SimpleQueue[Any] = SimpleQueue()
     for _ in range(2):
-        spool.claim("here:1", 10, 1000, found.put)
+        spool.claim("here:1", 10, unclaimed, found.put)
     assert found.get(timeout=PATIENCE) == [row()]
     assert found.get(timeout=PATIENCE) == []
 
 
-def test_locked_file_is_given_up_soon_and_used_again(
-    spool: Spool, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_locked_file_is_given_up_soon_and_used_again(spool: Disk, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that another program keeps locked costs answers, not time; it is logged once, and recovers by itself."""
     caplog.set_level(logging.INFO, "statusbuilder")
     assert put(spool, "acknowledged")
     with locked(path):
         assert not put(spool, "refused")
-        spool.drop(key("acknowledged"), 7, 1)
+        spool.do(lambda store: store.drop(key("acknowledged"), 7, 1))
         assert not put(spool, "refused")
         assert rows_of(path).keys() == {"acknowledged"}
     until(lambda: rows_of(path) == {})  # what was acknowledged meanwhile is made up for, without being asked
@@ -119,8 +118,8 @@ def test_locked_file_is_given_up_soon_and_used_again(
     ]
 
 
-def test_damaged_file_is_set_aside(
-    spool: Spool, path: Path, replaced: threading.Event, caplog: pytest.LogCaptureFixture
+def test_damaged_file_is_move_away(
+    spool: Disk, path: Path, replaced: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that is no database is kept under another name, a new one is begun, and the row is written there."""
     path.parent.mkdir()
@@ -134,10 +133,10 @@ def test_damaged_file_is_set_aside(
     assert str(aside) in record.getMessage()
 
 
-def test_damage_while_it_is_used_is_noticed(spool: Spool, path: Path, replaced: threading.Event) -> None:
+def test_damage_while_it_is_used_is_noticed(spool: Disk, path: Path, replaced: threading.Event) -> None:
     """Pages that are overwritten under an open file lead to a new file, too, and later rows are kept again."""
     for number in range(200):
-        spool.put(row(f"wex_{number}", body=b"x" * 2000))
+        spool.put(row(f"wex_{number}", body=b"x" * 2000), bool)
     assert put(spool, "before")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -151,7 +150,7 @@ def test_damage_while_it_is_used_is_noticed(spool: Spool, path: Path, replaced: 
     assert replaced.is_set()
 
 
-def test_removed_file_is_made_anew(spool: Spool, path: Path, replaced: threading.Event) -> None:
+def test_removed_file_is_made_anew(spool: Disk, path: Path, replaced: threading.Event) -> None:
     """When somebody removes the file, the next row begins a new one, and what was there counts as gone."""
     assert put(spool, "before")
     for file in path.parent.glob("spool.db*"):
@@ -162,7 +161,7 @@ def test_removed_file_is_made_anew(spool: Spool, path: Path, replaced: threading
     assert replaced.is_set()
 
 
-def test_owner_of_a_removed_spool_lives(spool: Spool, path: Path) -> None:
+def test_owner_of_a_removed_spool_lives(spool: Disk, path: Path) -> None:
     """When the file goes with all that is beside it, what is written anew belongs to a process that lives."""
     assert put(spool, "before")
     for file in path.parent.iterdir():
@@ -185,19 +184,19 @@ def test_file_that_cannot_be_one_harms_nothing(kind: str, tmp_path: Path, caplog
     else:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE theirs (x)")
-    spool = Spool(path, lambda: None)
+    spool = Disk(path, lambda: None)
     found: SimpleQueue[Any] = SimpleQueue()
-    spool.claim("here:1", 10, 1000, found.put)
-    assert found.get(timeout=PATIENCE) is None
+    spool.claim("here:1", 10, unclaimed, found.put)
+    assert found.get(timeout=PATIENCE) == []
     assert not put(spool)
-    spool.drop(key(), 7, 1)
+    spool.do(lambda store: store.drop(key(), 7, 1))
     spool.close(PATIENCE)
     (record,) = caplog.records
     assert str(path) in record.getMessage()
     assert record.exc_info is None
 
 
-def test_row_that_does_not_fit_spoils_no_other(spool: Spool, path: Path) -> None:
+def test_row_that_does_not_fit_spoils_no_other(spool: Disk, path: Path) -> None:
     """A number or a text that SQLite cannot hold is refused alone; its neighbours of the same commit are written."""
     go = threading.Event()
     spool.put(row("first"), lambda _: go.wait(PATIENCE))
@@ -215,11 +214,11 @@ def test_full_disk_harms_nothing(tmp_path: Path) -> None:
 import resource, sys
 from queue import SimpleQueue
 from spool_kit import row
-from statusbuilder.delivery import _spool
-from statusbuilder.delivery._spool import Spool
-_spool.FIRST_PAUSE = _spool.LONGEST_PAUSE = 0.01
+from statusbuilder.delivery.spool import disk
+from statusbuilder.delivery.spool.disk import Disk
+disk.FIRST_PAUSE = disk.LONGEST_PAUSE = 0.01
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-spool, answers = Spool(sys.argv[1], lambda: None), SimpleQueue()
+spool, answers = Disk(sys.argv[1], lambda: None), SimpleQueue()
 def put(name, size):
     spool.put(row(name, body=b"x" * size), answers.put)
     return answers.get(timeout=20)
@@ -238,14 +237,15 @@ print("closed")
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
 def test_fork_leaves_the_spool_to_the_parent(tmp_path: Path) -> None:
     """While one thread writes, forks neither block, nor lose a row; a child has a spool of its own on the same file."""
     code = """
 import os, sys, threading
 from queue import SimpleQueue
 from spool_kit import row
-from statusbuilder.delivery._spool import Spool
-spool, answers = Spool(sys.argv[1], lambda: None), SimpleQueue()
+from statusbuilder.delivery.spool.disk import Disk
+spool, answers = Disk(sys.argv[1], lambda: None), SimpleQueue()
 def put(spool, name, epoch=7):
     spool.put(row(name, epoch=epoch), answers.put)
     return answers.get(timeout=20)
@@ -253,7 +253,7 @@ stop = threading.Event()
 def write():
     number = 0
     while not stop.is_set():
-        spool.put(row(f"busy_{number % 10}", number))
+        spool.put(row(f"busy_{number % 10}", number), bool)
         number += 1
         stop.wait(0.0002)
 assert put(spool, "parent")
@@ -262,7 +262,7 @@ writer.start()
 for number in range(10):
     child = os.fork()
     if not child:
-        own = Spool(sys.argv[1], lambda: None)
+        own = Disk(sys.argv[1], lambda: None)
         fine = put(own, f"child_{number}") and not put(own, "parent", 6)
         own.close(20)
         os._exit(0 if fine else 1)
@@ -280,31 +280,36 @@ print("closed")
     assert rows_of(path).keys() == expected
 
 
-@pytest.mark.parametrize("is_paused", [True, False], ids=["closed for the fork", "not closed in time"])
-def test_forks_of_a_child_wait_for_no_lock_of_its_parent(tmp_path: Path, is_paused: bool) -> None:
-    """What a child has inherited keeps no later fork of it waiting, and is not closed by one."""
+@pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
+def test_fork_without_hooks_leaves_the_spool_to_the_parent(tmp_path: Path) -> None:
+    """Where no hook of Python runs, a child of an idle parent has a spool of its own on the same file."""
     code = """
-import os, signal, sys
+import ctypes, os, sys
 from queue import SimpleQueue
 from spool_kit import row
-from statusbuilder.delivery import _spool
-from statusbuilder.delivery._spool import Spool
-signal.alarm(20)
-spool, answers = Spool(sys.argv[1], lambda: None), SimpleQueue()
-spool.put(row("parent"), answers.put)
-assert answers.get(timeout=20)
-if sys.argv[3] == "False":
-    spool._lock.acquire()
-    _spool.FORK_PATIENCE = 0
-if not (child := os.fork()):
-    signal.alarm(20)
-    _spool.FORK_PATIENCE = 3600
-    assert (spool._store is None) and (len(_spool._inherited) == (sys.argv[3] == "False"))
-    if not (grandchild := os.fork()):
-        os._exit(7)
-    os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+from statusbuilder.delivery.spool.disk import Disk
+spool, answers = Disk(sys.argv[1], lambda: None), SimpleQueue()
+def put(spool, name, epoch=7):
+    spool.put(row(name, epoch=epoch), answers.put)
+    return answers.get(timeout=20)
+assert put(spool, "parent")
+fork = ctypes.PyDLL(None).fork
+for number in range(5):
+    child = fork()
+    if not child:
+        own = Disk(sys.argv[1], lambda: None)
+        fine = put(own, f"child_{number}") and not put(own, "parent", 6)
+        own.close(20)
+        os._exit(0 if fine else 1)
+    assert put(spool, f"meanwhile_{number}")
+    assert os.waitpid(child, 0)[1] == 0, number
+spool.close(20)
+print("closed")
 """
-    path, here = tmp_path / "spool.db", KITS
-    with Child("import sys; sys.path.insert(0, sys.argv[2])\n" + code, path, here, is_paused) as child:
-        assert child.line() == "7"
+    path = tmp_path / "spool.db"
+    with Child("import sys; sys.path.insert(0, sys.argv[2])\n" + code, path, KITS) as child:
+        assert child.line() == "closed"
+    names = {"parent", *(f"{who}_{number}" for number in range(5) for who in ("child", "meanwhile"))}
+    assert rows_of(path).keys() == names
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

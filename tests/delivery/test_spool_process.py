@@ -187,7 +187,7 @@ def test_two_processes_share_a_spool(path: Path, backend: FaultyBackend) -> None
 
 def test_process_that_lives_on_takes_over(path: Path, backend: FaultyBackend) -> None:
     """A process that shares the spool notices the death of another by itself, without being restarted."""
-    code = "from statusbuilder.delivery import _spool_recovery; _spool_recovery.CLAIM_EVERY = 0.1\n" + RUNNER
+    code = "from statusbuilder.delivery.core import recovery; recovery.CLAIM_EVERY = 0.1\n" + RUNNER
     backend.kill()
     with Child(code, backend.target, path) as survivor, Child(RUNNER, backend.target, path) as runner:
         survivor.say("start other")

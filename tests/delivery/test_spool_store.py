@@ -16,9 +16,10 @@ import pytest
 from spool_kit import Child, claim, key, leave, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase
-from statusbuilder.delivery._spool_owner import Owner, is_alive, remove_abandoned
-from statusbuilder.delivery._spool_row import SpoolUnusableError, State
-from statusbuilder.delivery._spool_store import Store, set_aside
+from statusbuilder.delivery.spool.file import move_away
+from statusbuilder.delivery.spool.owner import Owner, is_alive, remove_abandoned
+from statusbuilder.delivery.spool.rows import SpoolUnusableError, State
+from statusbuilder.delivery.spool.store import Store
 
 OPEN = {"phase": ExecutionPhase.IN_PROGRESS, "state": State.OPEN}
 
@@ -39,7 +40,7 @@ def test_owner_lives_from_acquire_to_release(tmp_path: Path) -> None:
     assert is_alive(path, owner.token)
     owner.release()
     assert not is_alive(path, owner.token)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["spool.db.owners"]
 
 
 def test_owner_lives_on_when_its_file_was_removed(tmp_path: Path) -> None:
@@ -57,40 +58,34 @@ def test_owner_lives_on_when_its_file_was_removed(tmp_path: Path) -> None:
     assert not is_alive(path, token)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no flock")
+@pytest.mark.skipif(sys.platform == "win32", reason="has no record locks of this kind")
 def test_file_system_without_locks_costs_neither_files_nor_descriptors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing can be locked, as on some network file systems, each try leaves everything as it was."""
-    opened, closed = [], []
-    real_open, real_close = os.open, os.close
+    """Where nothing can be locked, as on some network file systems, however many tries leave one file, open once."""
+    opened = []
+    real_open = os.open
 
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     def counted_open(*arguments: Any) -> int:
-        opened.append(real_open(*arguments))
-        return opened[-1]
+        opened.append(arguments[0])
+        return real_open(*arguments)
 
-    def counted_close(fd: int) -> None:
-        closed.append(fd)
-        real_close(fd)
-
-    monkeypatch.setattr("fcntl.flock", unsupported)
+    monkeypatch.setattr("fcntl.lockf", unsupported)
     monkeypatch.setattr(os, "open", counted_open)
-    monkeypatch.setattr(os, "close", counted_close)
-    with pytest.raises(OSError, match="No locks"):
-        Owner(str(tmp_path / "spool.db")).acquire()
-    monkeypatch.undo()
-    assert opened
-    assert opened == closed
-    assert list(tmp_path.iterdir()) == []
+    for _ in range(3):
+        with pytest.raises(OSError, match="No locks"):
+            Owner(str(tmp_path / "spool.db")).acquire()
+    assert opened == [str(tmp_path / "spool.db.owners")]
+    assert os.listdir(tmp_path) == ["spool.db.owners"]
 
 
 def test_killed_owner_is_dead(tmp_path: Path) -> None:
     """`kill -9` releases the lock, although nothing in the process could."""
     code = (
-        "import sys; from statusbuilder.delivery._spool_owner import Owner\n"
+        "import sys; from statusbuilder.delivery.spool.owner import Owner\n"
         "owner = Owner(sys.argv[1]); owner.acquire(); print(owner.token); sys.stdin.read()"
     )
     path = str(tmp_path / "spool.db")
@@ -101,18 +96,27 @@ def test_killed_owner_is_dead(tmp_path: Path) -> None:
         assert not is_alive(path, token)
 
 
-def test_forked_child_that_leaves_does_not_release_the_parents_lock(tmp_path: Path) -> None:
-    """A child that closes what it has inherited leaves the parent alive, and is no owner when the parent is dead."""
-    code = (
-        "import os, sys; from statusbuilder.delivery._spool_owner import Owner, is_alive\n"
-        "owner = Owner(sys.argv[1]); owner.acquire()\n"
-        "if os.fork() == 0:\n    owner.leave(); print(owner.token, is_alive(sys.argv[1], owner.token))\n"
-        "sys.stdin.read()"
-    )
+@pytest.mark.skipif(sys.platform == "win32", reason="has no fork")
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["by Python", "without its hooks"])
+def test_dead_owner_is_dead_although_a_child_of_it_lives(tmp_path: Path, fork: str) -> None:
+    """A forked child inherits no ownership: its parent lives while it lives, whatever the child opens and closes."""
+    code = f"""
+import ctypes, os, sys
+from statusbuilder.delivery.spool.owner import Owner, is_alive
+owner = Owner(sys.argv[1])
+owner.acquire()
+if {fork} == 0:
+    own = Owner(sys.argv[1])
+    own.acquire()
+    print(owner.token, is_alive(sys.argv[1], owner.token), is_alive(sys.argv[1], own.token), own.token != owner.token)
+    own.release()
+sys.stdin.read()
+"""
     path = str(tmp_path / "spool.db")
     with Child(code, path) as parent:
-        token, alive_in_child = parent.line().split()
-        assert alive_in_child == "True"
+        token, *answers = parent.line().split()
+        assert answers == ["True"] * 3
+        assert is_alive(path, token)
         parent.kill()
         assert not is_alive(path, token)
 
@@ -122,7 +126,7 @@ def test_child_forked_in_the_middle_keeps_nobody_out(tmp_path: Path) -> None:
     """What is done alone ends with its block, also where a child was forked inside that has the file open as well."""
     code = """
 import os, signal, sys
-from statusbuilder.delivery._spool_owner import alone
+from statusbuilder.delivery.spool.owner import alone
 signal.alarm(20)
 with alone(sys.argv[1]):
     if not (child := os.fork()):
@@ -183,12 +187,11 @@ def test_claim_prefers_what_has_ended_and_then_the_oldest(path: Path) -> None:
         assert [one.key.execution_id for one in claim(store)] == ["early", "late", "open"]
 
 
-@pytest.mark.parametrize(("most", "most_bytes", "sizes"), [(2, 2**30, [2, 1]), (9, 20, [2, 1]), (9, 1, [1, 1, 1])])
-def test_claim_takes_no_more_than_fits(path: Path, most: int, most_bytes: int, sizes: list[int]) -> None:
-    """A claim is limited in rows and in bytes, takes one row in any case, and the rest comes with the next."""
-    leave(path, *(row(f"wex_{number}", body=b"x" * 10) for number in range(3)))
+def test_claim_takes_no_more_than_asked(path: Path) -> None:
+    """A claim is limited, and the rest comes with the next."""
+    leave(path, *(row(f"wex_{number}") for number in range(3)))
     with owned(path) as store:
-        assert [len(claim(store, most=most, most_bytes=most_bytes)) for _ in sizes] == sizes
+        assert [len(claim(store, most=2)) for _ in range(3)] == [2, 1, 0]
 
 
 def test_claim_is_for_one_backend(path: Path) -> None:
@@ -196,22 +199,19 @@ def test_claim_is_for_one_backend(path: Path) -> None:
     leave(path, row("mine"), row("other", target="there:2"))
     with owned(path) as store:
         assert [one.key.execution_id for one in claim(store)] == ["mine"]
-        store.begin()
-        assert store.retarget("here:1") == 1
-        store.commit()
+        with store.transaction():
+            assert store.retarget("here:1") == 1
         assert [one.key for one in claim(store)] == [key("other")]
 
 
 def test_rows_of_another_backend_hide_none(path: Path) -> None:
     """However many dead owners have left rows for another backend, those for this one are found."""
-    with owned(path) as store:
-        store.begin()
+    with owned(path) as store, store.transaction():
         for number in range(5000):
             store._owner = f"dead{number}"
             store.put(row(f"there_{number}", target="there:1"))
         store._owner = "dead"
         store.put(row("here"))
-        store.commit()
     with owned(path) as next_one:
         assert [found.key.execution_id for found in claim(next_one)] == ["here"]
 
@@ -221,9 +221,8 @@ def test_retarget_leaves_the_living_alone(path: Path) -> None:
     leave(path, row("same", body=b"dead", target="there:2"))
     with owned(path) as living, owned(path) as store:
         write(living, row("same", body=b"alive"), row("own", target="there:2"))
-        store.begin()
-        store.retarget("here:1")
-        store.commit()
+        with store.transaction():
+            store.retarget("here:1")
         assert claim(store) == []
     assert rows_of(path)["own"].key.target == "there:2"
 
@@ -263,9 +262,8 @@ def test_row_of_another_owner_only_gives_way_to_what_is_newer(path: Path) -> Non
         assert write(second, row(revision=5), row(revision=4), row(revision=9, epoch=6)) == [False] * 3
         assert rows_of(path)["wex_1"].body == b"first"
         assert write(second, row(revision=1, epoch=8, body=b"second")) == [True]
-        first.begin()
-        first.drop(key(), 7, 5)
-        first.commit()
+        with first.transaction():
+            first.drop(key(), 7, 5)
     assert rows_of(path)["wex_1"].body == b"second"
 
 
@@ -273,11 +271,10 @@ def test_acknowledged_row_goes_unless_the_execution_is_open(path: Path) -> None:
     """An acknowledged request leaves the disk; that an execution is open, or lost its process, is still known."""
     with owned(path) as store:
         write(store, row("closed"), row("open", **OPEN), row("newer", revision=2), row("orphan", **OPEN))  # type: ignore[arg-type]
-        store.begin()
-        store.mark_orphaned(key("orphan"), 7, 1)
-        for name in ("closed", "open", "newer", "orphan"):
-            store.acknowledge(key(name), 7, 1)
-        store.commit()
+        with store.transaction():
+            store.mark_orphaned(key("orphan"), 7, 1)
+            for name in ("closed", "open", "newer", "orphan"):
+                store.acknowledge(key(name), 7, 1)
         found = rows_of(path)
     assert {name: (one.state, one.body) for name, one in found.items()} == {
         "open": (State.OPEN, None),
@@ -286,24 +283,128 @@ def test_acknowledged_row_goes_unless_the_execution_is_open(path: Path) -> None:
     }
 
 
-def test_detached_execution_is_no_longer_open(path: Path) -> None:
-    """Where the builder detached, the row goes when there is nothing to deliver, and else is no orphan's."""
-    with owned(path) as store:
-        write(store, row("sent", body=None, **OPEN), row("unsent", **OPEN))  # type: ignore[arg-type]
-        store.begin()
-        for name in ("sent", "unsent"):
-            store.shut(key(name), 7, 1)
-        store.commit()
-    assert {name: one.state for name, one in rows_of(path).items()} == {"unsent": State.CLOSED}
-
-
 def test_rolled_back_changes_are_not_there(path: Path) -> None:
     """What was not committed is not on disk."""
-    with owned(path) as store:
-        store.begin()
+    with owned(path) as store, contextlib.suppress(KeyboardInterrupt), store.transaction():
         store.put(row())
-        store.rollback()
+        raise KeyboardInterrupt
     assert rows_of(path) == {}
+
+
+# Checksums and notes
+
+
+def overwrite(path: Path, old: bytes, new: bytes) -> None:
+    """Change what stands in the file, as a failing disk does."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"the request", b"the requesu"), (b"wex_damaged\x07", b"wex_damaged\x06"), (b"wex_damaged", b"wex_damageD")],
+    ids=["body", "epoch", "key"],
+)
+def test_damaged_row_is_set_aside(path: Path, old: bytes, new: bytes) -> None:
+    """A row in which a byte was flipped is never handed out, stays for people, and spoils no other."""
+    leave(path, row("wex_damaged", body=b"the request", phase=ExecutionPhase.FAILED), row("wex_whole", body=b"fine"))
+    overwrite(path, old, new)
+    with owned(path) as store:
+        with store.transaction():
+            claimed = {one.key.execution_id.lower(): one for one in store.claim("here:1", 10)}
+        assert claimed["wex_damaged"].damage
+        assert claimed["wex_whole"].body == b"fine"
+        assert claim(store) == []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT lower(execution_id) FROM aside").fetchall() == [("wex_damaged",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE executions SET body = X'0102', revision = 2",
+        "UPDATE executions SET owner = 'c0ffee'",
+        "UPDATE executions SET body = NULL",
+        "UPDATE executions SET state = 2",
+        "INSERT INTO executions SELECT target, kind, execution_id, 7, 9, phase, state, written_at, owner, body "
+        "FROM executions WHERE true ON CONFLICT DO UPDATE SET revision = excluded.revision",
+    ],
+)
+def test_what_an_older_release_writes_is_taken(path: Path, statement: str) -> None:
+    """A process of 0.1.0, which knows no checksums, may write to the file: its rows have none, and are taken."""
+    leave(path, row(), row("other"))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement.replace("WHERE true", "WHERE execution_id = 'wex_1'"))
+    with owned(path) as store:
+        assert {one.key.execution_id for one in claim(store)} == {"wex_1", "other"}
+    with owned(path) as store:  # and have one from now on
+        assert len(claim(store)) == 2
+
+
+def test_file_of_an_older_release_gets_checksums(path: Path) -> None:
+    """A spool that 0.1.0 has made keeps its layout number, and its rows are taken."""
+    leave(path, row())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for name in ("TRIGGER on_insert", "TRIGGER on_update", "TRIGGER on_delete", "TABLE beside", "TABLE aside"):
+            connection.execute(f"DROP {name}")
+    with owned(path) as store:
+        assert claim(store) == [row()]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM beside").fetchone() == (1,)
+
+
+def test_changes_of_ours_keep_the_checksum(path: Path) -> None:
+    """Whatever is done to a row, it fits its checksum afterwards."""
+    with owned(path) as store:
+        write(store, *(row(name, **OPEN) for name in ("put", "acknowledged", "orphaned")))  # type: ignore[arg-type]
+        with store.transaction():
+            store.acknowledge(key("acknowledged"), 7, 1)
+            store.mark_orphaned(key("orphaned"), 7, 1)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM beside").fetchone() == (3,)
+    with owned(path) as store, store.transaction():
+        store.retarget("there:2")
+    with owned(path) as store, store.transaction():
+        assert [one.damage for one in store.claim("there:2", 10)] == [""] * 3
+
+
+def test_notes_outlive_their_process(path: Path) -> None:
+    """When a row was first claimed and first unknown to the backend is known to the process after next."""
+    leave(path, row())
+    with owned(path) as store, store.transaction():
+        (first,) = store.claim("here:1", 10)
+        store.note(first.key, missing_at=12.5)
+    with owned(path) as store:
+        with store.transaction():
+            (second,) = store.claim("here:1", 10)
+        assert first.claimed_at is None
+        assert second.claimed_at is not None
+        assert second.missing_at == 12.5
+        write(store, row(revision=2))
+    with owned(path) as store, store.transaction():
+        (third,) = store.claim("here:1", 10)
+    assert third.missing_at is None
+
+
+def test_last_quarter_of_the_file_is_for_ends(path: Path) -> None:
+    """Near its largest size a file takes final states only, and at that size nothing more."""
+    owner = Owner(str(path))
+    owner.acquire()
+    with contextlib.closing(Store(str(path), owner, 1_000_000)) as store:
+        large = b"x" * 100_000
+        while store.has_room(len(large), is_end=False):
+            write(store, row(f"wex_{len(rows_of(path))}", body=large, **OPEN))  # type: ignore[arg-type]
+        assert 5 <= len(rows_of(path)) <= 7
+        while store.has_room(len(large), is_end=True):
+            write(store, row(f"wex_{len(rows_of(path))}", body=large))
+        assert len(rows_of(path)) > 7
+        overwrite(path, b"x", b"x")
+        assert path.stat().st_size < 1_000_000
+    owner.release()
 
 
 def test_listing_says_who_lives_and_how_much_there_is(path: Path) -> None:
@@ -384,15 +485,15 @@ def test_spool_in_use_that_others_may_read_is_closed_to_them(path: Path) -> None
             assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-def test_damaged_file_is_set_aside_only_by_who_saw_it(path: Path) -> None:
+def test_damaged_file_is_move_away_only_by_who_saw_it(path: Path) -> None:
     """When two processes find the damage, the second one does not move the new file away."""
     path.write_bytes(b"damaged")
     seen = path.stat()
-    aside = set_aside(str(path), seen)
+    aside = move_away(str(path), seen)
     assert aside is not None
     assert Path(aside).read_bytes() == b"damaged"
     path.write_bytes(b"new")
-    assert set_aside(str(path), seen) is None
+    assert move_away(str(path), seen) is None
     assert path.read_bytes() == b"new"
 
 
@@ -400,10 +501,9 @@ def test_file_shrinks_when_it_is_closed(path: Path) -> None:
     """After an outage the file gives back the room that it took."""
     with owned(path) as store:
         write(store, *(row(f"wex_{number}", body=b"x" * 10_000) for number in range(100)))
-        store.begin()
-        for number in range(100):
-            store.drop(key(f"wex_{number}"), 7, 1)
-        store.commit()
+        with store.transaction():
+            for number in range(100):
+                store.drop(key(f"wex_{number}"), 7, 1)
     assert path.stat().st_size < 50_000
 
 

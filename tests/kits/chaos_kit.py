@@ -48,6 +48,12 @@ class Scale:
     subscribers: int
     aware: bool = True
     """Whether the backend refuses older revisions."""
+    window: int = 100
+    """Executions of a runner that are open at the same time."""
+    calm: float = 0.0
+    """Seconds without trouble after each."""
+    queries: str = ""
+    """The code with which the backend answers `get`; empty where it says what it holds."""
 
     @property
     def menu(self) -> tuple[Fault, ...]:
@@ -139,6 +145,7 @@ class Chaos:
                 spool=bool(number % 2),
                 attempt_timeout=scale.attempt_timeout,
                 pause=scale.pause,
+                window=scale.window,
             )
             for number in range(scale.runners)
         ]
@@ -169,6 +176,7 @@ class Chaos:
         menu = self.scale.menu
         share = sum(fault.code != "OK" for fault in menu) / len(menu)
         self.backend.chaos(rate=ERROR_SHARE / share, seed=self.seed, faults=menu)
+        self.backend.fail_queries(Fault.error(self.scale.queries) if self.scale.queries else None)
 
     def _start(self, plan: Plan) -> None:
         command = [sys.executable, chaos_runner.__file__, json.dumps(attrs.asdict(plan))]
@@ -194,6 +202,7 @@ class Chaos:
             while sum(len(done_ids(plan)) for plan in plans) < wanted and self._working(plans):
                 time.sleep(0.02)
             trouble()
+            time.sleep(self.scale.calm)
 
     def _kill_backend(self) -> None:
         self.backend.kill()

@@ -109,7 +109,7 @@ class Runner:
         self._closed: dict[str, StatusBuilder] = {}
         self.slow = [0, 0, 0]
         """Slow calls with a sink, slow calls without, calls."""
-        options: dict[str, Any] = {"spool": plan.path("spool")} if plan.spool else {}
+        options: dict[str, Any] = {"spool": plan.path("spool"), "get_patience": 2.0} if plan.spool else {}
         self.sink = GrpcSink(
             plan.target,
             attempt_timeout=plan.attempt_timeout,

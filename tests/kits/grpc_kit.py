@@ -21,7 +21,6 @@ from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import workflow_pb2
 from statusbuilder.delivery import Answer, Request
-from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
 
 PATIENCE = 20.0
@@ -85,7 +84,7 @@ Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 class Backend(grpc.GenericRpcHandler):
-    """A gRPC server for both contracts' updateStatus, whose behaviour is one function."""
+    """A gRPC server for both contracts' updateStatus, whose behaviour is one function, and for a get that is given."""
 
     def __init__(
         self,
@@ -94,8 +93,10 @@ class Backend(grpc.GenericRpcHandler):
         tls: Certificate | None = None,
         port: int = 0,
         options: list[tuple[str, Any]] | None = None,
+        get: Handler | None = None,
     ) -> None:
         self.handler = handler
+        self.get = get
         self.received: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._server = grpc.server(
             ThreadPoolExecutor(8), handlers=[self], options=options or [("grpc.so_reuseport", 0)]
@@ -112,6 +113,8 @@ class Backend(grpc.GenericRpcHandler):
         return f"127.0.0.1:{self.port}"
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if details.method in (WORKFLOW_EXECUTION.get_path, AGENT_EXECUTION.get_path) and self.get is not None:
+            return grpc.unary_unary_rpc_method_handler(self.get)
         if details.method not in (WORKFLOW_EXECUTION.update_path, AGENT_EXECUTION.update_path):
             return None
         metadata = dict(details.invocation_metadata)
@@ -209,11 +212,16 @@ def snapshot(revision: int = 1, *, execution_id: str = "wex_1", padding: int = 0
     )
 
 
-def transport_of(sink: GrpcSink) -> GrpcTransport:
+def fetch(transport: Any, execution_id: str = "wex_1", timeout: float = 5.0) -> tuple[Answer, Snapshot | None]:
+    """Ask what the backend holds of an execution, and wait for the answer."""
+    box: queue.SimpleQueue[tuple[Answer, Snapshot | None]] = queue.SimpleQueue()
+    transport.fetch(execution_id, "workflow", timeout, lambda answer, held: box.put((answer, held)))
+    return box.get(timeout=PATIENCE)
+
+
+def transport_of(sink: GrpcSink) -> Any:
     """Return a sink's transport; the worker behind the sink stays unused."""
-    transport = sink._transport
-    assert isinstance(transport, GrpcTransport)
-    return transport
+    return sink._transport
 
 
 def request_of(transport: Any, *arguments: Any, max_bytes: int | None = None, **options: Any) -> Request:
@@ -222,13 +230,13 @@ def request_of(transport: Any, *arguments: Any, max_bytes: int | None = None, **
     return request
 
 
-def begin(transport: Any, request: Request, timeout: float = 5.0, wait: bool = False) -> "queue.SimpleQueue[Answer]":
+def begin(transport: Any, request: Request, timeout: float = 5.0) -> "queue.SimpleQueue[Answer]":
     """Start one attempt; its answer comes through the queue."""
     box: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    transport.start(request, timeout, wait, box.put)
+    transport.start(request, timeout, box.put)
     return box
 
 
-def attempt(transport: Any, *arguments: Any, timeout: float = 5.0, wait: bool = False, **options: Any) -> Answer:
+def attempt(transport: Any, *arguments: Any, timeout: float = 5.0, **options: Any) -> Answer:
     """Make one attempt and wait for its answer."""
-    return begin(transport, request_of(transport, *arguments, **options), timeout, wait).get(timeout=PATIENCE)
+    return begin(transport, request_of(transport, *arguments, **options), timeout).get(timeout=PATIENCE)

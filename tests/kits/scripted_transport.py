@@ -21,7 +21,6 @@ class Try:
 
     request: Request
     timeout: float
-    wait: bool
     done: Callable[[Answer], None]
 
     @property
@@ -64,12 +63,12 @@ class ScriptedTransport:
         key = (snapshot.execution_id, snapshot.epoch, snapshot.revision, snapshot.is_terminal)
         return Request(*key, snapshot, self.sizes)
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         if self.respond is not None:
             self.calls.append(request)
             done(self.respond(request))
         else:
-            self.tries.put(Try(request, timeout, wait, done))
+            self.tries.put(Try(request, timeout, done))
 
     def call(self, request: Request, timeout: float) -> Answer:
         self.calls.append(request)
@@ -98,3 +97,18 @@ class ScriptedTransport:
         except Empty:
             return True
         return False
+
+
+class Connecting(ScriptedTransport):
+    """Can wait for a connection, which the test makes or refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: Queue[Callable[[Answer], None]] = Queue()
+
+    def connect(self, timeout: float, done: Callable[[Answer], None]) -> None:
+        self._connections.put(done)
+
+    def next_connection(self) -> Callable[[Answer], None]:
+        """Wait for the next look at the connection; it is answered by a call."""
+        return self._connections.get(timeout=PATIENCE)

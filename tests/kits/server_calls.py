@@ -88,8 +88,8 @@ class Calls:
             request, metadata=self.metadata, timeout=TIMEOUT
         )
 
-    def subscribe(self, execution_id: str) -> Any:
-        """Subscribe, and return the call as soon as the server has it."""
+    def subscribe(self, execution_id: str, *, wait: bool = True) -> Any:
+        """Subscribe, and return the call as soon as the server has it, or at once."""
         if self.name == "WorkflowExecution":
             request = workflow_pb2.SubscribeWorkflowExecutionRequest(execution_id=execution_id).SerializeToString()
         else:
@@ -99,7 +99,8 @@ class Calls:
             response_deserializer=getattr(self.pb, self.name).FromString,
         )
         call = method(request, metadata=self.metadata, timeout=TIMEOUT)
-        call.initial_metadata()
+        if wait:
+            call.initial_metadata()
         return call
 
 

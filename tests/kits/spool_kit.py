@@ -12,12 +12,13 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import attrs
 from places import ROOT
 
 from statusbuilder import ExecutionPhase
-from statusbuilder.delivery._spool_owner import Owner
-from statusbuilder.delivery._spool_row import Key, Row, State
-from statusbuilder.delivery._spool_store import Store
+from statusbuilder.delivery.spool.owner import Owner
+from statusbuilder.delivery.spool.rows import Key, Row, State
+from statusbuilder.delivery.spool.store import Store
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for something has failed."""
@@ -58,10 +59,8 @@ def owned(path: Path | str) -> Iterator[Store]:
 
 def write(store: Store, *rows: Row) -> list[bool]:
     """Put rows in one transaction."""
-    store.begin()
-    written = [store.put(one) for one in rows]
-    store.commit()
-    return written
+    with store.transaction():
+        return [store.put(one) for one in rows]
 
 
 def leave(path: Path | str, *rows: Row) -> None:
@@ -70,12 +69,15 @@ def leave(path: Path | str, *rows: Row) -> None:
         assert all(write(store, *rows))
 
 
-def claim(store: Store, target: str = "here:1", most: int = 100, most_bytes: int = 2**30) -> list[Row]:
-    """Take over what the dead left."""
-    store.begin()
-    rows = store.claim(target, most, most_bytes)
-    store.commit()
-    return rows
+def claim(store: Store, target: str = "here:1", most: int = 100) -> list[Row]:
+    """Take over what the dead left; without the note of when that was."""
+    with store.transaction():
+        return [unclaimed(one) for one in store.claim(target, most)]
+
+
+def unclaimed(row: Row) -> Row:
+    """Return the row as its owner wrote it."""
+    return attrs.evolve(row, claimed_at=None)
 
 
 def rows_of(path: Path | str) -> dict[str, Row]:
@@ -91,15 +93,6 @@ def rows_of(path: Path | str) -> dict[str, Row]:
     return {one[2]: Row(Key(*one[:3]), *one[3:6], State(one[6]), *one[7:]) for one in found}
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep the file locked, as another program does that never ends its transaction."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-
-
 def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
     """Wait until a look at something outside of this process, or at its disk, shows what it must."""
     deadline = monotonic() + timeout
@@ -107,6 +100,15 @@ def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
         assert monotonic() < deadline, "this did not come true in time"
         sleep(0.005)  # nothing tells when a file changes, and looking without a pause would hinder who writes
     return found
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep the file locked, as another program does that never ends its transaction."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 class Child:

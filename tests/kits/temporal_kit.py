@@ -155,6 +155,7 @@ async def stage(
     workflows: Sequence[type],
     activities: Sequence[Callable[..., Any]] = (),
     *,
+    client: Client | None = None,
     sink: Any = None,
     plugin: StatusPlugin | None = None,
     queue: str | None = None,
@@ -163,7 +164,7 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """Run a worker with the plugin while a test does something with it."""
     shelf = Shelf()
-    client = await Client.connect(target)
+    client = client or await Client.connect(target)
     queue = queue or f"q-{uuid.uuid4().hex[:12]}"
     options.setdefault("close_timeout", PATIENCE)
     plugin = plugin or StatusPlugin(shelf if sink is None else sink, **options)

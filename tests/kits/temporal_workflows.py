@@ -179,6 +179,16 @@ class Retrying:
 
 
 @workflow.defn
+class Elsewhere:
+    """Has an activity on a queue without workers, and one that fails again and again."""
+
+    @workflow.run
+    async def run(self, queue: str) -> None:
+        slowly = RetryPolicy(initial_interval=timedelta(milliseconds=300), backoff_coefficient=1.0)
+        await asyncio.gather(call(double, 1, task_queue=queue), call(never, retry_policy=slowly))
+
+
+@workflow.defn
 class Polling:
     @workflow.run
     async def run(self, attempts: int, maximum: int) -> int:
@@ -256,6 +266,18 @@ class Continuing:
         if left > 1:
             workflow.continue_as_new(left - 1)
         return "done"
+
+
+@workflow.defn
+class ContinuingToWait:
+    """Goes on as new until its last run, which waits for ever."""
+
+    @workflow.run
+    async def run(self, left: int) -> None:
+        await call(double, left)
+        if left > 1:
+            workflow.continue_as_new(left - 1)
+        await workflow.wait_condition(lambda: False)
 
 
 @workflow.defn

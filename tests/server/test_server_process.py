@@ -19,6 +19,7 @@ import pytest
 from server_calls import TIMEOUT, Calls, Process, held, numbers, serving
 
 from statusbuilder.contracts.wire.workflow_pb2 import WorkflowTask
+from statusbuilder.server import Server, ServerStartError
 
 
 class Load:
@@ -174,6 +175,39 @@ def test_unusable_paths_are_one_line(tmp_path: Path) -> None:
         assert str(path) in refused("--port", "0", "--db", path)
 
 
+def test_a_file_has_one_server(tmp_path: Path) -> None:
+    """A second server on a file, by whatever name, says so and ends, within a process too; a later one may have it."""
+    database, other = tmp_path / "executions.db", tmp_path / "other.db"
+    other.symlink_to(database)
+    with serving("--port", "0", "--db", database) as process, Calls(process.target) as calls:
+        for path in (database, other):
+            assert f"{path}: another server" in refused("--port", "0", "--db", path)
+        with pytest.raises(ServerStartError, match="another server"):
+            Server(database).start()
+        calls.update("one")
+        assert process.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    with Server(database) as server:
+        with pytest.raises(ServerStartError, match="another server"):
+            Server(other).start()
+        with Calls(server.target) as calls:
+            assert calls.get("one")
+    with Server(database):
+        pass
+
+
+def test_interrupt_during_the_start_is_no_traceback(tmp_path: Path) -> None:
+    """Ctrl-C while a command is still being loaded ends it with status 130 and not a word."""
+    (tmp_path / "grpc.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "statusbuilder", "serve"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_unwritable_folder_is_one_line(tmp_path: Path) -> None:
     """A folder that may not be written is reported."""
@@ -223,3 +257,13 @@ def test_process_helper_is_honest() -> None:
     process = Process("--port", "0", "--api-key", "")
     assert process.target == ""
     process.process.communicate(timeout=TIMEOUT)
+
+
+def test_thousands_of_subscribers_at_once_are_all_served() -> None:
+    """Of 4,000 subscriptions that come within a second none is cut off: each gets the last state and its end."""
+    with serving("--port", "0") as process, Calls(process.target) as watching, Calls(process.target) as calls:
+        streams = [watching.subscribe("watched", wait=False) for _ in range(4000)]
+        for stream in streams:
+            stream.initial_metadata()
+        calls.update("watched", phase=3)
+        assert [[resource.status.phase for resource in stream] for stream in streams] == [[3]] * len(streams)

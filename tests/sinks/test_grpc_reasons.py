@@ -21,32 +21,20 @@ from grpc_kit import (
     listener,
     refuse,
     snapshot,
+    transport_of,
 )
 
 from statusbuilder.delivery import Answer
-from statusbuilder.sinks._grpc_channel import credentials, open_channel
-from statusbuilder.sinks._grpc_key import Key
-from statusbuilder.sinks._grpc_sync import OwnLine
-from statusbuilder.sinks._grpc_target import read_target
-from statusbuilder.sinks._grpc_transport import GrpcTransport
+from statusbuilder.sinks.grpc import GrpcSink
 
 GOOD, EXPIRED, OTHER_NAME = certificate(), certificate(days=-1), certificate(name="other.example")
 
 
 @contextlib.contextmanager
-def transport_to(target: str, tls: Any = False, key: Any = None) -> Iterator[GrpcTransport]:
+def transport_to(target: str, tls: Any = False, key: Any = None) -> Iterator[Any]:
     """Open a transport as GrpcSink does."""
-    read = read_target(target)
-    creds = credentials(tls, read)
-    line = OwnLine(lambda stall: open_channel(read, creds, stall), 10.0)
-    transport = GrpcTransport(
-        line,
-        Key(key, False, target),
-        contract=None,
-        label=target,
-        max_bytes=4_000_000,
-        encrypted=creds is not None,
-    )
+    sink = GrpcSink(target, tls=tls, api_key=key, allow_insecure_key=True, max_bytes=4_000_000)
+    transport = transport_of(sink)
     try:
         yield transport
     finally:
@@ -186,15 +174,6 @@ def test_a_peer_that_never_speaks_is_a_timeout() -> None:
         silent.set()
         assert (answer.code, answer.answered, answer.in_doubt) == ("DEADLINE_EXCEEDED", False, False)
         check_line(answer, r"no connection to 127\.0\.0\.1:\d+ within 0\.5 s")
-
-
-def test_waiting_in_vain_repeats_why_there_is_no_connection() -> None:
-    """An attempt that waited for a connection names the reason that the attempt before it had, and leaves no doubt."""
-    with transport_to(f"127.0.0.1:{free_port()}") as transport:
-        attempt(transport)
-        answer = attempt(transport, timeout=0.4, wait=True)
-        assert (answer.code, answer.answered, answer.in_doubt) == ("DEADLINE_EXCEEDED", False, False)
-        check_line(answer, r"no connection to .* within 0\.4 s.*before that: nothing listens")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -15,9 +16,6 @@ from grpc_kit import PATIENCE, Backend, attempt, begin, echo, refuse, request_of
 from places import KITS
 
 from statusbuilder.contracts.wire import rpc_pb2, workflow_pb2
-from statusbuilder.sinks._grpc_answer import interpret, retry_after
-from statusbuilder.sinks._grpc_line import Ending
-from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
 
 
@@ -28,7 +26,7 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture
-def transport(backend: Backend) -> Iterator[GrpcTransport]:
+def transport(backend: Backend) -> Iterator[Any]:
     made = transport_of(GrpcSink(backend.target))
     yield made
     made.close()
@@ -37,7 +35,7 @@ def transport(backend: Backend) -> Iterator[GrpcTransport]:
 # What is sent, and what comes back
 
 
-def test_a_request_carries_the_state_and_its_version(backend: Backend, transport: GrpcTransport) -> None:
+def test_a_request_carries_the_state_and_its_version(backend: Backend, transport: Any) -> None:
     """The backend gets the contract's bytes, at its path, with epoch and revision as metadata, and no key."""
     answer = attempt(transport, 3)
     got = backend.received.get(timeout=PATIENCE)
@@ -49,7 +47,7 @@ def test_a_request_carries_the_state_and_its_version(backend: Backend, transport
     assert (answer.code, answer.answered, answer.in_doubt, answer.held) == ("OK", True, False, None)
 
 
-def test_a_blocking_attempt_sends_the_same(backend: Backend, transport: GrpcTransport) -> None:
+def test_a_blocking_attempt_sends_the_same(backend: Backend, transport: Any) -> None:
     """An attempt at the exit of the interpreter has the same metadata and answer."""
     answer = transport.call(request_of(transport, 3), 5.0)
     assert backend.received.get(timeout=PATIENCE).metadata["statusbuilder-revision"] == "3"
@@ -89,7 +87,7 @@ def test_a_callable_is_asked_for_the_key_of_each_attempt(backend: Backend) -> No
     assert backend.received.empty()
 
 
-def test_an_answer_tells_whether_it_shows_what_was_sent(backend: Backend, transport: GrpcTransport) -> None:
+def test_an_answer_tells_whether_it_shows_what_was_sent(backend: Backend, transport: Any) -> None:
     """The echo is compared with the request; an empty one says nothing, and one that cannot be read shows nothing."""
     shown = attempt(transport).shows
     backend.handler = lambda body, context: workflow_pb2.WorkflowExecution(status={"phase": 3}).SerializeToString()
@@ -104,7 +102,7 @@ def test_an_answer_tells_whether_it_shows_what_was_sent(backend: Backend, transp
     assert (shown(), other(), unreadable()) == (True, False, False)
 
 
-def test_what_the_backend_holds_is_read_from_the_trailers(backend: Backend, transport: GrpcTransport) -> None:
+def test_what_the_backend_holds_is_read_from_the_trailers(backend: Backend, transport: Any) -> None:
     """Epoch and revision are taken from the trailers of any answer; half of them or nonsense is none."""
     trailers = (("statusbuilder-epoch", "9"), ("statusbuilder-revision", "12"))
 
@@ -146,7 +144,7 @@ def retry_info(seconds: int, nanos: int) -> tuple[str, bytes]:
     ],
 )
 def test_the_backend_may_say_when_to_come_again(
-    backend: Backend, transport: GrpcTransport, trailer: tuple[str, str | bytes], seconds: float | None
+    backend: Backend, transport: Any, trailer: tuple[str, str | bytes], seconds: float | None
 ) -> None:
     """Pushback and RetryInfo become the seconds to wait; an unusable pushback means not to come again."""
     backend.handler = refuse(grpc.StatusCode.UNAVAILABLE, "busy", trailer)
@@ -154,16 +152,26 @@ def test_the_backend_may_say_when_to_come_again(
     assert (answer.retry_after, answer.answered) == (seconds, True)
 
 
-def test_pushback_wins_over_retry_info() -> None:
-    """Where a backend says both, gRPC's own trailer counts."""
-    assert retry_after([retry_info(2, 0), ("grpc-retry-pushback-ms", "100")]) == 0.1
-    assert retry_after([("grpc-status-details-bin", rpc_pb2.Status(code=14).SerializeToString())]) is None
+def test_pushback_wins_over_retry_info(backend: Backend, transport: Any) -> None:
+    """Where a backend says both, gRPC's own trailer counts; details without a RetryInfo say nothing."""
+    backend.handler = refuse(grpc.StatusCode.UNAVAILABLE, "", retry_info(2, 0), ("grpc-retry-pushback-ms", "100"))
+    assert attempt(transport).retry_after == 0.1
+    other = ("grpc-status-details-bin", rpc_pb2.Status(code=14).SerializeToString())
+    backend.handler = refuse(grpc.StatusCode.UNAVAILABLE, "busy", other)
+    assert attempt(transport).retry_after is None
+
+
+def test_a_wait_of_years_is_read_as_it_is(backend: Backend, transport: Any) -> None:
+    """However long a wait the backend names, it is told in seconds; what follows is the delivery's to decide."""
+    for trailer, seconds in ((retry_info(10**9, 0), 1e9), (("grpc-retry-pushback-ms", str(10**12)), 1e9)):
+        backend.handler = refuse(grpc.StatusCode.UNAVAILABLE, "busy", trailer)
+        assert attempt(transport).retry_after == seconds
 
 
 # Size
 
 
-def test_a_request_that_the_server_finds_too_large_says_so(backend: Backend, transport: GrpcTransport) -> None:
+def test_a_request_that_the_server_finds_too_large_says_so(backend: Backend, transport: Any) -> None:
     """RESOURCE_EXHAUSTED for the request's size is told apart, and the connection goes on."""
     answer = attempt(transport, padding=5_000_000)
     assert (answer.code, answer.too_large, answer.answered, answer.in_doubt) == (
@@ -175,7 +183,7 @@ def test_a_request_that_the_server_finds_too_large_says_so(backend: Backend, tra
     assert attempt(transport).code == "OK"
 
 
-def test_a_request_respects_its_limit(transport: GrpcTransport) -> None:
+def test_a_request_respects_its_limit(transport: Any) -> None:
     """`prepare` keeps a request within the bytes that it is given, and says how many they are."""
     memo = transport.memo()
     whole = transport.prepare(memo, snapshot(padding=100_000), None)
@@ -184,7 +192,7 @@ def test_a_request_respects_its_limit(transport: GrpcTransport) -> None:
     assert cut.size == len(cut.body[1]) <= 10_000
 
 
-def test_the_size_of_the_echo_costs_nothing(backend: Backend, transport: GrpcTransport) -> None:
+def test_the_size_of_the_echo_costs_nothing(backend: Backend, transport: Any) -> None:
     """An answer beyond gRPC's default limit for one message is taken."""
     large = workflow_pb2.WorkflowExecution(api_version="x" * 5_000_000).SerializeToString()
     backend.handler = lambda body, context: large
@@ -221,15 +229,21 @@ def test_an_echo_that_the_server_may_not_send_is_a_success() -> None:
         ("quota of the tenant is exhausted", False, False),
     ],
 )
-def test_whose_message_is_too_large_is_told_by_the_words(details: str, too_large: bool, applied: bool) -> None:
+def test_whose_message_is_too_large_is_told_by_the_words(
+    backend: Backend, details: str, too_large: bool, applied: bool
+) -> None:
     """The words of gRPC's implementations tell a request that is too large from an answer that is."""
-    meaning = interpret(Ending("RESOURCE_EXHAUSTED", details), size=5000)
-    assert (meaning.too_large, meaning.code == "OK") == (too_large, applied)
+    with grpc.insecure_channel(backend.target) as channel:
+        transport = transport_of(GrpcSink(channel=channel))
+        request = request_of(transport, padding=5000)
+        backend.handler = refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, details.replace("5000", str(request.size)))
+        answer = begin(transport, request).get(timeout=PATIENCE)
+    assert (answer.too_large, answer.code == "OK") == (too_large, applied)
 
 
 @pytest.mark.parametrize("text", ["SERVER: Received message larger", "Received message larger"])
 def test_on_a_channel_of_its_own_only_a_request_can_be_received_too_large(
-    backend: Backend, transport: GrpcTransport, text: str
+    backend: Backend, transport: Any, text: str
 ) -> None:
     """The sink's own channels take answers of any size, so that these words are the server's, whatever they name."""
 
@@ -267,15 +281,21 @@ def test_on_a_channel_of_its_own_only_a_request_can_be_received_too_large(
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", False, True),
         ("DEADLINE_EXCEEDED", "the database took too long", True, False),
         ("ABORTED", "Socket closed", True, False),
+        ("UNAVAILABLE", "upstream request timeout", True, True),
+        ("DEADLINE_EXCEEDED", "upstream request timeout", True, True),
+        ("INTERNAL", "bad gateway", True, True),
     ],
 )
-def test_only_what_may_have_arrived_is_in_doubt(code: str, details: str, answered: bool, in_doubt: bool) -> None:
-    """An end without an answer is in doubt once the request may have left; an answer is not."""
-    meaning = interpret(Ending(code, details), size=100)
-    assert (meaning.answered, meaning.in_doubt) == (answered, in_doubt)
+def test_only_what_may_have_arrived_is_in_doubt(
+    backend: Backend, transport: Any, code: str, details: str, answered: bool, in_doubt: bool
+) -> None:
+    """An end without an answer is in doubt once the request may have left, and so is one that a proxy tells."""
+    backend.handler = refuse(getattr(grpc.StatusCode, code), details)
+    answer = attempt(transport)
+    assert (answer.answered, answer.in_doubt) == (answered, in_doubt)
 
 
-def test_a_deadline_leaves_a_doubt(backend: Backend, transport: GrpcTransport) -> None:
+def test_a_deadline_leaves_a_doubt(backend: Backend, transport: Any) -> None:
     """An attempt whose request arrived, and that got no answer in time, may still be applied."""
     assert attempt(transport).code == "OK"  # so that there is a connection, however slow the machine is
     release = threading.Event()
@@ -286,7 +306,7 @@ def test_a_deadline_leaves_a_doubt(backend: Backend, transport: GrpcTransport) -
     assert "no answer" in answer.reason
 
 
-def test_closing_ends_what_is_under_way(backend: Backend, transport: GrpcTransport) -> None:
+def test_closing_ends_what_is_under_way(backend: Backend, transport: Any) -> None:
     """`close` returns at once, ends attempts in doubt, and later ones end without being sent."""
     release = threading.Event()
     backend.handler = lambda body, context: echo(body, context) if release.wait(PATIENCE) else b""
@@ -300,7 +320,7 @@ def test_closing_ends_what_is_under_way(backend: Backend, transport: GrpcTranspo
     assert (late.code, late.answered, late.in_doubt) == ("CANCELLED", False, False)
 
 
-def test_renewing_lets_attempts_under_way_finish(backend: Backend, transport: GrpcTransport) -> None:
+def test_renewing_lets_attempts_under_way_finish(backend: Backend, transport: Any) -> None:
     """`renew` moves later attempts to another connection; one under way still gets its answer."""
     release, peers = threading.Event(), []
 
@@ -400,23 +420,22 @@ def test_a_frozen_connection_is_left_without_waiting_for_it(process: tuple[subpr
     running.send_signal(signal.SIGCONT)
 
 
-def test_a_waiting_attempt_gets_through_within_a_second_of_the_return() -> None:
-    """After an outage a waiting attempt succeeds soon after the backend listens again; a busy machine may try again."""
+def test_an_attempt_gets_through_within_a_second_of_the_return() -> None:
+    """After an outage attempts succeed soon after the backend listens again; a busy machine may try again."""
     assert any(seconds_until_recovery() < 1.0 for _ in range(5))
 
 
 def seconds_until_recovery() -> float:
-    """Return how long a waiting attempt needs after the end of an outage."""
+    """Return how long it takes after the end of an outage until an attempt gets through."""
     first = Backend()
     transport = transport_of(GrpcSink(first.target))
     assert attempt(transport).code == "OK"
     first.stop()
     assert not attempt(transport).answered
-    box = begin(transport, request_of(transport), timeout=PATIENCE, wait=True)
-    assert begin(transport, request_of(transport), timeout=1.5, wait=True).get(timeout=PATIENCE).in_doubt is False
     with Backend(port=first.port):
         back = time.monotonic()
-        assert box.get(timeout=PATIENCE).code == "OK"
+        while attempt(transport).code != "OK":
+            continue
         seconds = time.monotonic() - back
     transport.close()
     return seconds
@@ -472,6 +491,58 @@ def test_a_fork_while_sending_harms_neither_side(backend: Backend, child: str, s
     assert done.returncode == 0, done.stderr
 
 
+IMPORTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import grpc
+from grpc_kit import attempt, fetch
+from statusbuilder.sinks.grpc import GrpcSink
+def send(sink):
+    before = set(sys.modules)
+    assert attempt(sink._transport).code == "OK"
+    fetch(sink._transport)
+    sink._transport.close()
+    print(*(name for name in set(sys.modules) - before if name.startswith(("grpc", "google", "statusbuilder"))))
+send(GrpcSink(sys.argv[2], api_key=lambda: "key"))
+send(GrpcSink(channel=grpc.insecure_channel(sys.argv[2]), api_key="key", allow_insecure_key=True))
+"""
+
+
+def test_the_first_attempt_imports_nothing(backend: Backend) -> None:
+    """All of gRPC that is needed is imported with the sink: a fork during the first attempt finds nothing half done."""
+    arguments = [sys.executable, "-c", IMPORTS, str(KITS), backend.target]
+    done = subprocess.run(arguments, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stdout + done.stderr
+
+
+FIRST = """
+import os, sys
+from statusbuilder import ExecutionPhase, StatusBuilder
+from statusbuilder.sinks.grpc import GrpcSink
+sink = GrpcSink(sys.argv[1])
+status = StatusBuilder("parent", sinks=[sink])
+status.update_status(ExecutionPhase.IN_PROGRESS)
+child = os.fork()
+if child == 0:
+    with StatusBuilder("child", sinks=[sink], close_timeout=20.0) as made:
+        pass
+    os._exit(made.close()[0].outcome != "delivered")
+_, code = os.waitpid(child, 0)
+status.update_status(ExecutionPhase.COMPLETED)
+[receipt] = status.close(20.0)
+sink.close()
+sys.exit(os.waitstatus_to_exitcode(code) or receipt.outcome != "delivered")
+"""
+
+
+def test_a_child_that_is_forked_right_after_the_first_change_delivers(backend: Backend) -> None:
+    """Parent and child both deliver on one sink when the fork comes at once after the parent's first change."""
+    arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FIRST, backend.target]
+    for _ in range(3):
+        done = subprocess.run(arguments, timeout=60, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 EXIT = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -479,7 +550,8 @@ import atexit
 from grpc_kit import attempt, request_of
 from statusbuilder.sinks.grpc import GrpcSink
 transport = GrpcSink(sys.argv[2])._transport
-assert attempt(transport).code == "OK"
+if sys.argv[3] == "used":
+    assert attempt(transport).code == "OK"
 def at_exit():
     assert transport.call(request_of(transport, 9), 5.0).code == "OK"
     transport.close()
@@ -488,9 +560,10 @@ atexit.register(at_exit)
 """
 
 
-def test_an_attempt_can_be_made_while_the_interpreter_exits(backend: Backend) -> None:
-    """A blocking attempt needs no new thread, which an exiting interpreter would refuse."""
-    arguments = [sys.executable, "-c", EXIT, str(KITS), backend.target]
+@pytest.mark.parametrize("before", ["used", "unused"])
+def test_an_attempt_can_be_made_while_the_interpreter_exits(backend: Backend, before: str) -> None:
+    """A blocking attempt needs no new thread, which an exiting interpreter would refuse, and the exit goes on."""
+    arguments = [sys.executable, "-c", EXIT, str(KITS), backend.target, before]
     done = subprocess.run(arguments, timeout=60, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "sent\n"), done.stderr
 

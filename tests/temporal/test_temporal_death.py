@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,18 @@ async def child_of(handle: Any) -> str:
     return str(attributes.workflow_execution.workflow_id)
 
 
-async def held(backend: FaultyBackend, execution_id: str, done: int) -> Snapshot:
-    """Wait until the backend shows so many finished tasks."""
+def cut(time: datetime | None) -> datetime | None:
+    """Return a time as snapshots have it."""
+    return Snapshot("any", started_at=time).started_at
+
+
+async def held(backend: FaultyBackend, execution_id: str, done: int, tasks: int = 0) -> Snapshot:
+    """Wait until the backend shows so many finished tasks, of so many."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(LookupError):
                 snapshot = backend.snapshot(execution_id)
-                if snapshot.progress.finished >= done:
+                if snapshot.progress.finished >= done and len(snapshot.tasks) >= tasks:
                     return snapshot
             await asyncio.sleep(0.02)
 
@@ -245,36 +250,40 @@ def test_eviction_ends_nothing(temporal: str) -> None:
 
 
 def test_a_terminated_workflow_is_ended_from_outside(temporal: str) -> None:
-    """The status of a terminated run stays as it was until close_status ends it, with the reason, and its tasks."""
+    """close_status tells the end of a terminated run with Temporal's times, also with no worker left to ask."""
 
     async def body() -> None:
-        shelf = Shelf()
-        with Delivery(shelf) as sink:
-            async with stage(temporal, [flows.Approval], sink=sink) as at:
+        with FaultyBackend(aware=True) as backend, GrpcSink(backend.target) as sink:
+            async with stage(temporal, [flows.Approval], sink=sink, reconcile=None) as at:
                 handle = await at.start(flows.Approval.run)
-                await shelf.until(lambda one: bool(one.tasks))
+                await held(backend, handle.id, 0, tasks=1)
                 assert await close_status(at.client, handle.id, sink=sink) is None
-                assert await handle.query("statusbuilder.status")  # so that the history has what was published
-                await handle.terminate(reason="out of money")
-                receipt = await close_status(at.client, handle.id, sink=sink)
+            await handle.terminate(reason="out of money")
+            run = await handle.describe()
+            receipt = await close_status(at.client, handle.id, sink=sink)
+            last = backend.snapshot(handle.id)
             assert receipt is not None
             assert receipt.outcome == "delivered"
-            last = shelf.last(handle.id)
-            assert (last.phase, last.error) == (ExecutionPhase.FAILED, "the workflow was terminated: out of money")
+            assert (last.phase, last.error) == (ExecutionPhase.FAILED, "the workflow was TERMINATED: out of money")
+            assert (last.started_at, last.completed_at) == (cut(run.start_time), cut(run.close_time))
             assert shown(last) == [("approve", "FAILED")]
+            again = await close_status(at.client, handle.id, sink=sink)
+            assert again is not None
+            assert again.outcome == "confirmed"
 
     run(body())
 
 
 def test_a_run_that_timed_out_is_ended_from_outside(temporal: str) -> None:
-    """Without a worker only the phase is known, and that is delivered, for the execution of the workflow's memo."""
+    """A sink that cannot ask gets what the history tells, for the execution of the workflow's memo."""
 
     async def body() -> None:
         shelf = Shelf()
         with Delivery(shelf) as sink:
-            async with stage(temporal, [flows.Approval], sink=sink) as at:
+            async with stage(temporal, [flows.Waiting], [flows.double], sink=sink) as at:
                 handle = await at.start(
-                    flows.Approval.run,
+                    flows.Waiting.run,
+                    1,
                     execution_timeout=timedelta(seconds=1),
                     memo={"statusbuilder.execution_id": "wex_by_memo"},
                 )
@@ -282,6 +291,7 @@ def test_a_run_that_timed_out_is_ended_from_outside(temporal: str) -> None:
                     await handle.result()
                 await close_status(at.client, handle.id, sink=sink)
             last = shelf.last("wex_by_memo")
-            assert (last.phase, last.error) == (ExecutionPhase.FAILED, "the workflow timed out")
+            assert (last.phase, shown(last)) == (ExecutionPhase.FAILED, [("double-1", "COMPLETED")])
+            assert last.error == "the workflow TIMED_OUT: it had not ended in time"
 
     run(body())

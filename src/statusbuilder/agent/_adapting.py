@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextvars import ContextVar, Token
 from itertools import islice
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .builder import AgentStatusBuilder
+from typing import Any
 
 
 class Adapting:
@@ -16,7 +13,7 @@ class Adapting:
 
     __slots__ = ("_before", "_token", "run_id", "status")
 
-    def __init__(self, status: AgentStatusBuilder, run_id: Hashable) -> None:
+    def __init__(self, status: Any, run_id: Hashable) -> None:
         self.status = status
         self.run_id = run_id
 

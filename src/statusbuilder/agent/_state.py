@@ -173,6 +173,7 @@ class AgentState(ExecutionState):
     def _release(self, now: int, record: MessageRecord) -> int:
         was_open = record.stream is not None
         if not self._messages.close(record) and not (was_open and self.tells_ends):
+            self._snapshot = None if was_open else self._snapshot  # which says of each message whether it is open
             return NOTHING
         self.revision += 1
         self._messages.touch(record, self.revision)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 
+from ..core.blocks import SIZE
 from ..core.model.frozen import EMPTY, JsonObject
 from ..core.model.reading import read_enum, read_int, read_items, read_object, read_text
 from ..core.model.times import cut_time, from_millis, parse_time, show_time
@@ -137,6 +138,19 @@ class AgentSnapshot(Snapshot):
     """In the order in which they began."""
     todos: tuple[Todo, ...] = ()
     """The agent's plan, in its order. When the list was emptied, the todos that were in it, as CANCELLED."""
+
+    def closed(self) -> Self:
+        """Return it without the first open message and those after it, for readers that print a message once."""
+        count = next((number for number, message in enumerate(self.messages) if message.is_open), None)
+        if count is None:
+            return self
+        kept = attrs.evolve(self, messages=self.messages[:count])
+        blocks: tuple[tuple[Message, ...], ...] = getattr(self, "_message_blocks", ())
+        whole = [block for number, block in enumerate(blocks) if (number + 1) * SIZE <= count]
+        rest = self.messages[len(whole) * SIZE : count]
+        for name, value in (("_blocks", getattr(self, "_blocks", None)), ("_message_blocks", (*whole, rest))):
+            object.__setattr__(kept, name, value)
+        return kept
 
     def to_dict(self) -> dict[str, Any]:
         """Return the snapshot as JSON-able values: `"version": 1`, enum names, ISO 8601 times."""

@@ -12,7 +12,7 @@ import grpc
 from ..client import Client
 from ..core.environment import ENDPOINT, read_variable
 from ..core.model.values import Snapshot
-from ..sinks._grpc_reason import explain_reading
+from ..sinks.backend import explain_reading
 from ..views import one_line
 
 DEFAULT_TARGET = "127.0.0.1:50051"

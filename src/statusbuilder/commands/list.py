@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from itertools import islice
 
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
             found = list(islice(client.list(contract=kind, phase=phase), options.limit))
     except (ValueError, OSError, grpc.RpcError) as error:
         return refuse("list", error, target)
-    for line in [snapshot.to_json() for snapshot in found] if options.json else execution_table(found):
+    # JSON in ASCII, in which no character can do anything to a terminal.
+    for line in [json.dumps(snapshot.to_dict()) for snapshot in found] if options.json else execution_table(found):
         print(line)
     if not found:
         which = f"{kind} executions" if phase is None else f"{kind} executions that are {phase.name}"

@@ -33,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write a page about one execution; return the exit status."""
     try:
+        if _is_same(options.source, options.output):
+            raise ValueError(f"{options.output} is what it reads; name another file with --output.")
         page = html_report(_load(options)).encode()
         if options.output == "-":
             sys.stdout.buffer.write(page)
@@ -42,6 +44,15 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return refuse("report", error)
     return 0
+
+
+def _is_same(source: str, output: str) -> bool:
+    """Whether the page would go into the file that is read, by whatever names."""
+    try:
+        read = os.fstat(sys.stdin.fileno()) if source == "-" else os.stat(source)
+        return output != "-" and os.path.samestat(read, os.stat(output)) and os.path.isfile(output)
+    except (OSError, ValueError):  # one of them is not there, or is no file of this process
+        return False
 
 
 def _load(options: argparse.Namespace) -> Snapshot:

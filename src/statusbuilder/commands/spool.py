@@ -8,20 +8,18 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from time import monotonic, sleep, time
 from typing import Any
 
 from ..core.model.values import ExecutionPhase, Outcome, Receipt
-from ..delivery._spool_owner import Owner
-from ..delivery._spool_row import Listed, SpoolUnusableError, State
-from ..delivery._spool_store import Store
+from ..delivery.spool import Listed, SpoolUnusableError, State, read_rows, retarget
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
 from ..views._table import table
 from ._connect import add_security, chosen_tls, quiet_grpc, seconds, with_options
 
+SETTLE: float | None = None
+"""Seconds between two answers that an execution is unknown, until that is believed; None for what sinks take."""
 _LOOK_EVERY = 0.1
 _STATES = {State.CLOSED: "to deliver", State.OPEN: "open", State.ORPHANED: "orphan"}
 _HEADINGS = ("EXECUTION", "PHASE", "VERSION", "STATE", "AGE", "OWNER", "BYTES", "TARGET")
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace, path: str) -> int:
-    rows = _read(path)
+    rows = read_rows(path)
     if options.json:
         for listed in rows:
             print(json.dumps(_facts(listed)))
@@ -139,16 +137,16 @@ def _age(seconds: float) -> str:
 
 
 def _flush(options: argparse.Namespace, path: str) -> int:
-    before = _read(path)
+    before = read_rows(path)
     wanted = {listed.row.key.execution_id for listed in before if not listed.owner_alive}
     deadline = monotonic() + options.timeout
     receipts: list[Receipt] = []
     logging.getLogger("statusbuilder").addHandler(logging.NullHandler())  # what there is to say is said here
     if options.any_target:
         with _sink(options) as sink:
-            _retarget(path, sink.target)
-    # What the dead have sent is applied by now, or never will be.
-    sink = _sink(options, spool=path, orphans=options.orphans, on_receipt=receipts.append, settle=0.0)
+            retarget(path, sink.target)
+    settings: dict[str, Any] = {"orphans": options.orphans, "on_receipt": receipts.append, "settle": SETTLE}
+    sink = _sink(options, spool=path, get_patience=0.0, **settings)
     try:
         while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
             sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))
@@ -157,7 +155,7 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     finally:
         sink.close(0.0)
     _say(receipts)
-    left = _say_left(_read(path), wanted, orphans, sink)
+    left = _say_left(read_rows(path), wanted, orphans, sink)
     return 1 if left or sink.stats().lost else 0
 
 
@@ -174,7 +172,7 @@ def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
         listed.row.key.target == target
         and listed.row.key.execution_id in wanted
         and (listed.size > 0 or listed.row.state is not State.ORPHANED or orphans == "fail")
-        for listed in _read(path)
+        for listed in read_rows(path)
     )
 
 
@@ -205,32 +203,6 @@ def _say_left(rows: list[Listed], wanted: set[str], orphans: set[str], sink: Grp
     others = f", {in_use} of running processes" if in_use else ""
     print(f"{left} left{others}")
     return left
-
-
-# The file
-
-
-def _read(path: str) -> list[Listed]:
-    with closing(Store(path, None)) as store:
-        return store.listed()
-
-
-def _retarget(path: str, target: str) -> None:
-    with _owned(path) as store:
-        store.begin()
-        store.retarget(target)
-        store.commit()
-
-
-@contextmanager
-def _owned(path: str) -> Iterator[Store]:
-    owner = Owner(path)
-    owner.acquire()
-    try:
-        with closing(Store(path, owner)) as store:
-            yield store
-    finally:
-        owner.release()
 
 
 def _text(error: Exception, path: str) -> str:

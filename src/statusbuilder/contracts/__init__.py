@@ -30,12 +30,12 @@ __all__ = [
 _Status = TypeVar("_Status")
 
 WORKFLOW_EXECUTION: Final = Contract(
-    "workflow", workflow_pb2, _workflow.STATUS, Snapshot, _encoder.workflow_encoder, _workflow.read_snapshot
+    "workflow", Snapshot, workflow_pb2, _workflow.STATUS, _encoder.workflow_encoder, _workflow.read_snapshot
 )
 """`WorkflowExecutionCommandController.updateStatus` and its query service."""
 
 AGENT_EXECUTION: Final = Contract(
-    "agent", agent_pb2, _agent.STATUS, AgentSnapshot, _encoder.agent_encoder, _agent.read_snapshot
+    "agent", AgentSnapshot, agent_pb2, _agent.STATUS, _encoder.agent_encoder, _agent.read_snapshot
 )
 """`AgentExecutionCommandController.updateStatus` and its query service."""
 

@@ -58,8 +58,9 @@ def _error(task: Task) -> str | None:
 
 
 def _make_task(values: dict[str, Any], default_id: str) -> Task:
-    for name in values["metadata"].get(_TEXTS, ()):
-        if values.get(name) is not None:
+    marks = values["metadata"].get(_TEXTS)
+    for name in ("input", "output"):
+        if isinstance(marks, list) and name in marks and values[name] is not None:
             values[name] = JsonObject(value=sole_text(values[name]))
     metadata = JsonObject((key, value) for key, value in values["metadata"].items() if key != _TEXTS)
     if values["status"] is TaskStatus.FAILED and values["error"] == _SKIPPED:
@@ -69,9 +70,11 @@ def _make_task(values: dict[str, Any], default_id: str) -> Task:
 
 def _make_call(values: dict[str, Any], place: Any) -> Task:
     component = values.pop("component_metadata") or {"metadata": {}}
+    metadata = component.pop("metadata")
     is_approval = component.get("component_type") == _APPROVAL
-    told = {key: value for key, value in component.items() if value and key != "metadata" and value != _APPROVAL}
-    values["metadata"] = {**component["metadata"], **told}
+    if is_approval:
+        del component["component_type"]
+    values["metadata"] = {**metadata, **{key: value for key, value in component.items() if value}}
     values["task_type"] = TaskType.APPROVAL if is_approval else TaskType.TOOL_CALL
     return _make_task(values, place if isinstance(place, str) else f"tool-call-{place}")
 
@@ -167,9 +170,8 @@ def read_snapshot(status: Any, execution_id: str) -> AgentSnapshot:
         if task_id in listed:
             listed[task_id] = _filled(listed[task_id], task)
     alone = [task for task_id, task in in_messages.items() if task_id not in listed]
-    lists = [[task for task in listed.values() if (task.task_type is TaskType.AGENT_INVOCATION) is sub_agents]
-             for sub_agents in (False, True)]  # fmt: skip
-    tasks = [pair for group in (lists[0], alone, lists[1]) for pair in _begun(group)]
+    calls, sub_agents = ([task for task in listed.values() if is_sub_agent(task) is wanted] for wanted in (False, True))
+    tasks = [pair for group in (calls, alone, sub_agents) for pair in _begun(group)]
     tasks.sort(key=lambda pair: pair[0])
     # A map has no order; the one in which they came into being is the best there is.
     todos = sorted(values.pop("todos"), key=lambda todo: (todo.created_at or _BEFORE_ALL, todo.todo_id))

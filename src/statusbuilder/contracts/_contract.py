@@ -29,36 +29,37 @@ class State:
     """Each task's id and status number, in the wire's order."""
 
 
+def _made(of: Callable[[Contract], str]) -> Any:
+    return attrs.field(init=False, repr=False, default=attrs.Factory(of, takes_self=True))
+
+
+@attrs.frozen(eq=False)
 class Contract:
     """One backend service: where its calls go, and how a snapshot becomes its request."""
 
-    def __init__(
-        self, name: str, wire: Any, status: Status, snapshot_type: type[Snapshot], new_encoder: Any, read: Any
-    ) -> None:
-        service = f"ai.stigmer.agentic.{name}execution.v1.{name.capitalize()}Execution"
-        self.name = name
-        """`workflow` or `agent`."""
-        self.kind = f"{name.capitalize()}Execution"
-        """What the backend calls such an execution."""
-        self.wire = wire
-        """The module of our generated classes."""
-        self.snapshot_type = snapshot_type
-        """The type of the snapshots that this contract is for."""
-        self.command_service = f"{service}CommandController"
-        """The full name of the service that has `updateStatus`."""
-        self.query_service = f"{service}QueryController"
-        """The full name of the service that has `get`, `list` and `subscribe`."""
-        self.update_path = f"/{self.command_service}/updateStatus"
-        """The path of updateStatus, as gRPC wants it."""
-        self.get_path, self.list_path, self.subscribe_path = (
-            f"/{self.query_service}/{method}" for method in ("get", "list", "subscribe")
-        )
-        self._new_encoder: Callable[[], Encoder] = new_encoder
-        self._status = status
-        self._read: Callable[[Any, str], Snapshot] = read
-
-    def __repr__(self) -> str:
-        return f"Contract({self.name!r})"
+    name: str
+    """`workflow` or `agent`."""
+    snapshot_type: type[Snapshot]
+    """The type of the snapshots that this contract is for."""
+    wire: Any = attrs.field(repr=False)
+    """The module of our generated classes."""
+    _status: Status = attrs.field(repr=False, alias="status")
+    _new_encoder: Callable[[], Encoder] = attrs.field(repr=False, alias="new_encoder")
+    _read: Callable[[Any, str], Snapshot] = attrs.field(repr=False, alias="read")
+    kind: str = _made(lambda self: f"{self.name.capitalize()}Execution")
+    """What the backend calls such an execution."""
+    command_service: str = _made(lambda self: f"ai.stigmer.agentic.{self.kind.lower()}.v1.{self.kind}CommandController")
+    """The full name of the service that has `updateStatus`."""
+    query_service: str = _made(lambda self: f"ai.stigmer.agentic.{self.kind.lower()}.v1.{self.kind}QueryController")
+    """The full name of the service that has `get`, `list` and `subscribe`."""
+    update_path: str = _made(lambda self: f"/{self.command_service}/updateStatus")
+    """The path of updateStatus, as gRPC wants it."""
+    get_path: str = _made(lambda self: f"/{self.query_service}/get")
+    """The path of get."""
+    list_path: str = _made(lambda self: f"/{self.query_service}/list")
+    """The path of list."""
+    subscribe_path: str = _made(lambda self: f"/{self.query_service}/subscribe")
+    """The path of subscribe."""
 
     def encode(self, snapshot: Snapshot, max_bytes: int | None = None) -> bytes:
         """Return the serialized request of one snapshot; an `encoder()` is much faster for many of one execution."""
@@ -156,7 +157,6 @@ class Contract:
 
 
 def _statuses(status: Any, field: Field) -> list[tuple[str, int]]:
-    assert field.shape.message is not None
     id_name = field.shape.message.named("task_id").name
     return [(getattr(item, id_name), item.status) for item in getattr(status, field.name)]
 
@@ -200,8 +200,9 @@ def _facts(field: Any) -> Iterator[tuple[str, Any]]:
     yield "", "repeated" if field.is_repeated else "singular"
     yield _OF_TYPE, _type(field)
     yield "", "a map" if _is_map(field) else "no map"
-    is_known = field.message_type is not None and field.message_type.file.package == "google.protobuf"
-    yield "", f"a {field.message_type.full_name}" if is_known else "a message of its own"
+    kind = field.message_type
+    is_own = kind is None or kind.file.package != "google.protobuf"
+    yield "", "a message of its own" if kind is None or is_own else f"a {kind.full_name}"
 
 
 def _is_map(field: Any) -> bool:

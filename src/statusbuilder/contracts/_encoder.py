@@ -9,11 +9,12 @@ from typing import Any, Final
 import attrs
 
 from ..agent.model import AgentSnapshot, Message
+from ..core.model.frozen import EMPTY
 from ..core.model.values import Snapshot, Task, TaskType
 from . import _agent, _workflow
-from ._fit import fit, folded_message, folded_task
+from ._fit import fit
 from ._lane import Lane, Track, chunked
-from ._shorten import NEW_MESSAGE_RUNGS, OLD_MESSAGE_RUNGS, TASK_RUNGS, shorten_end
+from ._shorten import NEW_MESSAGE_RUNGS, OLD_MESSAGE_RUNGS, TASK_RUNGS, folded_message, folded_task, shorten_end
 from .codec import tag, text, varint
 
 _EXECUTION_ID, _STATUS = tag(1), tag(2)
@@ -185,7 +186,8 @@ def _json_frame(snapshot: Snapshot, level: int) -> tuple[bytes, ...]:
     for key in ("error", "output", "temporal_workflow_id", "todos"):
         value = getattr(snapshot, key, None)
         if level and value:
-            changes[key] = shorten_end(key, value, level)
+            short = shorten_end(key, value, level)
+            changes[key] = None if short == EMPTY else short
     rest = _dumps(attrs.evolve(snapshot, **changes).to_dict())
     before = [f'{"null]," if place else "{"}"{name}":[' for place, name in enumerate(lists)]
     return tuple(map(str.encode, (*before, f'null],"rest":{rest}}}')))

@@ -6,13 +6,11 @@ from array import array
 from collections.abc import Callable, Sequence
 from itertools import accumulate, compress
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
-if TYPE_CHECKING:
-    from ._fit import Column, Tally
-    from ._shorten import Rung
+from ._shorten import Rung, Tally
 
 SIZE: Final = 256
 """Items a block, where a snapshot does not come in blocks; the builder's blocks have as many."""
@@ -73,7 +71,7 @@ class Track:
         self._forget()
 
     def _forget(self) -> None:
-        self.columns: list[Column] | None = None
+        self.columns: list[Any] | None = None
         """The shortened forms of the blocks; None as long as the whole request fits."""
         self._items: Sequence[tuple[Any, ...]] = ()
         self.blocks: list[Block] = []

@@ -123,7 +123,6 @@ class Status(Message):
 
     def write_item(self, field: Field) -> Write:
         """Return what writes an item of one of the lists; nothing for those that do not belong there."""
-        assert field.shape.message is not None
         write, belongs = entry(self.number(field), field.shape.message), field.only
         return lambda item: write(item) if belongs is None or belongs(item) else b""
 

@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import partial
 from math import copysign, isfinite
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import attrs
 
@@ -21,9 +21,6 @@ from ..core.model.frozen import EMPTY, JsonArray, JsonObject, freeze
 from ..core.model.times import parse_time
 from ..payload.cut import sole_text
 from .codec import delimited, number, payload, tag, text, time
-
-if TYPE_CHECKING:
-    from ._message import Message
 
 _E = TypeVar("_E", bound=IntEnum)
 _EXACT: Final = 2**53
@@ -38,8 +35,8 @@ class Shape:
     """Of the field's number: makes what writes a value that is not None, with its tag."""
     read: Callable[[Any, str], Any]
     """Of a message and the field's name: whatever is there, a default where it is odd."""
-    message: Message | None = None
-    """What a field that holds messages has in them."""
+    message: Any = None
+    """The `Message` that says what a field that holds messages has in them."""
     is_sent: bool = True
     is_list: bool = False
 
@@ -153,7 +150,7 @@ def enum(kind: type[IntEnum], most: int = 2**31) -> Shape:
     return Shape(writer, read)
 
 
-def part(message: Message) -> Shape:
+def part(message: Any) -> Shape:
     """Return the shape of a field that is one message."""
     return Shape(
         lambda field: entry(field, message),
@@ -162,7 +159,7 @@ def part(message: Message) -> Shape:
     )
 
 
-def items(message: Message) -> Shape:
+def items(message: Any) -> Shape:
     """Return the shape of a field that is a list of messages."""
 
     def writer(field: int) -> Write:
@@ -175,7 +172,7 @@ def items(message: Message) -> Shape:
     return Shape(writer, read, message, is_list=True)
 
 
-def mapping(pair: Message, key: str) -> Shape:
+def mapping(pair: Any, key: str) -> Shape:
     """Return the shape of a map from texts to messages, which have their key in an attribute of that name."""
 
     def writer(field: int) -> Write:
@@ -184,12 +181,12 @@ def mapping(pair: Message, key: str) -> Shape:
 
     def read(holder: Any, name: str) -> tuple[Any, ...]:
         entries, value = getattr(holder, name, None) or {}, pair.named("value").shape.message
-        return tuple(value.read(entries[each], each) for each in entries) if value is not None else ()
+        return tuple(value.read(entries[each], each) for each in entries)
 
     return Shape(writer, read, pair)
 
 
-def entry(field: int, message: Message) -> Write:
+def entry(field: int, message: Any) -> Write:
     """Return what writes one message, with tag and length."""
     start, encode = tag(field), message.encode
     return lambda item: delimited(start, encode(item))

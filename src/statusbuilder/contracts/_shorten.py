@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from ..agent.model import Message
+from ..agent.model import Message, MessageType
 from ..core.model.frozen import EMPTY, JsonArray, JsonObject
 from ..core.model.metadata import FOLDED, FOLDED_SUB_AGENTS
-from ..core.model.values import Task, TaskStatus
+from ..core.model.reading import read_count
+from ..core.model.values import Task, TaskStatus, TaskType
 from ..payload.cut import clip, cut_metadata, known_metadata
 from ..payload.cut import cut_payload as cut
 from .codec import encode_struct
@@ -22,6 +23,7 @@ _ERROR: Final = 1024
 _BARE: Final = 128  # bytes of a text when hardly anything else is left
 _FORM: Final = 48  # bytes that a cut payload takes on the wire beyond those as JSON
 _ALL: Final = 2**31
+_ID_ROOM: Final = 64  # bytes of the ids that a fold names
 
 
 class Rung(NamedTuple):
@@ -59,7 +61,7 @@ def cut_payload(value: JsonObject, room: int) -> JsonObject:
 def _cut_metadata(value: JsonObject, room: int) -> JsonObject:
     if len(encode_struct(value)) <= room:
         return value
-    return cut_metadata(value, room - 2 * _FORM) if room > _BARE else JsonObject(known_metadata(value, 0))
+    return cut_metadata(value, room - 2 * _FORM) if room > _BARE else JsonObject(known_metadata(value, 64))
 
 
 def _tasks(whose: Callable[[Task], bool], payload: int | None = None, error: int = _ALL, attempts: int = 0) -> Rung:
@@ -128,3 +130,59 @@ def shorten_end(key: str, value: Any, level: int) -> Any:
         room = SMALL >> (level - 2) * 2
         return [] if level > 3 else [attrs.evolve(todo, content=clip(todo.content, room)) for todo in value]
     return None if key == "temporal_workflow_id" and level > 3 else value
+
+
+# What stands for items that were folded away
+
+
+@attrs.frozen
+class Tally:
+    """The items that were folded away."""
+
+    count: int
+    first: str
+    last: str
+    failed: int = 0
+    running: int = 0
+
+    def __add__(self, later: Tally) -> Tally:
+        failed, running = self.failed + later.failed, self.running + later.running
+        return Tally(self.count + later.count, self.first, later.last, failed, running)
+
+    @classmethod
+    def of(cls, item: Task | Message) -> Tally:
+        """Return the tally of one item, which may be a fold that was inherited."""
+        told = item.metadata
+        if isinstance(item, Message):
+            return cls(max(read_count(told.get(FOLDED)), 1), "", "")
+        failed, running = int(item.status is TaskStatus.FAILED), int(not item.status.is_terminal)
+        if not is_fold(item):
+            name = clip(item.task_id, _ID_ROOM)
+            return cls(1, name, name, failed, running)
+        first, last = (clip(str(told.get(key, "")), _ID_ROOM) for key in ("first", "last"))
+        failed, running = max(failed, read_count(told.get("failed"))), max(running, read_count(told.get("running")))
+        return cls(max(read_count(told.get("count")), 1), first, last, failed, running)
+
+
+def folded_task(tally: Tally, task_type: TaskType) -> Task:
+    """Return the task that stands for folded ones; COMPLETED only where all of them were COMPLETED or SKIPPED."""
+    metadata: dict[str, Any] = {"count": tally.count, "first": tally.first, "last": tally.last}
+    status = TaskStatus.COMPLETED
+    if tally.running:
+        status, metadata["running"] = TaskStatus.IN_PROGRESS, tally.running
+    if tally.failed:
+        status, metadata["failed"] = TaskStatus.FAILED, tally.failed
+    return Task(
+        task_id=FOLDED_SUB_AGENTS if task_type is TaskType.AGENT_INVOCATION else FOLDED,
+        task_name=f"{tally.count} task{'s' * (tally.count > 1)}, not shown",
+        task_type=task_type,
+        status=status,
+        error=f"{tally.failed} of them failed" if tally.failed else None,
+        metadata=JsonObject(metadata),
+    )
+
+
+def folded_message(tally: Tally) -> Message:
+    """Return the message that stands for folded ones."""
+    text = f"{tally.count} earlier message{'s' * (tally.count > 1)}, not shown"
+    return Message("message-0", MessageType.SYSTEM, text, None, metadata=JsonObject({FOLDED: tally.count}))

@@ -4,15 +4,18 @@
 """
 
 from ._deliverer import Deliverer, Delivery
+from ._link import DeliveryLink
 from ._options import DeliveryOptions, DeliveryStats
 from ._orphan import Orphan
-from ._retry import RetryPolicy, Verdict, judge
-from ._transport import Answer, Request, Transport
+from ._transport import Transport
+from .core import Answer, Request, RetryPolicy
+from .core.retry import Verdict, judge
 
 __all__ = [
     "Answer",
     "Deliverer",
     "Delivery",
+    "DeliveryLink",
     "DeliveryOptions",
     "DeliveryStats",
     "Orphan",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import weakref
 from collections.abc import Callable
@@ -18,20 +17,26 @@ from ..core.environment import sinks_disabled
 from ..core.link import Source
 from ..core.model.values import Snapshot
 from ..core.outlets import await_all, check_sink, is_coroutine_sink, wait
+from ..core.process import PerProcess
+from ._exit import GRACE, close_at_exit
+from ._link import DeliveryLink
 from ._options import DeliveryOptions, DeliveryStats, Options
 from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport
-from ._slot import UNATTACHED, DeliveryLink
+from ._shell import Shell
 from ._transport import Transport
-from ._worker import Worker
+from .core import Answer, Ref
 
 
 class Deliverer:
     """Delivers the newest snapshots of any number of executions through one transport, on one thread.
 
     It is what all sinks that do I/O are made of. One is made per process and backend, and shared by all builders; its
-    owner closes it. At the exit of the interpreter it closes itself.
+    owner closes it. At the exit of the interpreter it closes itself. In a forked child it begins anew.
     """
+
+    on_attempt: Callable[[str, float], object] | None = None
+    """Called with the code of each attempt that has ended, and its seconds, on the thread of `on_receipt`."""
 
     def __init__(
         self,
@@ -46,27 +51,29 @@ class Deliverer:
             known = ", ".join(field.name for field in attrs.fields(Options))
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; its settings are {known}.")
         self._transport = transport
-        self._options = Options(spool=spool, orphans=orphans, **options)
+        self._options = chosen = Options(spool=spool, orphans=orphans, **options)
         if spool is not None and not hasattr(transport, "unpack"):
             raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
-        self._worker = self._new_worker()
+        born, me = os.getpid(), weakref.ref(self)
+        self._shell = close_at_exit(
+            lambda: Shell(transport, chosen, me, is_child=os.getpid() != born), chosen.close_timeout
+        )
         self._numbers = count(1)
-        _live.add(self)
-        if spool is not None:
-            self._worker.post(self._worker.keeper.begin)
+        if chosen.spool is not None:
+            self._shell.get().post(_look)
 
     # What builders call
 
     def attach(self, source: Source) -> DeliveryLink:
         """Begin to deliver for a builder."""
-        return DeliveryLink(self._worker, self, source.execution_id, source, next(self._numbers))
+        return DeliveryLink(self._shell.get(), self, Ref(source.execution_id, next(self._numbers)), source)
 
     def send(self, snapshot: Snapshot, /) -> None:
         """Deliver a snapshot that comes from no builder; returns at once."""
         if sinks_disabled():
             return
-        link = DeliveryLink(self._worker, self, snapshot.execution_id, None, UNATTACHED)
-        self._worker.post(self._worker.offer, link, snapshot)
+        shell = self._shell.get()
+        shell.post(shell.sent, DeliveryLink(shell, self, Ref(snapshot.execution_id, 0), None), snapshot)
 
     # What owners call
 
@@ -80,12 +87,12 @@ class Deliverer:
             False when something is left.
         """
         deadline = monotonic() + timeout
-        return wait([self._ask_idle(deadline)], deadline)
+        return wait([self._ask_idle(deadline)], deadline + GRACE)
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """Do as `flush`, without blocking the running event loop."""
         deadline = monotonic() + timeout
-        return await await_all([self._ask_idle(deadline)], deadline)
+        return await await_all([self._ask_idle(deadline)], deadline + GRACE)
 
     def close(self, timeout: float | None = None) -> bool:
         """Deliver what is outstanding, and stop; safe to call twice. What could not be delivered is logged.
@@ -96,48 +103,74 @@ class Deliverer:
         Returns:
             False when something was lost.
         """
-        wait([self._begin_close(timeout, False)], monotonic() + self._seconds(timeout) + GRACE)
-        return self._worker.closed and not self._worker.counters.lost
+        closing, deadline = self._begin_close(timeout)
+        return wait([closing], deadline + GRACE)
 
     async def aclose(self, timeout: float | None = None) -> bool:
         """Do as `close`, without blocking the running event loop."""
-        await await_all([self._begin_close(timeout, False)], monotonic() + self._seconds(timeout) + GRACE)
-        return self._worker.closed and not self._worker.counters.lost
+        closing, deadline = self._begin_close(timeout)
+        return await await_all([closing], deadline + GRACE)
+
+    def ask(self, execution_id: str, timeout: float = 10.0) -> Future[tuple[Answer, Snapshot | None]]:
+        """Ask what the backend holds of an execution; what is delivered does not change by it.
+
+        Args:
+            execution_id: Which one.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            A future. Its answer's code is OK with a snapshot, and `held` where the backend knows revisions; NOT_FOUND;
+            UNIMPLEMENTED where this sink cannot ask; or why it failed.
+        """
+        shell, future = self._shell.get(), Future[tuple[Answer, Snapshot | None]]()
+        future.set_running_or_notify_cancel()  # who does not wait any more cancels nothing
+        if not shell.post(shell.ask, execution_id, timeout, future):
+            future.set_result((Answer("UNAVAILABLE", shell.over, answered=False), None))
+        return future
 
     def stats(self) -> DeliveryStats:
-        """Return what was done so far."""
-        counters, worker = self._worker.counters, self._worker
-        return DeliveryStats(
-            sent=counters.sent,
-            superseded=counters.superseded,
-            retried=counters.retried,
-            failed=counters.failed,
-            spooled=counters.spooled,
-            lost=counters.lost,
-            bytes=counters.bytes,
-            pending=len(worker.unsent),
-            last_success_age=None if counters.last_success is None else monotonic() - counters.last_success,
-            last_error=counters.last_error,
-        )
+        """Return what was done so far, in this process."""
+        return self._shell.get().stats()
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether `ask` may say more than UNIMPLEMENTED."""
+        return hasattr(self._transport, "fetch") and bool(getattr(self._transport, "can_fetch", True))
+
+    @property
+    def label(self) -> str | None:
+        """The backend, for people; None where the sink is no backend."""
+        label: str | None = getattr(self._transport, "label", None)
+        return label
+
+    @property
+    def settle(self) -> float:
+        """Seconds after which a backend has applied, or never will, an attempt that ended without an answer."""
+        return self._options.settle_after
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that `close()` waits by default."""
+        return self._options.close_timeout
 
     @property
     def outage(self) -> float | None:
         """Seconds since the backend could first not be reached; None while it can."""
-        since = self._worker.target.down_since
-        return None if since is None else monotonic() - since
+        outage = self._shell.get().outage
+        return None if outage is None else monotonic() - outage.since
 
     @property
     def closed(self) -> bool:
         """Whether nothing is delivered any more."""
-        return self._worker.closed
+        return self._shell.get().closed
 
     def orphans(self) -> tuple[Orphan, ...]:
         """Return the executions in the spool whose process died before they had ended, as found by this process.
 
-        They are the newest 10,000, each until a builder in any process goes on with it and the next process looks.
-        Without `spool=` there are none.
+        The first call waits until they were looked for, at most `close_timeout`. They are the newest 10,000, each until
+        a builder in any process goes on with it and the next process looks. Without `spool=` there are none.
         """
-        return self._worker.keeper.orphans()
+        return self._shell.get().orphans(self._options.close_timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -153,36 +186,28 @@ class Deliverer:
 
     # Behind them
 
-    def _seconds(self, timeout: float | None) -> float:
-        return self._options.close_timeout if timeout is None else timeout
-
     def _ask_idle(self, deadline: float) -> Future[bool]:
-        future: Future[bool] = Future()
-        if not self._worker.post(self._worker.flush_all, deadline, future):
-            future.set_result(not self._worker.counters.lost)
+        shell, future = self._shell.get(), Future[bool]()
+        if not shell.post(shell.flush_all, deadline, future):
+            future.set_result(not shell.stats().lost)
         return future
 
-    def _begin_close(self, timeout: float | None, exiting: bool) -> Future[bool]:
-        future: Future[bool] = Future()
-        deadline = monotonic() + self._seconds(timeout)
-        if not self._worker.post(self._worker.close, deadline, exiting, future):
-            future.set_result(True)
-        return future
+    def _begin_close(self, timeout: float | None) -> tuple[Future[bool], float]:
+        shell, future = self._shell.get(), Future[bool]()
+        deadline = monotonic() + (self._options.close_timeout if timeout is None else timeout)
+        if not shell.post(shell.close, deadline, False, future):
+            future.set_result(not shell.stats().lost)
+        return future, deadline
 
-    def _forked(self) -> None:
-        """Begin anew in a forked child; what was outstanding is the parent's to deliver."""
-        self._transport.after_fork()
-        self._worker = self._new_worker()
+    def __del__(self, _now: Callable[[], float] = monotonic) -> None:
+        shells: PerProcess[Shell] | None = getattr(self, "_shell", None)
+        shell = None if shells is None else shells.peek()
+        if shell is not None and shell.is_running:  # nobody can attach any more, so nothing is left
+            shell.post(shell.close, _now(), False, Future())
 
-    def _new_worker(self) -> Worker:
-        worker = Worker(self._transport, self._options)
-        worker.keeper.attach_to(self)
-        return worker
 
-    def __del__(self) -> None:
-        worker = getattr(self, "_worker", None)
-        if worker is not None and worker.is_running:
-            worker.post(worker.close, monotonic(), False, Future())  # nobody can attach any more, so nothing is left
+def _look() -> None:
+    """Have the delivery's thread begin, which looks into the spool first of all."""
 
 
 class Delivery(Deliverer):
@@ -205,6 +230,13 @@ class Delivery(Deliverer):
         check_sink(sink)
         self.sink = sink
         """The sink behind it."""
+        behind: Any = sink
+        if hasattr(behind, "scope"):
+            self.scope = behind.scope
+            """What a block enters, where the sink has something of the kind; see `Sink`."""
+        if hasattr(behind, "opened"):
+            self.opened = lambda source, *, inline: behind.opened(source, inline=False)
+            """What is called when a builder is made, where the sink has something of the kind; see `Sink`."""
         if is_coroutine_sink(sink):
             super().__init__(LoopTransport(sink), **options)
         else:
@@ -213,29 +245,3 @@ class Delivery(Deliverer):
 
     def __repr__(self) -> str:
         return f"Delivery({self.sink!r})"
-
-
-GRACE = 0.5
-"""Seconds that a close waits for the worker beyond the deadline, which the worker keeps by itself."""
-
-_live: weakref.WeakSet[Deliverer] = weakref.WeakSet()
-
-
-def _at_exit() -> None:
-    started = monotonic()
-    busy = [deliverer for deliverer in list(_live) if deliverer._worker.has_work]
-    # All begin before any is waited for, so that they share the time.
-    closing = [(deliverer, deliverer._begin_close(None, True)) for deliverer in busy]
-    for deliverer, future in closing:
-        deliverer._worker.finish()
-        wait([future], started + deliverer._options.close_timeout + GRACE)
-
-
-def _after_fork() -> None:
-    for deliverer in list(_live):
-        deliverer._forked()
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 log = logging.getLogger("statusbuilder")
@@ -18,28 +21,62 @@ _LONGEST = 3600.0
 """Seconds between two turns at most; a backend may ask for a wait that is longer than the system can wait."""
 
 
+_PAUSE = 0.05
+"""Seconds without a turn after a defect."""
+
+
+def _is_patched() -> bool:
+    """Whether gevent has replaced the threads of this process."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+_WAS_PATCHED = _is_patched()
+
+LATE_GEVENT = (
+    "gevent was patched in after statusbuilder had been imported, so that its threads would stop all others; "
+    "call gevent.monkey.patch_all() before anything else is imported"
+)
+
+
 class Mailbox:
-    """The base of a worker: its inbox and its thread, which is started by the first call and ends when `closed` is set.
+    """The base of a shell: its inbox and its thread, which is started by the first call and ends when `closed` is set.
 
     The inbox is a `queue.SimpleQueue`, whose `put` is safe even in finalizers and signal handlers, so that there is no
-    lock that a runner could wait for.
+    lock that a runner could wait for. A forked child's calls end here: they would never be made.
     """
 
     def __init__(self) -> None:
         self.closed = False
+        self._pid = os.getpid()
         self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._has_said = False
 
     # For any thread
 
+    @property
+    def over(self) -> str:
+        """Why nothing is done any more; empty while it is."""
+        if self._pid != os.getpid():
+            return "it is left to the process that this one was forked from"
+        if _is_patched() and not _WAS_PATCHED:
+            if not self._has_said:
+                self._has_said = True
+                log.error("Nothing is delivered: %s", LATE_GEVENT)
+            return LATE_GEVENT
+        return "the sink is closed" if self.closed else ""
+
     def post(self, call: Callable[..., None], *arguments: Any) -> bool:
-        """Have a call made on the worker's thread; False when the worker has ended."""
-        if self.closed:
+        """Have a call made on the shell's thread; False when it never will be."""
+        if self.over:
             return False
         self._inbox.put((call, arguments))
         if self._thread is None:
             self._start()
+        elif self.closed:
+            self._refuse()
         return True
 
     def reply(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -77,41 +114,56 @@ class Mailbox:
     # The thread
 
     def run(self) -> None:
-        """Work until closed."""
+        """Work until closed; nothing that is raised ends it, whatever it is."""
+        self._guarded(self._begin)
         while not self.closed:
-            try:
-                self._receive()
-                self._turn()
-            except Exception:
-                log.exception("A delivery met a defect and goes on")
-        self._refuse(self._rest())
+            self._guarded(self._turn)
+        while self._guarded(self._receive, 0.0):
+            continue
+        self._refuse()
 
-    def _receive(self) -> None:
-        wake = self._next_wake()
-        wait = None if wake is None else min(max(0.0, wake - monotonic()), _LONGEST)
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            call, arguments = self._inbox.get(timeout=wait)
+            return call(*arguments)
+        except BaseException:  # SystemExit out of a user's function, an exception that was thrown into this thread
+            log.exception("A delivery met a defect and goes on")
+            sleep(_PAUSE)  # whatever it is, it does not take the processor from the work
+            return True
+
+    def _receive(self, wait: float | None) -> bool:
+        """Make the calls that have come, after waiting for the first; False when none has."""
+        try:
+            call, arguments = self._inbox.get(timeout=wait if wait is None else min(max(0.0, wait), _LONGEST))
             call(*arguments)
             for _ in range(_BATCH):
                 call, arguments = self._inbox.get_nowait()
                 call(*arguments)
         except Empty:
-            return
+            return False
+        return True
 
-    def _rest(self) -> Iterator[tuple[Callable[..., None], tuple[Any, ...]]]:
-        while not self._inbox.empty():
-            yield self._inbox.get()
+    def _refuse(self) -> None:
+        """Answer those who called while the thread was ending."""
+        while True:
+            try:
+                _, arguments = self._inbox.get_nowait()
+            except Empty:
+                return
+            for argument in arguments:
+                if isinstance(argument, Future) and not argument.done():
+                    argument.set_result(False)
 
-    # The worker's part
+    # The shell's part
 
-    def _next_wake(self) -> float | None:
-        """Return when the next turn is due, by `time.monotonic`; None when only a call makes one so."""
+    def _begin(self) -> None:
+        """Do what comes first."""
         raise NotImplementedError
 
     def _turn(self) -> None:
-        """Do what is due."""
+        """Receive what has come, and do what is due."""
         raise NotImplementedError
 
-    def _refuse(self, calls: Iterator[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
-        """Answer those who called while the worker was ending."""
-        raise NotImplementedError
+
+def seconds_until(time: float | None) -> float | None:
+    """Return the seconds until a time of `time.monotonic`; None when there is none."""
+    return None if time is None else time - monotonic()

@@ -1,8 +1,9 @@
-"""The settings of a delivery, and what it counts."""
+"""The settings of a delivery, and what it has done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Literal, TypedDict
 
@@ -10,8 +11,8 @@ import attrs
 from attrs.validators import optional
 
 from ..core.model.values import ExecutionPhase, Receipt
-from ._retry import RetryPolicy
 from ._wanted import function, kind, number, one_of
+from .core import RetryPolicy, Settings
 
 
 class DeliveryOptions(TypedDict, total=False):
@@ -19,6 +20,7 @@ class DeliveryOptions(TypedDict, total=False):
 
     min_interval: float
     max_rate: float
+    max_share: float
     attempt_timeout: float
     settle: float | None
     close_timeout: float
@@ -26,6 +28,22 @@ class DeliveryOptions(TypedDict, total=False):
     retry: RetryPolicy
     at_exit: ExecutionPhase | None
     on_receipt: Callable[[Receipt], object] | None
+    spool_interval: float
+    spool_patience: float
+    get_patience: float
+    max_spool_bytes: int
+
+
+def _file(given: str | PathLike[str] | None) -> str | None:
+    """Turn what is given for a file into its path."""
+    if given is None:
+        return None
+    if not isinstance(given, (str, PathLike)):
+        raise TypeError(f"spool is {given!r}; give the path of a file.")
+    path = os.fsdecode(given)
+    if path in ("", ":memory:") or path.startswith("file:"):
+        raise ValueError(f"spool is {path!r}; give the path of a file, which outlives the process.")
+    return os.path.abspath(os.path.expanduser(path))
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +54,9 @@ class Options:
     """Seconds between two sends of one execution at least; a change of phase does not wait for it."""
     max_rate: float = attrs.field(default=1024.0 * 1024.0, validator=number(0, above=True))
     """Bytes a second of one execution at most, on average."""
+    max_share: float = attrs.field(default=0.05, validator=number(0, above=True))
+    """The share of one core that the delivery's own threads use at most, on average; executions whose phase does not
+    change wait for it, 5 s at most."""
     attempt_timeout: float = attrs.field(default=10.0, validator=number(0, above=True))
     """Seconds until an attempt counts as failed."""
     settle: float | None = attrs.field(default=None, validator=optional(number(0)))
@@ -52,40 +73,48 @@ class Options:
     on_receipt: Callable[[Receipt], object] | None = attrs.field(
         default=None, validator=optional(function("a function that takes a Receipt"))
     )
-    """Called on the delivery's thread whenever the fate of an execution's last snapshot is known; must not block."""
-    spool: str | PathLike[str] | None = attrs.field(
-        default=None, validator=optional(kind(str, PathLike, example="the path of a file"))
-    )
+    """Called with the receipt of each builder's last snapshot once its fate is known, and again when it becomes
+    another; for the last state of a spooled row, too. On a thread of its own, one call at a time."""
+    spool: str | None = attrs.field(default=None, converter=_file)
     """A file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process; several
     processes may share it. A file that cannot be used is logged, and harms nothing."""
     orphans: Literal["report", "fail"] = attrs.field(default="report", validator=one_of("report", "fail"))
     """What is done about executions in the spool whose process died before they had ended: they are only logged and
     listed, or logged and ended FAILED, "the runner process died"."""
+    spool_interval: float = attrs.field(default=900.0, validator=number(0, above=True))
+    """Seconds between two attempts to deliver a row of the spool that the backend keeps refusing."""
+    spool_patience: float = attrs.field(default=7 * 24 * 3600.0, validator=number(0))
+    """Seconds after which such a row is set aside, as lost."""
+    get_patience: float = attrs.field(default=60.0, validator=number(0))
+    """Seconds that a final state of a dead process waits for a backend that is there and does not say what it holds."""
+    max_spool_bytes: int = attrs.field(default=2**30, validator=number(65536))
+    """Bytes of the spool's file at most; its last quarter is kept for final states."""
 
     @property
     def settle_after(self) -> float:
         """`settle`, or its default."""
         return 2 * self.attempt_timeout if self.settle is None else self.settle
 
+    def settings(self, *, ends_in_time: bool, max_bytes: int | None) -> Settings:
+        """Return what the core is told of them."""
+        same = {name: getattr(self, name) for name in _SAME}
+        return Settings(
+            **same,
+            settle=self.settle_after,
+            spool=self.spool is not None,
+            fails_orphans=self.orphans == "fail",
+            ends_in_time=ends_in_time,
+            max_bytes=max_bytes,
+        )
 
-@attrs.define
-class Counters:
-    """What a delivery counts while it works."""
 
-    sent: int = 0
-    superseded: int = 0
-    retried: int = 0
-    failed: int = 0
-    spooled: int = 0
-    lost: int = 0
-    bytes: int = 0
-    last_success: float | None = None
-    last_error: str = ""
+_SAME = {field.name for field in attrs.fields(Settings)} & {field.name for field in attrs.fields(Options)}
+_SAME -= {"settle", "spool"}
 
 
 @attrs.frozen
 class DeliveryStats:
-    """What a delivery has done since it was made."""
+    """What a delivery has done since it was made; a closed one keeps its last figures."""
 
     sent: int
     """Snapshots that the backend took."""
@@ -107,3 +136,17 @@ class DeliveryStats:
     """Seconds since the backend last took something; None when it never did."""
     last_error: str
     """Why the last failed attempt failed; empty when none did."""
+    waiting: int = 0
+    """Rows of dead processes that are not delivered yet."""
+    conflicts: int = 0
+    """Executions of which the backend shows another state than was sent."""
+    failures: Mapping[str, int] = attrs.field(factory=dict)
+    """Attempts that failed, by the name of the gRPC status code."""
+    pending_age: float = 0.0
+    """Seconds since the oldest state that is not acknowledged was made; 0 without one."""
+    rows: int = 0
+    """Rows that this process has in the spool."""
+    cpu_seconds: float = 0.0
+    """CPU time of the delivery's own threads."""
+    age: float = 0.0
+    """Seconds since the sink was made, in this process."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..core.model.values import Snapshot
 from ..core.outlets import call_with_timeout
-from ._transport import Answer, Request
+from .core import Answer, Request
 
 CLOSE_TIMEOUT = 5.0
 
@@ -121,7 +121,7 @@ class ThreadTransport(SinkTransport):
         self._threads = 0
         self._under_way = 0
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Hand the snapshot to a thread; a call that hangs cannot be ended, and keeps its thread."""
         with self._lock:
             self._under_way += 1
@@ -164,7 +164,7 @@ class ThreadTransport(SinkTransport):
 class LoopTransport(SinkTransport):
     """Awaits a coroutine function on an event loop of its own."""
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Begin the coroutine; it is cancelled after `timeout` seconds."""
         attempt = self._attempt(request, timeout)
         try:

@@ -5,53 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import attrs
-
 from ..core.model.values import Snapshot
-
-
-@attrs.frozen
-class Request:
-    """One snapshot, ready to be sent."""
-
-    execution_id: str
-    epoch: int
-    revision: int
-    is_terminal: bool
-    body: Any
-    """What the transport sends: the serialized request, or the snapshot itself."""
-    size: int = 0
-    """Bytes of the body, for pacing; 0 where that is not known."""
-
-    def is_of(self, snapshot: Snapshot) -> bool:
-        """Whether this is the request of that snapshot."""
-        return self.epoch == snapshot.epoch and self.revision == snapshot.revision
-
-
-@attrs.frozen
-class Answer:
-    """How one attempt ended."""
-
-    code: str = "OK"
-    """The name of a gRPC status code; other sinks have OK and UNKNOWN."""
-    reason: str = ""
-    """What went wrong, in one line, for people."""
-    answered: bool = True
-    """Whether the backend itself said so; False after a deadline, a cancellation, and a refused or cut connection."""
-    in_doubt: bool = False
-    """Whether the request may still be applied, although nothing was answered."""
-    retry_after: float | None = None
-    """Seconds that the backend asked to wait; negative when it asked not to come again."""
-    held: tuple[int, int] | None = None
-    """The epoch and revision that the backend says it holds; None from one that does not know them."""
-    too_large: bool = False
-    """Whether the request was over the size that the backend receives."""
-    shows: Callable[[], bool] | None = None
-    """Whether a successful answer shows the phase and tasks that were sent; None where that cannot be told."""
+from .core import Answer, Request
 
 
 class Transport(Protocol):
-    """A way to a backend. All calls but `call` return at once; the worker makes them from one thread."""
+    """A way to a backend. All calls but `call` return at once; the delivery makes them from one thread.
+
+    It may also have `connect(timeout, done)`, which waits for a connection as `start` waits for an answer: while the
+    backend is away it is asked before each attempt, which then carries the newest state; and `cpu_seconds()`, the CPU
+    time of its own threads.
+    """
 
     max_bytes: int | None
     """Bytes of the largest request that the backend takes; None without a limit."""
@@ -67,10 +31,10 @@ class Transport(Protocol):
         """Turn a snapshot into a request of at most `max_bytes`."""
         ...
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Begin one attempt, and call `done` once when it has ended, from any thread.
 
-        `timeout` is in seconds. With `wait` the attempt waits for a connection, instead of failing without one.
+        `timeout` is in seconds. Without a connection the attempt fails.
         """
 
     def call(self, request: Request, timeout: float) -> Answer:

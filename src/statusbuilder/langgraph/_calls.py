@@ -1,277 +1,234 @@
-"""What runs do to a status: messages, tool calls, sub-agents and todos, through a builder that may refuse."""
+"""The tool calls of all runs that report to one status: from the model's word to the tool's answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..agent.adapters import CLIENT
 from ..core.model.values import TaskStatus, TaskType
-from ._guard import Guard
-from ._read import (
-    Call,
-    calls_of,
-    error_of,
-    get,
-    is_cancel,
-    is_command,
-    is_control_flow,
-    isa,
-    kind_of,
-    messages_in,
-    read_todos,
-    result_of,
-)
-from ._runs import Made, Root, Run, Scope
+from . import _read as read
+from ._read import get, isa
+from ._runs import Root, Run, Scope, ShownCall
+from ._status import Status
 
-_CUT = "the run ended before this call finished"
+_COMPONENT = ("component_type", "component_group", "layout_hint")
 
 
 class Calls:
-    """The tool calls and sub-agents of all runs that report to one status."""
+    """Shows calls in the order in which the models made them, and keeps calls with equal ids apart."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._live: dict[str, Run] = {}
-        """The calls that run now, by task id."""
+    def __init__(self, status: Status) -> None:
+        self._status = status
 
-    # Whose is it
+    # What models say
 
-    def scope(self, run: Run, metadata: object, create: bool = True) -> Scope | None:
-        """Find where a run's text and calls belong; a sub-agent begins with the first that is its own."""
-        if run.host is not None:
-            return self._scope_in_tool(run, run.host, metadata, create)
-        ns = run.ns.rpartition("|")[0]
-        if not ns:
-            return run.root.main
-        scope = run.root.subs.get(ns)
-        if scope is None and create:
-            names = [part.partition(":")[0] for part in ns.split("|")]
-            name = next((name for name in reversed(names) if not name.isdigit()), ns)
-            scope = run.root.subs[ns] = Scope(self._new_id(ns), ns)
-            scope.parent_id = scope.sub_agent_id
-            self._guard.call("start_sub_agent", scope.sub_agent_id, name)
-        return scope
+    def announce(self, root: Root, scope: Scope, message: object, stated: bool) -> None:
+        """Take the calls of an AI message; they are shown when one of them starts, or when a person is asked.
 
-    def _scope_in_tool(self, run: Run, host: Run, metadata: object, create: bool) -> Scope | None:
-        if host.sub is None and create and host.ns and run.ns.startswith(f"{host.ns}|"):
-            agent, inner = get(metadata, "lc_agent_name"), host.inner
-            name = agent if isinstance(agent, str) and agent else inner if inner not in ("", "LangGraph") else host.name
-            sub_id = self._new_id(f"{host.call_id}/agent")
-            host.sub = Scope(sub_id, sub_id)
-            self._guard.call("start_sub_agent", sub_id, name, parent_id=host.call_id)
-        return host.sub or Scope(None, host.call_id, silent=True)
-
-    def _new_id(self, wanted: str) -> str:
-        """Return the id, or where the execution has it already, one beside it."""
-        number, task_id = 1, wanted
-        while self._guard.task_status(task_id) is not None:
-            number += 1
-            task_id = f"{wanted}#{number}"
-        return task_id
-
-    # Text
-
-    def append(self, scope: Scope, text: str) -> None:
-        """Add text to the main answer, or to a sub-agent's output."""
-        self._guard.append(text, scope.sub_agent_id)
-
-    def end_turn(self, scope: Scope) -> None:
-        """End the message that the text was for."""
-        if scope.sub_agent_id is None and not scope.silent:
-            self._guard.call("end_message")
-
-    # Tool calls
-
-    def start_tool(self, run: Run, given: Any, call_id: str | None, scope: Scope) -> None:
-        """Start the call that a tool run is for; the model's id and arguments are those of its tools node."""
-        call, node = None, run.parent
-        for _ in range(3):
-            if node is None or node.kind != "chain" or call is not None:
-                break
-            call, node = node.claim(run.name, given, call_id), node.parent
-        if call is None:
-            same = (made for made in scope.announced.values() if made.call[1:] == (run.name, given))
-            made = scope.announced.get(call_id) if call_id else next(same, None)
-            call = None if made is None else made.call
-        wanted = call_id or (call.call_id if call is not None else run.key)
-        self._take(wanted, run.root, scope)
-        self._open(run, wanted, run.name, _args(call, run.name, given), scope)
-
-    def _take(self, call_id: str, root: Root, scope: Scope) -> bool:
-        """Take a call out of those that a model made, if it is there.
-
-        Calls that run at the same time start in any order. So that they are shown in the model's, those before it are
-        shown, too, as PENDING.
+        Args:
+            root: The run.
+            scope: Where the calls are made.
+            message: The message.
+            stated: Whether it is in the state.
         """
-        taken = scope.announced.pop(call_id, None)
-        if taken is None:
-            return False
-        while taken.turn:
-            call = taken.turn.popleft()
-            if call.call_id == call_id:
-                break
-            waiting = scope.announced.get(call.call_id)
-            if waiting is None or waiting.turn is not taken.turn:
-                continue  # a later turn has a call with the same id
-            scope.announced[call.call_id] = Made(call, None)
-            if self._guard.task_status(call.call_id) is None:
-                self._show(call, scope)
-                root.pending[call.call_id] = None
-        return True
+        calls = [self._new(root, scope, call) for call in read.calls_of(message)]
+        marks = read.marks_of(message)
+        mark, known = marks[-1], next((root.announced[mark] for mark in marks if mark in root.announced), None)
+        if calls and known is not scope and (known is None or scope is not root.main):
+            root.announced[mark] = scope
+            for shown in calls:
+                shown.turn, shown.is_old = calls, mark in root.old
+                earlier = scope.calls.get(shown.call.call_id)
+                if earlier is None or earlier.ended:
+                    scope.calls[shown.call.call_id] = shown
+        for shown in calls if stated else ():
+            if (made := scope.calls.get(shown.call.call_id)) is not None:
+                made.stated = True
+        for call, error in read.invalid_calls_of(message) if stated else ():
+            shown, mark = self._new(root, scope, call), (marks[0], call.call_id)
+            if mark not in root.announced and not shown.hidden:
+                root.announced[mark] = scope
+                self._show(root, shown)
+                self.fail(root, shown, error)
 
-    def _show(self, call: Call, scope: Scope) -> None:
-        agent = _agent_of(call.name, call.args)
-        if agent is None:
-            self._guard.call(
-                "start_tool_call",
-                call.call_id,
-                call.name,
-                call.args,
-                parent_id=scope.parent_id,
-                status=TaskStatus.PENDING,
-            )
-        else:
-            metadata = None if scope.parent_id is None else {"parent_id": scope.parent_id}
-            given, kind = get(call.args, "description"), TaskType.AGENT_INVOCATION
-            self._guard.call("add_task", call.call_id, agent, task_type=kind, input=given, metadata=metadata)
+    def _new(self, root: Root, scope: Scope, call: read.Call, task_id: str = "") -> ShownCall:
+        return ShownCall(call, scope, scope.hidden or call.name in root.source.hide, task_id=task_id)
 
-    def _open(self, run: Run, wanted: str, name: str, args: Any, scope: Scope) -> None:
-        status = self._guard.task_status(wanted)
-        again = status is TaskStatus.FAILED and run.root.ended.get(wanted, run.parent) is run.parent
-        goes_on = status is TaskStatus.IN_PROGRESS and wanted not in self._live
-        task_id = wanted if goes_on or again or status is TaskStatus.PENDING else self._new_id(wanted)
-        run.call_id, run.wanted = task_id, wanted
-        self._live[task_id] = run.root.open[task_id] = run
-        run.root.pending.pop(task_id, None)
-        agent = _agent_of(name, args)
-        if agent is not None:
-            run.sub = Scope(task_id, task_id)
-            run.sub.spoken = goes_on
-        if goes_on:
+    def show_waiting(self, root: Root) -> None:
+        """Show the calls that wait for a decision."""
+        for shown in [shown for scope in (root.main, *root.scopes) for shown in scope.calls.values()]:
+            if shown.stated and not shown.ended:
+                self._show(root, shown)
+
+    def _show(self, root: Root, shown: ShownCall) -> None:
+        call_id = shown.call.call_id
+        if shown.task_id or shown.hidden:
             return
-        if again:
-            self._guard.call("update_task_status", task_id, TaskStatus.IN_PROGRESS)
-        elif run.sub is not None:
-            self._guard.call("start_sub_agent", task_id, agent, get(args, "description"), parent_id=scope.parent_id)
-        else:
-            self._guard.call("start_tool_call", task_id, name, args, parent_id=scope.parent_id)
+        left = self._status.left(call_id) if root.resumed else None
+        if left is not None or not shown.is_old or self._status.builder.task_status(call_id) is None:
+            shown.task_id = left or self._status.task_id(call_id)
+            self._status.take(root, shown.task_id)
+            if left is None:
+                self._add(shown, TaskStatus.PENDING)
 
-    def end_tool(self, run: Run, output: object, scope: Scope | None) -> None:
-        """End a tool run's call with what the tool gave: a message, a command, or anything."""
-        message = self._result(run, output)
-        todos = read_todos(get(get(output, "update"), "todos"))
-        if todos is not None and scope is run.root.main:
-            self._guard.call("set_todos", todos)
-        self._close(run)
+    def _add(self, shown: ShownCall, status: TaskStatus, metadata: Mapping[str, Any] | None = None) -> None:
+        call, builder, parent_id = shown.call, self._status.builder, shown.scope.task_id or None
+        agent = agent_of(call)
+        if agent is None:
+            builder.start_tool_call(
+                shown.task_id, call.name, call.args, parent_id=parent_id, status=status, metadata=metadata
+            )
+        elif status is TaskStatus.IN_PROGRESS:
+            builder.start_sub_agent(shown.task_id, agent, get(call.args, "description"), parent_id=parent_id)
+        else:
+            more = None if parent_id is None else {"parent_id": parent_id}
+            given, kind = get(call.args, "description"), TaskType.AGENT_INVOCATION
+            builder.add_task(shown.task_id, agent, task_type=kind, input=given, metadata=more)
+
+    # What tools do
+
+    def start(self, run: Run, call_id: str | None, metadata: object) -> None:
+        """Start the call that a tool run is for; the model's id and arguments are those of its tools node."""
+        scope, root = run.scope, run.root
+        assert scope is not None
+        call = self._made(run, scope, call_id)
+        wanted = call_id or (call.call_id if call is not None else run.key)
+        call = read.Call(wanted, run.name, _args(call, run.name, run.input))
+        shown = run.call = self._of_run(run, scope, call)
+        shown.running, shown.ns = True, run.ns
+        run.inside, agent = Scope(scope.task_id, silent=True, hidden=True), agent_of(call)
+        if not shown.hidden:
+            goes_on = self._begin(root, shown, {key: got for key in _COMPONENT if isa(got := get(metadata, key), str)})
+            run.inside = Scope(shown.task_id, silent=agent is None, name=agent or "", last="" if goes_on else None)
+
+    def _made(self, run: Run, scope: Scope, call_id: str | None) -> read.Call | None:
+        """Find the call that a tool run is for: by its tools node's input, or among those that models made here."""
+        node = run.parent
+        for _ in range(2):
+            call = read.call_in_input(node.input) if node is not None and node.kind == "chain" else None
+            if call is not None and call_id in (None, call.call_id):
+                return call
+            node = None if node is None else node.parent
+        if call_id in scope.calls:
+            return scope.calls[call_id].call
+        made = [
+            one.call for one in scope.calls.values() if one.call.name == run.name and not (one.running or one.ended)
+        ]
+        return next((call for call in made if call.args == run.input), made[0] if made and call_id is None else None)
+
+    def _of_run(self, run: Run, scope: Scope, call: read.Call) -> ShownCall:
+        """Return what is known of a call that starts, which may be the next attempt of one that failed."""
+        shown = scope.calls.get(call.call_id)
+        if shown is not None and not shown.running and (not shown.ended or (shown.failed and shown.ns == run.ns)):
+            for other in shown.turn:  # those that the model made before it stand before it
+                if other is shown:
+                    break
+                if scope.calls.get(other.call.call_id) is other and not other.ended:
+                    self._show(run.root, other)
+            shown.call = call
+        else:
+            shown = scope.calls[call.call_id] = self._new(run.root, scope, call)
+        return shown
+
+    def _begin(self, root: Root, shown: ShownCall, metadata: dict[str, Any]) -> bool:
+        """Start a call; returns whether it goes on where it was left."""
+        status, wanted = self._status, shown.call.call_id
+        if not shown.task_id:
+            failed = root.resumed and status.builder.task_status(wanted) is TaskStatus.FAILED
+            shown.task_id = status.left(wanted) or (wanted if failed else status.task_id(wanted))
+        now = status.builder.task_status(shown.task_id)
+        status.take(root, shown.task_id)
+        if now in (None, TaskStatus.PENDING):
+            self._add(shown, TaskStatus.IN_PROGRESS, metadata or None)
+        else:
+            status.go_on(shown.task_id)
+        shown.ended = shown.failed = False
+        return now is TaskStatus.IN_PROGRESS
+
+    def end(self, run: Run, output: object, error: object) -> None:
+        """End a tool run's call with what the tool gave (a message, a command, or anything), or with its exception."""
+        shown, root = run.call, run.root
+        if shown is None:
+            return
+        if error is not None and not read.is_control_flow(error):
+            self.fail(root, shown, error)
+            return
+        found = [message for message in read.messages_in(output) if read.kind_of(message) == "tool"]
+        own = (message for message in found if get(message, "tool_call_id") == shown.call.call_id)
+        message = next(own, found[-1] if found else None)
+        todos = read.read_todos(get(get(output, "update"), "todos"))
+        if todos is not None and run.scope is root.main:
+            self._status.builder.set_todos(todos)
         if message is None:
-            self._finish(run, None if is_command(output) else output)
-        elif get(message, "status") == "error":
-            self._fail(run, result_of(message))
+            self._finish(root, shown, None if read.is_command(output) else output, run.inside)
         else:
-            self._finish(run, result_of(message))
+            self._take_result(root, shown, message, run.inside)
 
-    def _result(self, run: Run, output: object) -> object:
-        found = [message for message in messages_in(output) if kind_of(message) == "tool"]
-        own = (message for message in found if get(message, "tool_call_id") == run.wanted)
-        return next(own, found[-1] if found else None)
-
-    def fail_tool(self, run: Run, error: object) -> None:
-        """End a tool run's call with the exception that the tool raised."""
-        self._close(run)
-        if is_control_flow(error):
-            self._finish(run, None)
+    def _take_result(self, root: Root, shown: ShownCall, message: object, inside: Scope | None) -> None:
+        if get(message, "status") == "error":
+            self.fail(root, shown, read.result_of(message))
         else:
-            self._fail(run, error)
+            self._finish(root, shown, read.result_of(message), inside)
 
-    def answer(self, run: Run, scope: Scope, output: object) -> None:
-        """Take the answers in a node's output to calls that no tool was run for: unknown tools, rejected calls."""
-        earlier: dict[str, Call] = {}
-        answers: list[object] = []
-        for message in messages_in(output):
-            kind = kind_of(message)
-            if kind == "ai" and run.root.resumed:
-                # The call was made before the interrupt, in another run.
-                earlier, answers = {call.call_id: call for call in calls_of(message)}, []
-            elif kind == "tool":
-                answers.append(message)
-        for message in answers:
-            call_id = get(message, "tool_call_id")
-            made = scope.announced.get(call_id)
-            call = earlier.get(call_id, None if made is None else made.call)
-            if call is None:
-                continue
-            if self._take(call_id, run.root, scope) or self._guard.task_status(call_id) is None:
-                answered = Run("tool", run.key, call.name, run.root, run, run.ns, None)
-                self._open(answered, call_id, call.name, call.args, scope)
-                self.end_tool(answered, message, scope)
+    def answer(self, root: Root, scope: Scope, message: object, ns: str) -> None:
+        """Take a tool message of the state: it ends a call that no tool run was for, or renews a result."""
+        call_id, result = str(get(message, "tool_call_id")), read.result_of(message)
+        scopes = (scope, *(root.scopes if scope is root.main else ()))
+        shown = next((one.calls[call_id] for one in scopes if call_id in one.calls), None)
+        if shown is None and (left := self._status.left(call_id)):
+            shown = scope.calls[call_id] = self._new(root, scope, read.Call(call_id, "", None), left)
+        if shown is None or shown.running or shown.hidden:
+            return
+        if not shown.ended:
+            self._show(root, shown)
+            self._take_result(root, shown, message, None)
+        elif shown.scope is scope and not shown.failed and isa(shown.result, str) and result != shown.result:
+            shown.result = result
+            if shown.ns != ns or not ns:  # a tools node may add to what its tool gave
+                self._status.builder.update_task_status(shown.task_id, TaskStatus.COMPLETED, output=result)
+
+    def wait_for_client(self, root: Root, added: Iterable[object]) -> None:
+        """Leave the calls to the client that stand in the state at the end of a run, without an answer."""
+        for call in (call for message in added if read.kind_of(message) == "ai" for call in read.calls_of(message)):
+            shown = root.main.calls.get(call.call_id)
+            if shown is not None and not shown.running and not shown.ended:
+                self._show(root, shown)
+                self._status.release(root, shown.task_id)
+                self._status.wait(shown.task_id, CLIENT)
 
     # Ends
 
-    def cut(self, run: Run, error: object) -> None:
-        """End a call that will not be heard of any more."""
-        self._close(run)
-        self._fail(run, error if is_cancel(error) else _CUT)
-
-    def close(self, root: Root, error: object) -> None:
-        """End all calls of a root run that are open."""
-        for run in list(root.open.values()):
-            self.cut(run, error)
-        for task_id in root.pending:
-            self._guard.call("update_task_status", task_id, TaskStatus.SKIPPED)
-        for ns in list(root.subs):
-            self._end_scope(root.subs.pop(ns), error if is_cancel(error) else _CUT)
-
-    def let_go(self, root: Root) -> None:
-        """Leave the calls of a root run open, because another run goes on with them."""
-        for task_id in root.open:
-            self._live.pop(task_id, None)
-
-    def end_sub_agent(self, root: Root, ns: str) -> None:
-        """Complete a sub-agent that is a node."""
-        scope = root.subs.pop(ns)
-        self._guard.call("update_task_status", scope.sub_agent_id, TaskStatus.COMPLETED)
-
-    def _close(self, run: Run) -> None:
-        self._live.pop(run.call_id, None)
-        run.root.open.pop(run.call_id, None)
-        run.root.ended[run.wanted] = run.parent
-
-    def _finish(self, run: Run, output: object) -> None:
-        scope = run.sub
-        if scope is not None and scope.sub_agent_id != run.call_id:
-            self._guard.call("update_task_status", scope.sub_agent_id, TaskStatus.COMPLETED)
-        elif scope is not None and scope.spoken and (output is None or isa(output, str)):
+    def _finish(self, root: Root, shown: ShownCall, output: object, inside: Scope | None) -> None:
+        shown.result = output
+        if inside is not None and inside.last is not None and (output is None or isa(output, str)):
             # Its text is its output; the result is the end of it, in nearly all cases.
-            if output and output.strip() != scope.last.strip():
-                self.append(scope, f"\n\n{output}")
+            if isa(output, str) and output and output.strip() != inside.last.strip():
+                self._status.builder.append_text(output, "result", shown.task_id)
             output = None
-        self._guard.call("update_task_status", run.call_id, TaskStatus.COMPLETED, output=output)
+        if self._close(root, shown):
+            self._status.builder.update_task_status(shown.task_id, TaskStatus.COMPLETED, output=output)
 
-    def _fail(self, run: Run, error: object) -> None:
-        if run.sub is not None and run.sub.sub_agent_id != run.call_id:
-            self._end_scope(run.sub, error)
-        self._fail_task(run.call_id, error)
+    def fail(self, root: Root, shown: ShownCall, error: object, cut: bool = False) -> None:
+        """End a call by an error, or because it will not be heard of any more."""
+        shown.failed = True
+        if self._close(root, shown):
+            self._status.cut(shown.task_id, error) if cut else self._status.fail(shown.task_id, error)
 
-    def _end_scope(self, scope: Scope, error: object) -> None:
-        if scope.sub_agent_id is not None:
-            self._fail_task(scope.sub_agent_id, error)
-
-    def _fail_task(self, task_id: str, error: object) -> None:
-        if is_cancel(error):
-            self._guard.call(
-                "update_task_status", task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True}
-            )
-        else:
-            self._guard.call("update_task_status", task_id, TaskStatus.FAILED, error=error_of(error))
+    def _close(self, root: Root, shown: ShownCall) -> bool:
+        """Note that a call has ended; returns whether it is shown."""
+        shown.running, shown.ended = False, True
+        self._status.release(root, shown.task_id)
+        return bool(shown.task_id)
 
 
-def _agent_of(name: str, args: object) -> str | None:
+def agent_of(call: read.Call) -> str | None:
     """Return the name of the sub-agent that a call is for; None for any other call."""
-    agent = get(args, "subagent_type") if name == "task" and isa(args, Mapping) else None
+    agent = get(call.args, "subagent_type") if call.name == "task" and isa(call.args, Mapping) else None
     return agent if isinstance(agent, str) else None
 
 
-def _args(call: Call | None, name: str, given: Any) -> Any:
+def _args(call: read.Call | None, name: str, given: Any) -> Any:
     """Return what a tool is given: as the model wrote it, without what was injected, unless a person changed it."""
     if call is None or call.name != name:
         return given

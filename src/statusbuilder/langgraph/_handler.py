@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from ..agent.builder import AgentStatusBuilder
 from ._read import content_of, get, isa
 from ._reducer import reducer_of
-from ._runs import Kind, Source
+from ._runs import Kind, Source, names_of
 
 
 class StatusCallbackHandler(BaseCallbackHandler):
@@ -25,15 +26,17 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     Args:
         status: The execution that the runs belong to. Its phase moves to IN_PROGRESS; the end stays the runner's.
+        input_messages: Whether the input's messages are shown; False where the runner shows them itself.
+        hide: The names of tools whose calls and answers are not shown; their effect, such as todos, is.
     """
 
     raise_error = False
     run_inline = True
 
-    def __init__(self, status: AgentStatusBuilder) -> None:
+    def __init__(self, status: AgentStatusBuilder, *, input_messages: bool = True, hide: Iterable[str] = ()) -> None:
         self.status = status
         self._reducer = reducer_of(status)
-        self._source = Source("callbacks")
+        self._source = Source(True, input_messages, names_of(hide))
 
     @property
     def ignore_retriever(self) -> bool:
@@ -62,7 +65,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a chain, a graph or a node, or an interrupt."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a chat model's turn."""
@@ -79,17 +82,16 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a model's turn."""
-        generations = get(response, "generations")
         try:
-            generation = generations[0][0]
-        except (TypeError, IndexError, KeyError):
+            generation = response.generations[0][0]
+        except Exception:
             generation = None
         message = get(generation, "message")
         self._reducer.end(self._source, run_id, generation if message is None else message)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a model."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the start of a tool."""
@@ -102,19 +104,12 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a tool."""
-        self._reducer.error(self._source, run_id, error)
+        self._reducer.end(self._source, run_id, None, error)
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
         if not isa(name, str) or not name:
             name = get(serialized, "name")
-        self._reducer.start(
-            self._source,
-            kind,
-            run_id,
-            () if parent is None else (parent,),
-            name=name if isa(name, str) else "",
-            input=given,
-            metadata=details.get("metadata"),
-            call_id=call_id if isa(call_id, str) and call_id else None,
-        )
+        above, call_id = () if parent is None else (parent,), call_id if isa(call_id, str) and call_id else None
+        name, metadata = name if isa(name, str) else "", details.get("metadata")
+        self._reducer.start(self._source, kind, run_id, above, name, given, metadata, call_id)

@@ -16,17 +16,10 @@ _MEDIA_BLOCKS = frozenset({"image", "image_url", "input_image", "audio", "input_
 # What LangChain calls the nodes of middleware, after the middleware's name and a dot.
 _HOOKS = frozenset({"before_agent", "before_model", "after_model", "after_agent"})
 _KINDS = {
-    "ai": "ai",
-    "aimessagechunk": "ai",
     "assistant": "ai",
-    "human": "human",
-    "humanmessagechunk": "human",
     "user": "human",
-    "tool": "tool",
-    "toolmessagechunk": "tool",
-    "system": "system",
-    "systemmessagechunk": "system",
     "developer": "system",
+    **{kind: kind for kind in ("ai", "human", "tool", "system")},
 }
 
 
@@ -70,13 +63,9 @@ def text_of(content: object, media: bool = False) -> str:
         content: The content; reasoning and tool call blocks have no text.
         media: Whether images and the like leave a mark, such as `[image]`.
     """
-    if type(content) is str:
-        return content
     if isa(content, str):
         return str(content)
-    if not isa(content, (list, tuple)):
-        return ""
-    return "".join(_block_text(block, media) for block in content)
+    return "".join(_block_text(block, media) for block in _items(content))
 
 
 def _block_text(block: object, media: bool) -> str:
@@ -107,7 +96,7 @@ def kind_of(message: object) -> str:
         kind = message[0] if len(message) == 2 else None
     else:
         kind = get(message, "type") if get(message, "role") is None else get(message, "role")
-    return _KINDS.get(kind.lower(), "") if isa(kind, str) else ""
+    return _KINDS.get(kind.lower().removesuffix("messagechunk"), "") if isa(kind, str) else ""
 
 
 def content_of(message: object) -> object:
@@ -117,40 +106,62 @@ def content_of(message: object) -> object:
     return message[1] if isa(message, (tuple, list)) else get(message, "content")
 
 
+def words_of(message: object) -> str:
+    """Return the text of a message, in which images and the like leave a mark."""
+    return text_of(content_of(message), media=True)
+
+
 def messages_in(value: object, depth: int = 0) -> Iterator[object]:
-    """Yield the messages of a node's input or output: a state, an update, commands, or messages themselves."""
+    """Yield the messages of a graph's or node's input or output: a state, an update, commands, or messages."""
     if value is None or isa(value, (str, bytes)) or depth > 4:
         return
-    if isa(value, list):
-        if len(value) == 2 and kind_of(value) and isa(value[1], (str, list)):
-            yield value  # a role and a text that went through JSON
-            return
-        for item in value:
+    if (isa(value, list) and len(value) == 2 and kind_of(value) and isa(value[1], (str, list))) or _is_message(value):
+        yield value  # the former is a role and a text that went through JSON
+    elif isa(value, list):
+        for item in value if depth < 2 or (value and (_is_message(value[0]) or _is_message(value[-1]))) else ():
             yield from messages_in(item, depth + 1)
-    elif isa(value, tuple) or kind_of(value):
-        yield value
-    else:
-        for name in ("messages", "update", "value"):
-            inner = get(value, name)
-            if inner is not None and not callable(inner):
-                yield from [inner] if isa(inner, str) and name == "messages" else messages_in(inner, depth + 1)
-                return
+    elif isa(value, Mapping) and not is_command(value) and value.get("__type__") in (None, "Overwrite"):
+        for name, inner in list(value.items()):
+            for item in _items([inner] if isa(inner, str) else inner) if name == "messages" else (inner,):
+                yield from [item] if isa(item, str) and name == "messages" else messages_in(item, depth + 1)
+    elif not isa(value, tuple):
+        inner = (get(value, name) for name in (("update",) if is_command(value) else ("messages", "update", "value")))
+        yield from messages_in(next((one for one in inner if one is not None and not callable(one)), None), depth + 1)
 
 
-def last_message(value: object) -> object:
-    """Return the last message of a node's output; None where it has none."""
-    messages = get(value, "messages")
-    if isa(messages, list) and messages and not isa(messages[-1], list):
-        return messages[-1]
-    last = None
-    for message in messages_in(value):
-        last = message
-    return last
+def _is_message(value: object) -> bool:
+    return not isa(value, (str, bytes, list)) and bool(kind_of(value)) and content_of(value) is not None
+
+
+def lists_of(state: object) -> list[tuple[str, list[Any]]]:
+    """Return the lists of messages that a graph's state holds, with their keys."""
+    items = list(state.items()) if isa(state, Mapping) else [("messages", get(state, "messages"))]
+    return [(str(key), value) for key, value in items if isa(value, list) and value and _is_message(value[-1])]
+
+
+def marks_of(message: object, text: str | None = None) -> tuple[object, ...]:
+    """Return what a message is known again by: its words, as a node may make another message of it, and its id."""
+    text = words_of(message) if text is None else text
+    calls = tuple(call.call_id for call in calls_of(message))
+    call_id, message_id = get(message, "tool_call_id"), get(message, "id")
+    words = (kind_of(message), hash(text), calls, call_id if isa(call_id, str) else None)
+    return (words, message_id) if isa(message_id, str) and message_id else (words,)
 
 
 def calls_of(message: object) -> list[Call]:
     """Return the tool calls of an AI message, as far as they have an id."""
     return [call for item in _items(get(message, "tool_calls")) if (call := read_call(item))]
+
+
+def invalid_calls_of(message: object) -> list[tuple[Call, str]]:
+    """Return the tool calls that a model made and nobody can read, and why."""
+    found = []
+    for number, item in enumerate(_items(get(message, "invalid_tool_calls")), 1):
+        call_id, name, error = get(item, "id"), get(item, "name"), get(item, "error")
+        call_id = call_id if isa(call_id, str) and call_id else f"invalid-{get(message, 'id')}-{number}"
+        call = Call(call_id, name if isa(name, str) and name else "unknown", get(item, "args"))
+        found.append((call, error if isa(error, str) and error else "the arguments of this call cannot be read"))
+    return found
 
 
 def read_call(value: object) -> Call | None:
@@ -168,20 +179,6 @@ def call_in_input(value: object) -> Call | None:
     if isa(value, list):
         return read_call(value[0]) if len(value) == 1 else None
     return read_call(get(value, "tool_call")) or read_call(value)
-
-
-def calls_in_input(value: object) -> list[Call]:
-    """Return the calls that a tools node was started for, in the forms of all LangGraph versions."""
-    call = call_in_input(value)
-    if call is not None:
-        return [call]
-    if isa(value, list):
-        calls = [call for item in value if (call := read_call(item))]
-        return calls or (calls_of(value[-1]) if value else [])
-    messages = get(value, "messages")
-    if not isa(messages, list):
-        return []
-    return next((calls_of(message) for message in reversed(messages) if kind_of(message) == "ai"), [])
 
 
 def namespace(metadata: object) -> str:
@@ -226,11 +223,8 @@ def interrupts_of_error(error: object) -> list[Interrupt]:
 
 
 def _interrupts(values: object) -> list[Interrupt]:
-    found = []
-    for value in _items(values):
-        interrupt_id = get(value, "id") or get(value, "interrupt_id")
-        found.append(Interrupt(interrupt_id if isa(interrupt_id, str) else None, get(value, "value")))
-    return found
+    ids = [(get(value, "id") or get(value, "interrupt_id"), get(value, "value")) for value in _items(values)]
+    return [Interrupt(one if isa(one, str) else None, value) for one, value in ids]
 
 
 def approval_name(value: object) -> str:
@@ -278,10 +272,10 @@ def read_todos(todos: object) -> list[dict[str, Any]] | None:
     """Return the todos of a state update, odd ones made good; None where there is no list."""
     if not isa(todos, (list, tuple)):
         return None
-    found = []
-    for todo in todos:
-        content, status = get(todo, "content"), get(todo, "status")
-        known = isa(status, str) and status.lower() in ("pending", "in_progress", "completed", "cancelled")
-        if isa(content, str):
-            found.append({"content": content, "status": status if known else "pending"})
-    return found
+    given = [(get(todo, "content"), get(todo, "status")) for todo in todos]
+    known = ("pending", "in_progress", "completed", "cancelled")
+    return [
+        {"content": content, "status": status if isa(status, str) and status.lower() in known else "pending"}
+        for content, status in given
+        if isa(content, str)
+    ]

@@ -9,9 +9,10 @@ from math import inf, isfinite
 from typing import Any
 
 from ..core.model.frozen import JsonArray, JsonObject
+from ._images import SMALLEST, elide
 from ._unfold import unfold
 from .members import DICT, LIST, Walk, describe
-from .redact import REDACTED, Redaction, valid_unicode
+from .redact import COUNTS, HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
 
 MOST_DEPTH = 24
 """How many containers may lie in each other: a Struct nested 32 deep encodes, but does not parse."""
@@ -19,6 +20,7 @@ MOST_DEPTH = 24
 _LARGEST = 2**53
 _MOST_BITS = 2048  # str() of a longer integer may be refused, by sys.set_int_max_str_digits
 _PAIR = 4  # the characters of "":, around a key
+_SCHEMA_TYPES = frozenset(["string", "number", "integer", "boolean", "object", "array"])
 _MISSING = "…"
 _NOT_FINITE = {inf: "Infinity", -inf: "-Infinity"}
 
@@ -40,12 +42,13 @@ class Coercion:
     A walk backwards takes the last members of each container, and the end of each text, for the tail of what is cut.
     """
 
-    __slots__ = ("_backwards", "_inside", "_redaction", "beyond", "left")
+    __slots__ = ("_backwards", "_inside", "_redaction", "_short_key", "beyond", "left")
 
     def __init__(self, redaction: Redaction, budget: int, *, backwards: bool = False) -> None:
         self.left = budget
         self.beyond = 0
         self._redaction = redaction
+        self._short_key = redaction.short_key
         self._backwards = backwards
         self._inside: set[int] = set()
 
@@ -126,20 +129,23 @@ class Coercion:
     def _object(self, pairs: Iterable[tuple[Any, Any]], size: int, depth: int) -> JsonObject:
         result = JsonObject()
         self.left -= 1
-        met = 0
+        met = said = 0
         # A list, because another thread may change a builtin meanwhile; no more than can be kept.
         for key, item in list(islice(pairs, max(0, self.left) // _PAIR + 2)) if size else pairs:
             if self.left < 0:
                 break
             met += 1
-            name, secret = self._redaction.key(key) if type(key) is str and len(key) <= 64 else self._key(key)
+            name, says = self._short_key(key) if type(key) is str and len(key) <= 64 else self._key(key)
             self.left -= len(name) + _PAIR
-            if secret and not _is_number(item):
+            said |= says
+            if says & SECRET and not _is_number(item) and not _tells_about(item, counts=says & COUNTS > 0):
                 item = REDACTED
             if name in result:
                 name = _another(name, result)
             dict.__setitem__(result, name, self.value(item, depth + 1))
         self.beyond += max(0, size - met) * (_PAIR + 1)
+        if said & (NAMES | HOLDS) == NAMES | HOLDS:
+            self._hide_named(result)
         return JsonObject(reversed(result.items())) if self._backwards else result
 
     def _array(self, items: Iterable[Any], size: int, unordered: bool, depth: int) -> JsonArray:
@@ -155,23 +161,48 @@ class Coercion:
             result.sort(key=_order)
         elif self._backwards:
             result.reverse()
+        self._hide_following(result)
         return JsonArray(result)
 
-    def _key(self, key: Any) -> tuple[str, bool]:
+    def _hide_named(self, result: JsonObject) -> None:
+        """`{"name": "password", "value": "x"}`."""
+        says = {name: self._redaction.key(name)[1] for name in result}
+        named = (item for name, item in result.items() if says[name] == NAMES and type(item) is str)
+        if any(self._redaction.is_secret_key(item) for item in named):
+            for name, item in result.items():
+                if says[name] == HOLDS and not _is_number(item):
+                    dict.__setitem__(result, name, REDACTED)
+
+    def _hide_following(self, result: list[Any]) -> None:
+        """`["--password", "x"]`, `["-u", "ann:x"]`, and `[["password", "x"]]`, a list of pairs."""
+        before = ""
+        for at, item in enumerate(result):
+            kind = type(item)
+            if kind is str:
+                if before and self._redaction.hides_after(before, item):
+                    result[at] = REDACTED
+                before = item if item[:1] == "-" else ""
+            elif kind is JsonArray and len(item) == 2 and type(item[0]) is str and not _is_number(item[1]):
+                list.__setitem__(item, 1, REDACTED if self._redaction.is_secret_key(item[0]) else item[1])
+
+    def _key(self, key: Any) -> tuple[str, int]:
         """A key of any type as text: as its JSON text where it is no text."""
         room = max(0, self.left)
         if type(key) is int and -_LARGEST <= key <= _LARGEST and not self._redaction.values:
-            return str(key), False
+            return str(key), 0
         if type(key) is not str:
             walk = Coercion(self._redaction, room)
             coerced = walk.value(key, MOST_DEPTH - 1)
             key = coerced if type(coerced) is str else to_text(coerced)
         if len(key) <= room:
             return self._redaction.key(key)
-        return self._ends(key, room), self._redaction.is_secret_key(self._ends(key, room))
+        ends = self._ends(key, room)
+        return ends, SECRET if self._redaction.is_secret_key(ends) else 0
 
     def text(self, text: str) -> str:
         """Return a text as an exact str, redacted, and only its beginning where it is longer than the budget."""
+        if str.__len__(text) >= SMALLEST:
+            text = elide(str.__str__(text))
         left, size = self.left, str.__len__(text)
         self.left = left - size - 2
         if size > left:
@@ -194,7 +225,7 @@ class Coercion:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is None, a boolean or a number of any type, which are never secret."""
+    """Whether a value is None, a boolean, or a number of any type, which are never secret."""
     kind = type(value)
     if kind in (str, dict, list) or value is None:
         return value is None
@@ -206,6 +237,14 @@ def _is_number(value: object) -> bool:
         return issubclass(kind, Number) or type(unfold(value, 0)) in (int, float, bool)
     except Exception:
         return False
+
+
+def _tells_about(value: object, *, counts: bool) -> bool:
+    """Whether a list or dict holds numbers only, as what counts tokens does, or is the JSON schema of a secret."""
+    if type(value) is dict and type(kind := value.get("type")) is str and kind in _SCHEMA_TYPES:
+        return True
+    items = value if type(value) is list else value.values() if type(value) is dict else ()
+    return counts and bool(items) and all(item is None or type(item) in (bool, int, float) for item in items)
 
 
 def _another(name: str, taken: JsonObject) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..core.model.frozen import EMPTY, JsonObject
+from ._images import elide
 from .coerce import Coercion, to_text
 from .cut import LEAST_BYTES, cut_ends, join_ends, sole_text
 from .cut import fit_metadata as fit_metadata
@@ -44,6 +45,8 @@ class PayloadPolicy:
     too large. A container in itself is `<cycle>`, one deeper than 24 `<dict nested too deep>`, anything else
     `<ClassName object>`.
 
+    A data URL, and a text that is an image or a PDF in base64, becomes `[image/png, 43 kB]`.
+
     What is larger than `max_bytes` becomes `{"truncated": true, "bytes": n, "head": …, "tail": …}`. Head and tail are
     of the JSON text, or of the text itself where the payload is nothing but a text; the tail is `…` where it cannot be
     reached without walking through everything. `bytes` is the size as JSON; where it would cost more to know than what
@@ -79,7 +82,7 @@ class PayloadPolicy:
         """
         try:
             if type(value) is str and len(value) * 4 <= self.max_bytes:
-                text = self.redaction.clean(value)
+                text = self.redaction.clean(elide(value))
                 if len(text) * 4 <= self.max_bytes:
                     return text
             return "" if value is None else self._measured_text(value)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import re
 
-from .redact import AUTHORIZATION, BEARER, LINE, OPAQUE, REDACTED, SCHEME, Redaction, suspicious, valid_unicode
+from .redact import REDACTED, Redaction, valid_unicode
 
-# Long enough for what may stand between the start of a pattern and its secret (64 characters and the signs around).
-_CONTEXT = 96
+# A key and what stands around it are looked for so far back, on the line.
+_CONTEXT = 256
 # A candidate that has not ended by then is let go, or, where it is a secret for certain, swallowed to its end.
 _MOST_HELD = 4096
-
-# A pattern whose secret may still go on, or begin, at the end of the text.
-_OPEN = re.compile(
-    rf"(?:{BEARER}{OPAQUE}*"
-    rf"|{AUTHORIZATION}(?:{SCHEME}\s{{1,8}}{OPAQUE}*|{LINE}*)"
-    r"|://[^\s\"'<>]*"
-    r"|[?&][\w.\-~%]{1,64}=[^&\s\"'<>#]*)\Z",
-    re.IGNORECASE,
-)
 # What ends the secret of a pattern; rescanning waits for it, so that a long secret costs O(1) a piece.
 _END = re.compile(r"[\s\"'<>,;\\)\]}&#]")
+_END_OF_LINE = re.compile(r"\n")
+_END_OF_BLOCK = re.compile(r"-")
+_IN_BLOCK = re.compile(r"PRIVATE KEY(?: BLOCK)?-----[^-]*\Z")
 
 
 class StreamRedactor:
     """Redact a text that arrives in pieces, so that a secret split over pieces never gets out.
 
     Text that cannot belong to a secret passes at once. Held back is only what may turn out to be one: an end of the
-    text that is the beginning of a known value, a bearer token, URL or `Authorization:` until it ends (4,096 characters
-    at most). What the pieces and `finish()` return, joined, is the redacted text. Not thread-safe.
+    text that is the beginning of a known value, of a token or URL until it ends, and what follows a secret key until
+    the line ends (4,096 characters at most). What the pieces and `finish()` return, joined, is the redacted text. Not
+    thread-safe.
     """
 
     __slots__ = ("_context", "_covered", "_held", "_longest", "_open", "_redaction", "_size", "_starts", "_swallow")
@@ -43,8 +38,8 @@ class StreamRedactor:
         self._held: list[str] = []
         self._size = 0
         self._covered = 0  # so many characters of what is held belong to a secret already released as [redacted]
-        self._open = False  # what is held ends in a pattern that may go on
-        self._swallow = False
+        self._open: re.Pattern[str] | None = None  # what is held ends in a pattern that goes on until this
+        self._swallow: re.Pattern[str] | None = None
 
     def feed(self, chunk: str) -> str:
         """Take a piece and return what is safe to show now, possibly nothing."""
@@ -55,15 +50,10 @@ class StreamRedactor:
         if self._held or self._swallow or (self._starts is not None and self._starts.search(chunk)):
             return self._search(chunk)
         seen = self._context + chunk
-        # What stands before a secret ends in "bearer", ":", "//" or "=", so most pieces need no closer look.
-        near = seen[-len(chunk) - 8 :]
-        if (
-            (":" in chunk or "/" in chunk or "=" in chunk or "earer" in near or "EARER" in near)
-            and self._redaction.text
-            and suspicious(seen)
-        ):
+        rule = self._redaction.rule
+        if rule is not None and (rule.suspects(seen) or rule.undecided(seen)[0] < len(seen)):
             return self._search(chunk)
-        self._context = seen[-_CONTEXT:]
+        self._remember(seen, len(seen))
         return chunk
 
     def finish(self) -> str:
@@ -71,38 +61,43 @@ class StreamRedactor:
         rest = "".join(self._held)
         full = self._context + rest
         shown = self._show(full, len(self._context), len(full))
-        self._context, self._open, self._swallow, self._covered = "", False, False, 0
+        self._context, self._open, self._swallow, self._covered = "", None, None, 0
         self._hold("")
         return shown
 
     def _search(self, chunk: str) -> str:
         if self._swallow:
-            end = _END.search(chunk)
+            end = self._swallow.search(chunk)
             if end is None:
                 return ""
-            self._swallow, self._context, chunk = False, "", chunk[end.start() :]
+            self._swallow, self._context, chunk = None, "", chunk[end.start() :]
         self._held.append(chunk)
         self._size += len(chunk)
-        if self._open and self._size < _MOST_HELD and not _END.search(chunk):
+        if self._open and self._size < _MOST_HELD and not self._open.search(chunk):
             return ""
         return self._release("".join(self._held))
 
     def _release(self, held: str) -> str:
         base = len(self._context)
         full = self._context + held
-        opened = _OPEN.search(full) if self._redaction.text and suspicious(full) else None
-        stop = len(full) if opened is None else max(base, opened.start())
-        self._open = opened is not None and len(full) - stop < _MOST_HELD
-        if opened is not None and not self._open:
-            stop = len(full)
+        rule = self._redaction.rule
+        start, of_line = (len(full), False) if rule is None else rule.undecided(full)
+        stop = max(base, start)
+        self._open = None if stop >= len(full) else _END_OF_LINE if of_line else _END
+        if self._open and len(full) - stop >= _MOST_HELD:
+            stop, self._open = len(full), None
             spans = self._redaction.spans(full)
-            self._swallow = bool(spans) and spans[-1][1] == stop
+            if spans and spans[-1][1] == stop:
+                self._swallow = _END_OF_BLOCK if _IN_BLOCK.search(full) else _END
         if not self._swallow:
             stop = min(stop, self._value_start(full, base))
         shown = self._show(full, base, stop)
-        self._context = full[max(0, stop - _CONTEXT) : stop]
+        self._remember(full, stop)
         self._hold(full[stop:])
         return shown
+
+    def _remember(self, full: str, stop: int) -> None:
+        self._context = full[max(0, stop - _CONTEXT, full.rfind("\n", 0, stop) + 1) : stop]
 
     def _hold(self, text: str) -> None:
         self._held = [text] if text else []

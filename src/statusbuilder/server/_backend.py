@@ -123,13 +123,9 @@ class Backend:
             raise invalid(f"The update of {self._kind.name} {execution_id!r} has no status.")
         head = self._head(execution_id)
         version = self._newest(execution_id, head, version)
-        is_anew = (
-            head is not None
-            and head.version is not None
-            and version is not None
-            and (version.epoch > head.version.epoch)
-        )
-        status, fields = self._merged(head, request.status, is_anew)
+        held = None if head is None else head.version
+        anew = held is not None and version is not None and version.epoch > held.epoch
+        status, fields = self._merged(head, request.status, anew)
         encoded = status.SerializeToString()
         try:
             self._store.write(self._kind.name, execution_id, head, version, status.phase, fields, encoded)

@@ -9,7 +9,7 @@ import threading
 from concurrent import futures
 from concurrent.futures import Future
 from importlib.util import find_spec
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,11 +21,13 @@ from ._errors import ServerStartError
 from ._feed import Feed
 from ._kinds import KINDS
 from ._listen import CertificateAndKey, check_address, join, reachable, read_certificate
+from ._lock import only_server
 from ._services import ApiKey, Services
 from ._show import Show
 from ._store import Store
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_MOST_PENDING = 1_000_000
 
 
 class Server:
@@ -173,9 +175,12 @@ class Server:
             started.set_exception(error)
 
     async def _serve(self, stack: contextlib.AsyncExitStack, stopping: asyncio.Future[float]) -> None:
-        path = self._path
-        if path is None:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="statusbuilder-"))) / "executions.db"
+        if self._path is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="statusbuilder-"))
+            path = str(Path(folder, "executions.db"))
+        else:
+            path = fspath(self._path)
+            stack.enter_context(only_server(path))
         credentials = None if self._tls is None else read_certificate(self._tls)
         store = stack.enter_context(contextlib.closing(Store(path)))
         feed = Feed()
@@ -208,6 +213,9 @@ class Server:
         return [
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_send_message_length", -1),
+            # gRPC would cancel calls, without a word, of which more come at once than are taken up.
+            ("grpc.server.max_pending_requests", _MOST_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
             ("grpc.so_reuseport", 0),  # otherwise a second server on the same port takes a share of the calls
         ]
 

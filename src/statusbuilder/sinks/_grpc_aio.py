@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable
+from time import thread_time
 from typing import Any
 
 import attrs
 import grpc
 
 from ._grpc_channel import is_connected, keep_for_ever
-from ._grpc_line import CHANNEL_CLOSED, CLOSED, INHERITED, Call, Ending, Finish, of_error, unmade
+from ._grpc_line import CHANNEL_CLOSED, CLOSED, INHERITED, Call, Ending, Finish, Methods, of_error, unmade
 
 _NOT_RUNNING = Ending(
     "UNAVAILABLE", "the event loop of the channel that the sink was given is not running", unsent=True
 )
 _LOOP_CLOSED = attrs.evolve(_NOT_RUNNING, details="the event loop of the channel that the sink was given is closed")
-_OWN_LOOP = attrs.evolve(_NOT_RUNNING, details="the event loop that would send is waiting for the sink; use aclose()")
 _LOST = Ending("CANCELLED", "the channel was closed, or its event loop ended, with the call under way")
-_GRACE = 0.5
+
+
+@attrs.define(eq=False)
+class _Attempt:
+    call: Call
+    finish: Finish
+    task: asyncio.Task[None] | None = None
 
 
 class AioLine:
-    """Sends on the loop of the user's channel, or of one method of its stub; never closes it.
+    """Sends on the loop of a channel, or of the methods of a stub; never closes it.
 
-    Raises:
-        ValueError: the channel does not tell its loop, and none is running here.
+    Args:
+        loop: of the channel.
+        open: returns the methods; called on the loop, at the first call.
     """
 
-    def __init__(self, channel: Any, method: Any = None) -> None:
-        self._channel = channel
-        self._method = method
-        self._methods: dict[str, Any] = {}
-        self._loop = _loop_of(channel if method is None else method)
+    def __init__(self, loop: asyncio.AbstractEventLoop, open: Callable[[], Methods]) -> None:
+        self._loop = loop
+        self._open = open
+        self._methods: Methods | None = None
+        self.proven = False
+        """Whether a call has come through."""
+        self.cpu = 0.0
+        """CPU seconds of the loop's thread at the end of the last call."""
         self._is_inherited = False
-        self._under_way: dict[object, Finish] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._handed: deque[_Attempt] = deque()
+        self._is_woken = False
+        self._under_way: dict[_Attempt, bool] = {}
 
     def start(self, call: Call, finish: Finish) -> None:
         obstacle = self._obstacle()
@@ -43,40 +55,52 @@ class AioLine:
             self._give_up(_LOST)  # whatever was under way there will not be heard of again
             finish(obstacle)
             return
-        token = object()
-        self._under_way[token] = finish
+        attempt = _Attempt(call, finish)
+        self._under_way[attempt] = True
+        self._handed.append(attempt)
+        if self._is_woken:
+            return  # waking a loop is a system call, and lets others have the interpreter; once does for many
+        self._is_woken = True
         try:
-            self._loop.call_soon_threadsafe(self._begin, token, call)
+            self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError:  # it was closed just now
-            self._end(token, _LOOP_CLOSED)
+            self._give_up(_LOOP_CLOSED)
 
-    def call(self, call: Call) -> Ending:
-        if asyncio._get_running_loop() is self._loop:
-            return _OWN_LOOP
-        if call.timeout <= 0:
-            return Ending("DEADLINE_EXCEEDED", "no time was left", unsent=True)
-        box: SimpleQueue[Ending] = SimpleQueue()
-        self.start(call, box.put)
-        try:
-            return box.get(timeout=call.timeout + _GRACE)
-        except Empty:
-            return Ending("DEADLINE_EXCEEDED", "the event loop of the channel did not answer")
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        if self._obstacle() is None:
+            self._on_loop(self._loop.call_later, seconds, do)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._under_way)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that would send, so that it must not wait."""
+        return asyncio._get_running_loop() is self._loop
 
     def renew(self) -> None:
         """Nothing: there is no other channel."""
 
     def close(self) -> None:
+        under_way = list(self._under_way)
         self._give_up(CLOSED)
         if self._obstacle() is None:
-            try:
-                self._loop.call_soon_threadsafe(self._cancel_all)
-            except RuntimeError:
-                return
+            self._on_loop(_cancel, under_way)
+
+    def leave(self) -> None:
+        """Close the channel, and what is under way on it."""
+        self._on_loop(lambda: self._loop.create_task(self._leave()))
+
+    async def _leave(self) -> None:
+        if self._methods is not None:
+            await self._methods.channel.close()
 
     def after_fork(self) -> None:
-        keep_for_ever((self._channel, self._method, self._methods, self._loop, self._under_way, self._tasks))
+        keep_for_ever((self._methods, self._open, self._loop, self._under_way, self._handed))
         self._is_inherited = True
-        self._under_way, self._tasks = {}, set()
+        self._under_way, self._handed = {}, deque()
 
     def _obstacle(self) -> Ending | None:
         if self._is_inherited:
@@ -85,29 +109,37 @@ class AioLine:
             return _LOOP_CLOSED
         return None if self._loop.is_running() else _NOT_RUNNING
 
+    def _on_loop(self, do: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(do, *arguments)
+        except RuntimeError:  # it was closed just now
+            return
+
     # On the loop
 
-    def _begin(self, token: object, call: Call) -> None:
-        task = self._loop.create_task(self._make(token, call))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _begin(self) -> None:
+        self._is_woken = False
+        while self._handed:
+            attempt = self._handed.popleft()
+            if attempt in self._under_way:
+                attempt.task = self._loop.create_task(self._make(attempt))
 
-    async def _make(self, token: object, call: Call) -> None:
-        ending = _LOST
-        before = self._channel is not None and is_connected(self._channel) is False
+    async def _make(self, attempt: _Attempt) -> None:
+        call, ending, channel, before = attempt.call, _LOST, None, False
         try:
-            made = self._method_at(call.path)(
-                call.body,
-                timeout=call.timeout,
-                metadata=call.metadata,
-                credentials=call.credentials,
-                wait_for_ready=call.wait,
-            )
+            if self._methods is None:
+                self._methods = self._open()
+            # Only these two need it, because a deadline before the connection is there leaves no doubt.
+            if not self.proven:
+                channel = self._methods.channel
+            before = channel is not None and is_connected(channel) is False
+            made = call.make(self._methods[call.path])
             response = await made
             ending = Ending("OK", "", await made.trailing_metadata() or (), response)
+            self.proven = True
         except grpc.RpcError as error:
             ending = of_error(error)
-            if before and ending.code == "DEADLINE_EXCEEDED" and is_connected(self._channel) is False:
+            if ending.code == "DEADLINE_EXCEEDED" and before and is_connected(channel) is False:
                 ending = attrs.evolve(ending, unsent=True)
         except grpc.aio.UsageError as error:
             # Besides a closed channel it is the key, which grpc.aio keeps off an unencrypted channel by itself.
@@ -116,33 +148,33 @@ class AioLine:
         except Exception as error:
             ending = unmade(error)
         finally:
-            self._end(token, ending)
-
-    def _method_at(self, path: str) -> Any:
-        if self._method is not None:
-            return self._method
-        method = self._methods.get(path)
-        if method is None:
-            method = self._methods[path] = self._channel.unary_unary(path)
-        return method
-
-    def _cancel_all(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
+            self.cpu = thread_time()
+            self._end(attempt, ending)
 
     # Anywhere
 
-    def _end(self, token: object, ending: Ending) -> None:
-        finish = self._under_way.pop(token, None)
-        if finish is not None:
-            finish(ending)
+    def _end(self, attempt: _Attempt, ending: Ending) -> None:
+        if self._under_way.pop(attempt, False):
+            attempt.finish(ending)
 
     def _give_up(self, ending: Ending) -> None:
-        for token in list(self._under_way):
-            self._end(token, ending)
+        self._is_woken = False
+        for attempt in list(self._under_way):
+            self._end(attempt, ending)
 
 
-def _loop_of(channel: Any) -> asyncio.AbstractEventLoop:
+def _cancel(attempts: list[_Attempt]) -> None:
+    for attempt in attempts:
+        if attempt.task is not None:
+            attempt.task.cancel()
+
+
+def loop_of(channel: Any) -> asyncio.AbstractEventLoop:
+    """Return the event loop of a channel, or of a stub's method.
+
+    Raises:
+        ValueError: the channel does not tell its loop, and none is running here.
+    """
     # A call is bound to the loop that its channel was made on, whichever is running here.
     loop = getattr(channel, "_loop", None)
     if isinstance(loop, asyncio.AbstractEventLoop):

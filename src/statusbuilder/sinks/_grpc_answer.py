@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from ..contracts.wire import rpc_pb2
-from ._grpc_line import CLOSED, FORKED, Ending
+from ._grpc_line import CLOSED, Ending
 
 EPOCH_KEY = "statusbuilder-epoch"
 REVISION_KEY = "statusbuilder-revision"
@@ -27,6 +27,8 @@ _CUT = re.compile(
     r"upstream connect|disconnect|cancelling all calls|shutting down|\beof\b|http2|received http|^stream refused",
     re.IGNORECASE,
 )
+# What proxies say themselves, for a backend that they may have passed the request on to.
+_PROXY = re.compile(r"upstream|gateway|proxy|stream timeout|\bh(?:ttp)?2? ?stream", re.IGNORECASE)
 _LOCAL_DEADLINE = re.compile(r"(?:stream removed \()?deadline exceeded\)?", re.IGNORECASE)
 _LOCAL_CANCEL = re.compile(
     r"(?:locally )?cancell?ed|channel closed|the channel was closed|rst_stream|^$", re.IGNORECASE
@@ -64,7 +66,9 @@ def interpret(ending: Ending, size: int, *, takes_any_answer: bool = False) -> M
     if _TOO_LARGE.search(details) and "metadata" not in details:
         return _of_size(code, details, size, takes_any_answer)
     if code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED") and not any(ending.trailers):
-        return _of_connection(code, details)
+        meaning = _of_connection(code, details)
+        by_proxy = meaning.answered and _PROXY.search(details) is not None
+        return attrs.evolve(meaning, in_doubt=True) if by_proxy else meaning
     return Meaning(code, answered=True)
 
 
@@ -73,7 +77,7 @@ def _of_connection(code: str, details: str) -> Meaning:
         local = _LOCAL_DEADLINE.fullmatch(details) is not None or "event loop" in details
         return Meaning(code, answered=not local, in_doubt=local)
     if code == "CANCELLED":
-        local = details in (CLOSED.details, FORKED.details) or _LOCAL_CANCEL.search(details) is not None
+        local = details == CLOSED.details or _LOCAL_CANCEL.search(details) is not None
         return Meaning(code, answered=not local, in_doubt=local)
     if _UNREACHED.search(details):
         return Meaning(code, answered=False)

@@ -1,18 +1,22 @@
-"""Channels: how they are opened, and how they are left without waiting for what is under way on them."""
+"""Channels, and the key that is sent over them: how they are opened, and what can be told of one."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
+from ..core.environment import read_flag
 from ._grpc_target import Target
 
 Tls: TypeAlias = "bool | str | os.PathLike[str] | bytes | grpc.ChannelCredentials | None"
+
+for _name in ("_auth", "_channel", "_plugin_wrapping", "_utilities", "experimental"):
+    # gRPC imports them when they are first used, and the child of a fork at that moment finds them half imported.
+    import_module(f"grpc.{_name}")
 
 CONNECT_TIMEOUT = 4.0
 """Seconds that connecting may take, TLS and all; shorter than an attempt, so that the attempt tells why it failed."""
@@ -76,12 +80,41 @@ def channel_options(is_loopback: bool, stall: float) -> list[tuple[str, int]]:
     return [*options, ("grpc.enable_http_proxy", 0)] if is_loopback else options
 
 
-def open_channel(target: Target, creds: grpc.ChannelCredentials | None, stall: float) -> grpc.Channel:
-    """Open a channel; it connects at the first call."""
+def open_channel(target: Target, creds: grpc.ChannelCredentials | None, stall: float, module: Any = grpc) -> Any:
+    """Open a channel of grpc or, on the loop that runs, of grpc.aio; it connects at the first call."""
     options = channel_options(target.is_loopback, stall)
     if creds is None:
-        return grpc.insecure_channel(target.text, options)
-    return grpc.secure_channel(target.text, creds, options)
+        return module.insecure_channel(target.text, options)
+    return module.secure_channel(target.text, creds, options)
+
+
+def check_key(key: object) -> str:
+    """Return the key, if it can travel as metadata.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it has characters that metadata cannot carry; the text does not show it.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"An API key is a string, or a callable that returns one, not {type(key).__name__}.")
+    if not key:
+        raise ValueError("The API key is empty; give None where no key is needed.")
+    if key != key.strip():
+        raise ValueError("The API key begins or ends with white space, such as a file's last newline; strip() it.")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("The API key has characters other than printable ASCII, which metadata cannot carry.")
+    if key[:7].lower() == "bearer ":
+        raise ValueError("The API key begins with 'Bearer '; give the key alone, the word is added.")
+    return key
+
+
+def insecure_key_allowed(given: bool | None) -> bool:
+    """Say whether the user takes the risk of an unencrypted key, by argument or by environment.
+
+    Raises:
+        ValueError: the variable is neither a yes nor a no.
+    """
+    return bool(read_flag("STATUSBUILDER_ALLOW_INSECURE_KEY")) if given is None else given
 
 
 def is_connected(channel: Any) -> bool | None:
@@ -120,61 +153,17 @@ def beneath(channel: Any) -> Any:
     return channel
 
 
-class Connection:
-    """One channel, and the attempts under way on it."""
+def abandon(channel: Any) -> None:
+    """Never close the channel, because a call failed to start the thread that would see it to its end.
 
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.channel = channel
-        self.proven = False
-        """Whether a call has come through."""
-        self._methods: dict[str, Any] = {}
-        self._lock = threading.Lock()
-        self._open = 0
-        self._retired = False
+    gRPC counts that call all the same, and closing, also by the channel's destruction, would wait for it for ever.
+    """
+    while not hasattr(channel, "_call_state"):
+        channel = getattr(channel, "_channel", None)
+        if channel is None:
+            return
+    channel._call_state.channel = None
 
-    def method(self, path: str) -> Any:
-        """Return the method at a path; it takes and returns bytes."""
-        method = self._methods.get(path)
-        if method is None:
-            method = self._methods[path] = self.channel.unary_unary(path)
-        return method
-
-    def enter(self) -> None:
-        """Count an attempt."""
-        with self._lock:
-            self._open += 1
-
-    def leave(self) -> None:
-        """Forget an attempt that has ended; the last one of a retired connection closes it."""
-        with self._lock:
-            self._open -= 1
-            last = self._retired and self._open == 0
-        if last:
-            self.channel.close()
-
-    def retire(self) -> None:
-        """Close the channel once nothing is under way on it; closing waits for calls, so it must not come earlier."""
-        with self._lock:
-            last = not self._retired and self._open == 0
-            self._retired = True
-        if last:
-            self.channel.close()
-
-    def abandon(self) -> None:
-        """Never close the channel, because a call failed to start the thread that would see it to its end.
-
-        gRPC counts that call all the same, and closing, also by the channel's destruction, would wait for it for ever.
-        """
-        channel: Any = self.channel
-        while not hasattr(channel, "_call_state"):
-            channel = getattr(channel, "_channel", None)
-            if channel is None:
-                return
-        channel._call_state.channel = None
-
-
-Opener: TypeAlias = Callable[[float], grpc.Channel]
-"""Opens a channel; given the seconds after which a connection is given up whose bytes the other side does not take."""
 
 _inherited: list[object] = []
 

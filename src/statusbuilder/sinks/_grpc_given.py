@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
+from google.protobuf import message_factory
 
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..errors import ContractMismatchError
-from ._grpc_aio import AioLine
-from ._grpc_line import Line
-from ._grpc_sync import GivenLine
+from ._grpc_aio import AioLine, loop_of
+from ._grpc_line import Methods
+from ._grpc_own import note_loop
+from ._grpc_sync import SyncLine
+from ._grpc_transport import Line, Parse
 
 
 def line_of_channel(channel: Any) -> Line:
@@ -21,9 +25,9 @@ def line_of_channel(channel: Any) -> Line:
         ValueError: it is one of grpc.aio whose event loop cannot be found.
     """
     if isinstance(channel, grpc.aio.Channel):
-        return AioLine(channel)
+        return _on_loop(channel, Methods(channel))
     if isinstance(channel, grpc.Channel):
-        return GivenLine(channel)
+        return SyncLine(Methods(channel))
     raise TypeError(f"channel is {_named(channel)}, not a grpc.Channel or grpc.aio.Channel. {_remedy(channel)}")
 
 
@@ -39,17 +43,30 @@ def _remedy(given: Any) -> str:
     return "Give a target, a channel, or a stub's method (GrpcSink.from_stub); Delivery(callable) takes any callable."
 
 
-def line_of_method(method: Any) -> Line:
-    """Return a line over one method of the user's stub.
+def _on_loop(given: Any, methods: Methods) -> Line:
+    note_loop()
+    return AioLine(loop_of(given), lambda: methods)
+
+
+def line_of_methods(methods: dict[str, Any]) -> Line:
+    """Return a line over methods of the user's stubs, by their paths.
 
     Raises:
-        TypeError: it is no such method; names the remedy.
-        ValueError: it is one of grpc.aio whose event loop cannot be found.
+        TypeError: one is no such method, or they are of different kinds; names the remedy.
+        ValueError: they are of grpc.aio, and their event loop cannot be found.
     """
+    first, *others = methods.values()
+    kinds = {_is_of_loop(method) for method in (first, *others)}
+    if len(kinds) > 1:
+        raise TypeError("The methods are one of grpc and one of grpc.aio; give both of stubs over the same channel.")
+    return _on_loop(first, Methods(None, methods)) if kinds.pop() else SyncLine(Methods(first, methods))
+
+
+def _is_of_loop(method: Any) -> bool:
     if isinstance(method, grpc.aio.UnaryUnaryMultiCallable):
-        return AioLine(None, method)
+        return True
     if _is_method(method):
-        return GivenLine(method, method)
+        return False
     if isinstance(method, (grpc.Channel, grpc.aio.Channel)):
         remedy = "Give a channel as GrpcSink(channel=…)."
     elif callable(getattr(method, "updateStatus", None)):
@@ -96,6 +113,24 @@ def contract_of(request_type: Any) -> Contract:
     if "agent" in name or "workflow" in name:
         raise mismatches["agent" in name]
     raise min(mismatches, key=lambda error: len(error.differences))
+
+
+def parsers(contract: Contract, request_type: Any, paths: Iterable[str]) -> dict[str, Parse]:
+    """Return what turns serialized requests into a backend's own messages, for each path that there is a method for.
+
+    Raises:
+        TypeError: the class of the requests of `get` was not imported.
+    """
+    kind = request_type.DESCRIPTOR
+    name = f"{kind.file.package}.{kind.name.removesuffix('UpdateStatusInput')}Id"
+    found = {contract.update_path: request_type.FromString}
+    if contract.get_path in paths:
+        try:
+            asked = kind.file.pool.FindMessageTypeByName(name)
+        except KeyError:
+            raise TypeError(f"There is no message {name}, which get takes; import the stubs that have it.") from None
+        found[contract.get_path] = message_factory.GetMessageClass(asked).FromString
+    return found
 
 
 def _named(given: Any) -> str:

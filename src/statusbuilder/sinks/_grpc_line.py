@@ -1,14 +1,17 @@
-"""Lines: the ways in which one call is made, and how each ends in the same form."""
+"""One call, and how it ends, whichever line makes it.
+
+A line is a way to make calls: `start` begins one and tells its end, from any thread; nothing of a line raises or waits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import grpc
 
-from ._grpc_key import Metadata
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
@@ -20,7 +23,15 @@ class Call:
     metadata: Metadata
     credentials: Any
     timeout: float
-    wait: bool = False
+
+    def make(self, method: Any) -> Any:
+        """Call a method, or the like of it, with what the call says."""
+        return method(
+            self.body,
+            timeout=self.timeout,
+            metadata=self.metadata,
+            credentials=self.credentials,
+        )
 
 
 @attrs.frozen
@@ -38,25 +49,24 @@ class Ending:
 Finish: TypeAlias = Callable[[Ending], None]
 
 CLOSED = Ending("CANCELLED", "the sink was closed")
-FORKED = Ending("CANCELLED", "the process forked")
 CHANNEL_CLOSED = Ending("UNAVAILABLE", "the channel that the sink was given is closed", unsent=True)
 INHERITED = Ending(
     "UNAVAILABLE", "the channel that the sink was given belongs to the parent process; make another one", unsent=True
 )
 
 
-class Line(Protocol):
-    """A way to make calls. Nothing here raises, and only `call` waits."""
+class Methods:
+    """The methods of a channel, by their paths; or those of a stub, and no others."""
 
-    def start(self, call: Call, finish: Finish) -> None: ...
+    def __init__(self, channel: Any, given: dict[str, Any] | None = None) -> None:
+        self.channel = channel
+        self._methods = dict(given or {})
 
-    def call(self, call: Call) -> Ending: ...
-
-    def renew(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def after_fork(self) -> None: ...
+    def __getitem__(self, path: str) -> Any:
+        method = self._methods.get(path)
+        if method is None:
+            method = self._methods[path] = self.channel.unary_unary(path)
+        return method
 
 
 def of_future(future: Any) -> Ending:
@@ -72,16 +82,8 @@ def of_future(future: Any) -> Ending:
 
 def of_blocking(method: Any, call: Call) -> Ending:
     """Make a call and wait for its end, without a thread."""
-    if call.timeout <= 0:
-        return Ending("DEADLINE_EXCEEDED", "no time was left", unsent=True)
     try:
-        response, made = method.with_call(
-            call.body,
-            timeout=call.timeout,
-            metadata=call.metadata,
-            credentials=call.credentials,
-            wait_for_ready=call.wait,
-        )
+        response, made = call.make(method.with_call)
     except grpc.RpcError as error:
         return of_error(error)
     return Ending("OK", "", made.trailing_metadata() or (), response)

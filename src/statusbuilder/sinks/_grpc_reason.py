@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import attrs
 import grpc
 
 from ._grpc_answer import Meaning, interpret
@@ -32,31 +33,43 @@ _UNREACHED: Final = (
     (r"target uri|failed to create .*channel", "{target} is not a usable target"),
 )
 _CLOSED = r"handshake read|socket closed|reset by peer|recvmsg|broken pipe|eof"
+_HINTS = {
+    None: "does it speak gRPC, and do both sides agree on TLS?",
+    True: "does it speak gRPC with TLS, and does it want a client certificate?",
+    False: "does it want TLS? (tls=True)",
+}
 _HTTP = re.compile(r"received http\d? .*?status\D{0,30}(\d{3})", re.IGNORECASE)
 
 
-def explain(
-    ending: Ending, meaning: Meaning, *, target: str, path: str, timeout: float, encrypted: bool | None, key_given: bool
-) -> str:
+@attrs.frozen
+class Where:
+    """Where calls go."""
+
+    target: str
+    """For people."""
+    encrypted: bool | None
+    """Whether the channel is; None for a given one, of which only gRPC can say it."""
+    key_given: bool
+
+
+def explain(ending: Ending, meaning: Meaning, where: Where, path: str, timeout: float) -> str:
     """Return the reason in one line: a sentence, then gRPC's own words; the code is said beside it.
 
     Args:
         ending: how the call ended, not OK.
         meaning: what that means.
-        target: where it went, for people.
+        where: it went.
         path: of the method.
         timeout: seconds that the attempt had.
-        encrypted: whether the channel is; None when nobody knows.
-        key_given: whether there is an API key.
     """
     details = " ".join(ending.details.split())
     details = details if len(details) <= _LONGEST else details[:_LONGEST] + "…"
     if ending.unsent and ending.code in ("UNAVAILABLE", "CANCELLED"):
         return details
     if not meaning.answered:
-        sentence = _of_connection(ending, meaning, details, target, timeout, encrypted)
+        sentence = _of_connection(ending, meaning, details, where, timeout)
     else:
-        sentence = _of_answer(ending, meaning, details, target, path, key_given)
+        sentence = _of_answer(ending, meaning, details, where, path)
     return f"{sentence} ({details})" if details else sentence
 
 
@@ -68,9 +81,8 @@ def explain_reading(error: grpc.RpcError, target: str) -> str:
     return unreached or f"{ending.code}: {details or 'no details'}"
 
 
-def _of_connection(
-    ending: Ending, meaning: Meaning, details: str, target: str, timeout: float, encrypted: bool | None
-) -> str:
+def _of_connection(ending: Ending, meaning: Meaning, details: str, where: Where, timeout: float) -> str:
+    target = where.target
     if ending.code == "DEADLINE_EXCEEDED":
         what = f"no connection to {target}" if ending.unsent else f"no answer from {target}"
         return f"{what} within {timeout:g} s"
@@ -85,13 +97,7 @@ def _of_connection(
     if unreached is not None:
         return unreached
     if re.search(_CLOSED, details, re.IGNORECASE):
-        if encrypted is None:
-            hint = "does it speak gRPC, and do both sides agree on TLS?"
-        elif encrypted:
-            hint = "does it speak gRPC with TLS, and does it want a client certificate?"
-        else:
-            hint = "does it want TLS? (tls=True)"
-        return f"{target} closes the connection at once; {hint}"
+        return f"{target} closes the connection at once; {_HINTS[where.encrypted]}"
     return f"{target} cannot be reached"
 
 
@@ -100,7 +106,8 @@ def _unreached(details: str, target: str) -> str | None:
     return next((text.format(target=target) for text in sentences), None)
 
 
-def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path: str, key_given: bool) -> str:
+def _of_answer(ending: Ending, meaning: Meaning, details: str, where: Where, path: str) -> str:
+    target, key_given = where.target, where.key_given
     if meaning.too_large:
         return f"the request is too large for {target}"
     if ending.code == "UNAUTHENTICATED":
@@ -108,7 +115,7 @@ def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path
             f"{target} does not accept the API key" if key_given else f"{target} wants an API key, and none was given"
         )
     if ending.code == "PERMISSION_DENIED":
-        return f"{target} does not allow this" + (" with this API key" if key_given else " without an API key")
+        return f"{target} does not allow {_what(path)}" + (" with this API key" if key_given else " without an API key")
     http = _HTTP.search(details)
     if http is not None:
         return _of_http(target, http[1])
@@ -116,7 +123,11 @@ def _of_answer(ending: Ending, meaning: Meaning, details: str, target: str, path
         return f"{target} has no method {path}: is it the right service?"
     if ending.code == "NOT_FOUND":
         return f"{target} does not know the execution"
-    return f"{target} refused the update"
+    return f"{target} refused " + ("the update" if path.endswith("/updateStatus") else _what(path))
+
+
+def _what(path: str) -> str:
+    return "this" if path.endswith("/updateStatus") else path.rpartition("/")[2]
 
 
 def _of_http(target: str, status: str) -> str:

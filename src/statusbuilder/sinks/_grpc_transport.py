@@ -4,83 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
 
 import attrs
 
+from ..agent.model import AgentSnapshot
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract, Encoder, contract_for
 from ..contracts.wire import workflow_pb2
 from ..core.model.values import Snapshot
 from ..delivery import Answer, Request
-from ._grpc_answer import EPOCH_KEY, REVISION_KEY, Meaning, held_version, interpret, retry_after
-from ._grpc_key import Key, KeyUnusableError
-from ._grpc_line import Call, Ending, Line
-from ._grpc_reason import explain
+from ._grpc_aio import AioLine
+from ._grpc_answer import EPOCH_KEY, REVISION_KEY, held_version, interpret, retry_after
+from ._grpc_key import Key, Who
+from ._grpc_line import Call, Ending
+from ._grpc_own import OwnLine
+from ._grpc_reason import Where, explain
+from ._grpc_shown import marks_of, status_of
+from ._grpc_sync import SyncLine
+
+Line: TypeAlias = "OwnLine | SyncLine | AioLine"
+Parse: TypeAlias = Callable[[bytes], Any]
+
+_OWN_LOOP = "the event loop that would send is waiting for the sink; use aclose()"
+_GRACE = 0.5
 
 
-@attrs.define
-class _Memo:
-    """What is kept of one execution between its snapshots."""
-
-    contract: Contract | None = None
-    encoder: Encoder | None = None
-
-
+@attrs.define(eq=False)
 class GrpcTransport:
-    """Sends snapshots over a line; a `statusbuilder.delivery.Transport`.
+    """Sends snapshots over a line; a `statusbuilder.delivery.Transport`."""
 
-    Args:
-        line: makes the calls.
-        key: says who calls.
-        contract: how snapshots become requests; None decides by the type of each execution's snapshots.
-        label: the backend, for texts.
-        max_bytes: of a request.
-        encrypted: whether the line is; None when nobody knows.
-        parse: turns serialized requests into what the line takes; None where it takes them as they are.
-    """
+    _line: Line
+    _key: Key
+    where: Where
+    max_bytes: int | None
+    _contract: Contract | None
+    """How snapshots become requests; None decides by the type of each execution's snapshots."""
+    _parse: dict[str, Parse] | None = None
+    """By path, what turns serialized requests into what the line takes, and the only paths that it has; None where it
+    has all, and takes them as they are."""
+    open_messages: bool = attrs.field(default=True, init=False)
+    """Whether an agent's messages are sent while they grow."""
+    ends_in_time: bool = attrs.field(default=True, init=False)
 
-    ends_in_time = True
+    @property
+    def label(self) -> str:
+        """The backend, for texts."""
+        return self.where.target
 
-    def __init__(
-        self,
-        line: Line,
-        key: Key,
-        *,
-        contract: Contract | None,
-        label: str,
-        max_bytes: int,
-        encrypted: bool | None,
-        parse: Callable[[bytes], Any] | None = None,
-    ) -> None:
-        self.max_bytes: int | None = max_bytes
-        self._line = line
-        self._key = key
-        self._contract = contract
-        self.label = label
-        self._encrypted = encrypted
-        self._is_own_channel = encrypted is not None  # of a given one only gRPC can say it
-        self._parse = parse
-        self._unreached = ""
-        """Why the last attempt to connect failed; empty when the backend has answered since."""
-
-    def memo(self) -> _Memo:
+    def memo(self) -> dict[Contract, Encoder]:
         """Return what `prepare` keeps for one execution."""
-        return _Memo()
+        return {}
 
-    def prepare(self, memo: _Memo, snapshot: Snapshot, max_bytes: int | None) -> Request:
+    def prepare(self, memo: dict[Contract, Encoder], snapshot: Snapshot, max_bytes: int | None) -> Request:
         """Encode what changed since the execution's last snapshot."""
         contract = self._contract or contract_for(snapshot)
-        if memo.encoder is None or memo.contract is not contract:
-            memo.contract, memo.encoder = contract, contract.encoder()
-        data = memo.encoder.encode(snapshot, max_bytes)
-        return Request(
-            snapshot.execution_id,
-            snapshot.epoch,
-            snapshot.revision,
-            snapshot.is_terminal,
-            (contract, data),
-            len(data),
-        )
+        if not self.open_messages and isinstance(snapshot, AgentSnapshot):
+            snapshot = snapshot.closed()
+        encoder = memo.get(contract)
+        if encoder is None:
+            encoder = memo[contract] = contract.encoder()
+        return _request(contract, snapshot, encoder.encode(snapshot, max_bytes))
 
     # What a spool needs
 
@@ -101,40 +85,55 @@ class GrpcTransport:
         """
         contract = self._named(kind)
         snapshot = attrs.evolve(contract.read_request(body), epoch=epoch, revision=revision)
-        made = Request(snapshot.execution_id, epoch, revision, snapshot.is_terminal, (contract, body), len(body))
-        return made, snapshot
+        return _request(contract, snapshot, body), snapshot
+
+    @property
+    def can_fetch(self) -> bool:
+        """Whether there is a way to ask the backend what it holds."""
+        return self._parse is None or any(path.endswith("/get") for path in self._parse)
 
     def fetch(
         self, execution_id: str, kind: str, timeout: float, done: Callable[[Answer, Snapshot | None], None]
     ) -> None:
-        """Begin to ask what the backend holds of an execution."""
-        if self._parse is not None:
-            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; give the sink a target or a channel"), None)
-            return
+        """Begin to ask what the backend holds of an execution.
+
+        OK comes with a snapshot. An answer without a status, of another execution, or that cannot be read is INTERNAL,
+        and UNIMPLEMENTED is said where there is no way to ask.
+        """
         try:
             contract = self._named(kind)
         except ValueError as error:  # written by a later release
             done(Answer("UNIMPLEMENTED", str(error)), None)
             return
-        body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
-        request = Request(execution_id, 0, 0, False, (contract, body), len(body))
+        if not self.can_fetch:
+            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; see from_stub(get=…)"), None)
+            return
 
         def ended(ending: Ending) -> None:
-            answer = self._answer(request, timeout, ending)
-            try:
-                held = contract.to_snapshot(ending.response, execution_id) if answer.code == "OK" else None
-            except (ValueError, AttributeError) as error:
-                answer, held = _unusable(error), None
-            done(answer, held)
+            answer, found = self._answer(call, ending), None
+            if answer.code == "OK":
+                why, found = _held(contract, execution_id, ending)
+                code = "INTERNAL" if ending.code == "OK" else ending.code
+                answer = attrs.evolve(answer, code=code, reason=why) if why else answer
+            if answer.answered and answer.code != "OK":
+                answer = attrs.evolve(answer, reason=f"get: {answer.reason}")
+            done(answer, found)
 
-        try:
-            who, credentials = self._key.attach()
-        except KeyUnusableError as error:
-            done(self._keyless(error), None)
-        except Exception as error:
-            done(_unusable(error), None)
-        else:
-            self._line.start(Call(contract.get_path, body, who, credentials, timeout), ended)
+        call = self._ask_for(contract, execution_id, timeout)
+        self._begin(call, ended, lambda answer: done(answer, None))
+
+    def connect(self, timeout: float, done: Callable[[Answer], None]) -> None:
+        """Wait for a connection, without sending any state; the answer is OK, or says why there is none."""
+        if not self.can_fetch:
+            done(Answer())
+            return
+
+        def ended(ending: Ending) -> None:
+            answer = self._answer(call, ending)
+            done(Answer() if answer.answered else attrs.evolve(answer, in_doubt=False))
+
+        call = self._ask_for(self._contract or WORKFLOW_EXECUTION, "", timeout)  # nobody has it, so it changes nothing
+        self._begin(call, ended, done)
 
     def _named(self, kind: str) -> Contract:
         for contract in (self._contract, WORKFLOW_EXECUTION, AGENT_EXECUTION):
@@ -144,26 +143,27 @@ class GrpcTransport:
 
     # Attempts
 
-    def start(self, request: Request, timeout: float, wait: bool, done: Callable[[Answer], None]) -> None:
+    def start(self, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
         """Begin one attempt; `done` may be called before this returns, where the attempt cannot even begin."""
-        try:
-            call = self._call(request, timeout, wait)
-        except KeyUnusableError as error:
-            done(self._keyless(error))
-        except Exception as error:
-            done(_unusable(error))
-        else:
-            self._line.start(call, partial(self._ended, request, timeout, done))
+        contract, data = request.body
+        version = ((EPOCH_KEY, str(request.epoch)), (REVISION_KEY, str(request.revision)))
+        call = Call(contract.update_path, data, version, None, timeout)
+        self._begin(call, lambda ending: done(self._answer(call, ending, request)), done)
 
     def call(self, request: Request, timeout: float) -> Answer:
         """Make one attempt and wait for its end."""
+        if self._line.is_here:
+            return Answer("UNAVAILABLE", _OWN_LOOP, answered=False)
+        box: SimpleQueue[Answer] = SimpleQueue()
+        self.start(request, timeout, box.put)
         try:
-            call = self._call(request, timeout, False)
-        except KeyUnusableError as error:
-            return self._keyless(error)
-        except Exception as error:
-            return _unusable(error)
-        return self._answer(request, timeout, self._line.call(call))
+            return box.get(timeout=timeout + _GRACE)
+        except Empty:
+            return Answer("DEADLINE_EXCEEDED", "nothing came of the attempt", answered=False, in_doubt=True)
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of the threads that only this transport has; gRPC's own are not among them."""
+        return self._line.cpu
 
     def renew(self) -> None:
         """Make the next attempt over a fresh connection; attempts under way end on the present one."""
@@ -171,74 +171,69 @@ class GrpcTransport:
 
     def close(self) -> None:
         """End what is under way, and release the connection; returns at once."""
+        self._key.close()
         self._line.close()
 
     def after_fork(self) -> None:
         """Leave the parent's connection untouched; the next attempt opens another."""
+        self._key.after_fork()
         self._line.after_fork()
 
-    def _call(self, request: Request, timeout: float, wait: bool) -> Call:
-        contract, data = request.body
-        who, credentials = self._key.attach()
-        version = ((EPOCH_KEY, str(request.epoch)), (REVISION_KEY, str(request.revision)))
-        body = data if self._parse is None else self._parse(data)
-        return Call(contract.update_path, body, (*version, *who), credentials, timeout, wait)
+    def _begin(self, call: Call, finish: Callable[[Ending], None], fail: Callable[[Answer], None]) -> None:
+        def take(who: Who, left: float) -> None:
+            if isinstance(who, str):
+                # As if there were no connection: one attempt for all executions asks again, not each of them.
+                fail(Answer("UNAVAILABLE", self._key.clean(who), answered=False))
+                return
+            if left <= 0:
+                fail(Answer("DEADLINE_EXCEEDED", "no time was left", answered=False))
+                return
+            try:
+                body = call.body if self._parse is None else self._parse[call.path](call.body)
+            except Exception as error:
+                fail(Answer("INTERNAL", f"the request could not be made: {type(error).__name__}: {error}"))
+                return
+            metadata = (*call.metadata, *who[0])
+            self._line.start(Call(call.path, body, metadata, who[1], left), finish)
 
-    def _ended(self, request: Request, timeout: float, done: Callable[[Answer], None], ending: Ending) -> None:
-        done(self._answer(request, timeout, ending))
+        self._key.attach(call.timeout, take)
 
-    def _answer(self, request: Request, timeout: float, ending: Ending) -> Answer:
+    def _ask_for(self, contract: Contract, execution_id: str, timeout: float) -> Call:
+        body = workflow_pb2.WorkflowExecutionId(value=execution_id).SerializeToString()  # an agent's is the same
+        return Call(contract.get_path, body, (), None, timeout)
+
+    def _answer(self, call: Call, ending: Ending, request: Request | None = None) -> Answer:
+        held = held_version(ending.trailers) if ending.trailers else None
         if ending.code != "OK":
-            return self._failure(request, timeout, ending)
-        self._unreached = ""
+            return self._failure(call, ending, held)
         self._key.learn("", answered=True)
+        if request is None:
+            return Answer(held=held)
         contract, data = request.body
         echo = ending.response
         shows = partial(_shows, contract, data, echo) if _says_something(echo) else None
-        return Answer(held=held_version(ending.trailers) if ending.trailers else None, shows=shows)
+        return Answer(held=held, shows=shows, marks=marks_of(status_of(contract, echo)))
 
-    def _failure(self, request: Request, timeout: float, ending: Ending) -> Answer:
-        meaning = interpret(ending, request.size, takes_any_answer=self._is_own_channel)
+    def _failure(self, call: Call, ending: Ending, held: tuple[int, int] | None) -> Answer:
+        meaning = interpret(ending, len(call.body), takes_any_answer=self.where.encrypted is not None)
         refused_key = self._key.learn(ending.details, meaning.answered)
-        trailers = list(ending.trailers)
+        cleaned = attrs.evolve(ending, details=self._key.clean(ending.details))
         if meaning.code == "OK":
-            return Answer(held=held_version(trailers))
+            return Answer(held=held)
         return Answer(
             code=meaning.code,
-            reason=refused_key or self._reason(request, timeout, ending, meaning),
+            reason=refused_key or explain(cleaned, meaning, self.where, call.path, call.timeout),
             answered=meaning.answered,
             in_doubt=meaning.in_doubt,
-            retry_after=retry_after(trailers),
-            held=held_version(trailers),
+            retry_after=retry_after(ending.trailers),
+            held=held,
             too_large=meaning.too_large,
         )
 
-    def _reason(self, request: Request, timeout: float, ending: Ending, meaning: Meaning) -> str:
-        reason = explain(
-            attrs.evolve(ending, details=self._key.clean(ending.details)),
-            meaning,
-            target=self.label,
-            path=request.body[0].update_path,
-            timeout=timeout,
-            encrypted=self._encrypted,
-            key_given=self._key.given,
-        )
-        if meaning.answered:
-            self._unreached = ""
-        elif ending.code == "UNAVAILABLE" and not meaning.in_doubt:
-            self._unreached = reason
-        elif ending.code == "DEADLINE_EXCEEDED" and self._unreached:
-            # An attempt that waits for a connection does not tell why there is none; the one before it did.
-            return f"{reason}; before that: {self._unreached}"
-        return reason
 
-    def _keyless(self, error: KeyUnusableError) -> Answer:
-        # As if there were no connection: one attempt for all executions asks again, not each of them.
-        return Answer("UNAVAILABLE", self._key.clean(error.reason), answered=False)
-
-
-def _unusable(error: Exception) -> Answer:
-    return Answer("INTERNAL", f"the request could not be made: {type(error).__name__}: {error}")
+def _request(contract: Contract, of: Snapshot, data: bytes) -> Request:
+    marks = marks_of(status_of(contract, data, is_request=True)) if of.is_terminal else ()
+    return Request(of.execution_id, of.epoch, of.revision, of.is_terminal, (contract, data), len(data), marks)
 
 
 def _says_something(echo: Any) -> bool:
@@ -252,3 +247,18 @@ def _shows(contract: Contract, data: bytes, echo: Any) -> bool:
         return contract.state(data, request=True) == contract.state(echo)
     except (ValueError, AttributeError):  # it is something else than the resource
         return False
+
+
+def _held(contract: Contract, execution_id: str, ending: Ending) -> tuple[str, Any]:
+    """Return what a backend holds of an execution, or first why its answer is none."""
+    if ending.code != "OK":
+        return "what the backend holds is more than the given channel receives (grpc.max_receive_message_length)", None
+    if status_of(contract, ending.response) is None:
+        return "the answer has no status, or cannot be read", None
+    try:
+        found = contract.to_snapshot(ending.response)
+    except (ValueError, TypeError, AttributeError) as error:
+        return f"the answer cannot be read ({type(error).__name__})", None
+    if found.execution_id not in ("", execution_id):
+        return f"the answer is of another execution, {found.execution_id!r}", None
+    return "", attrs.evolve(found, execution_id=execution_id)

@@ -12,13 +12,13 @@ from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..delivery import Deliverer, DeliveryOptions
 from ..errors import InsecureChannelError
-from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, open_channel
-from ._grpc_given import contract_of, line_of_channel, line_of_method
-from ._grpc_key import Key, insecure_key_allowed
-from ._grpc_line import Line
-from ._grpc_sync import OwnLine
+from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, insecure_key_allowed, open_channel
+from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers
+from ._grpc_key import Key
+from ._grpc_own import OwnLine
+from ._grpc_reason import Where
 from ._grpc_target import Target, read_target
-from ._grpc_transport import GrpcTransport
+from ._grpc_transport import GrpcTransport, Line, Parse
 
 if TYPE_CHECKING:
     import grpc
@@ -41,8 +41,9 @@ class GrpcSink(Deliverer):
     Args:
         target: `host:port`, or any target of gRPC's (`dns:`, `ipv4:`, `ipv6:`, `unix:`). Without a port it is 443,
             with TLS only.
-        api_key: sent as `authorization: Bearer <key>`. A callable is asked before each attempt, on the delivery's
-            thread; what it raises counts as a failed attempt.
+        api_key: sent as `authorization: Bearer <key>`. A callable is asked before each attempt, on a thread of its own
+            and once for all attempts that wait; what it raises, and no answer within `attempt_timeout`, counts as a
+            failed attempt.
         tls: None is TLS unless the target is a loopback address. True and False decide; root certificates (PEM, as
             bytes or as a path) are trusted instead of the system's; `grpc.ssl_channel_credentials(…)` does the rest,
             such as client certificates.
@@ -60,6 +61,9 @@ class GrpcSink(Deliverer):
             first sent; an unencrypted one is a failed attempt.
         max_bytes: bytes of a request at most, 1024 or more; longer ones are shortened. By default just under 4 MiB,
             which is what servers take by default.
+        open_messages: whether an agent's messages are sent while they grow. False leaves the first one that is open,
+            and those after it, out until it has ended, for readers that print a message once, as they first see it.
+            By default as STATUSBUILDER_OPEN_MESSAGES says, else True.
         options: the settings of the delivery, see `DeliveryOptions`.
 
     Raises:
@@ -81,6 +85,7 @@ class GrpcSink(Deliverer):
         orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
+        open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
     ) -> None:
         allowed = insecure_key_allowed(allow_insecure_key)
@@ -96,6 +101,8 @@ class GrpcSink(Deliverer):
             transport = _over_own(read_target(target), api_key, tls, allowed, wanted, _limit(max_bytes), stall)
         self.target = transport.label
         """Where it delivers to, for people."""
+        self.open_messages = transport.open_messages = _sends_open(open_messages)
+        """Whether an agent's messages are sent while they grow; builders make a change of a message's end if not."""
         super().__init__(transport, spool=spool, orphans=orphans, **options)
 
     @classmethod
@@ -136,12 +143,14 @@ class GrpcSink(Deliverer):
         cls,
         method: Any,
         request_type: Any,
+        get: Any = None,
         *,
         api_key: ApiKey = None,
         spool: str | PathLike[str] | None = None,
         orphans: Literal["report", "fail"] = "report",
         allow_insecure_key: bool | None = None,
         max_bytes: int | None = None,
+        open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
     ) -> Self:
         """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
@@ -150,23 +159,30 @@ class GrpcSink(Deliverer):
             method: `stub.updateStatus`, of a stub of grpc or grpc.aio.
             request_type: the generated class of its requests, such as `WorkflowExecutionUpdateStatusInput`. Its fields
                 are compared with the contracts and say which one it is.
+            get: `stub.get` of the backend's query service, by which it is asked what it holds of an execution before
+                what an earlier process left in the spool is sent. Without it final states are sent unasked, and
+                others, and orphans, only reported.
             api_key: as for the class; leave it out where the stub's channel adds one.
             spool: as for the class.
             orphans: as for the class.
             allow_insecure_key: as for the class.
             max_bytes: as for the class.
+            open_messages: as for the class.
             options: the settings of the delivery, see `DeliveryOptions`.
 
         Raises:
             ContractMismatchError: a field that is sent is missing or differs; names each.
             TypeError: an argument is of another kind; says what to give instead.
         """
-        line = line_of_method(method)
         contract = contract_of(request_type)
+        methods = {contract.update_path: method} | ({} if get is None else {contract.get_path: get})
+        line = line_of_methods(methods)
         allowed = insecure_key_allowed(allow_insecure_key)
-        transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), request_type.FromString)
+        parse = parsers(contract, request_type, methods)
+        transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
         sink = cls.__new__(cls)
         sink.target = transport.label
+        sink.open_messages = transport.open_messages = _sends_open(open_messages)
         Deliverer.__init__(sink, transport, spool=spool, orphans=orphans, **options)
         return sink
 
@@ -180,6 +196,10 @@ def _contract(contract: object) -> Contract | None:
     if isinstance(contract, str) and contract in _CONTRACTS:
         return _CONTRACTS[contract]
     raise ValueError(f"contract is {contract!r}; give 'auto', 'workflow', 'agent', or one of statusbuilder.contracts.")
+
+
+def _sends_open(open_messages: bool | None) -> bool:
+    return read_flag("STATUSBUILDER_OPEN_MESSAGES") is not False if open_messages is None else open_messages
 
 
 def _limit(max_bytes: int | None) -> int:
@@ -198,9 +218,10 @@ def _over_own(
         raise InsecureChannelError(target.text)
     # Only credentials that the user made may be those of an unencrypted channel.
     guarded = creds is not None and creds is tls and not (target.is_loopback or allowed)
-    line = OwnLine(lambda seconds: open_channel(target, creds, seconds), stall)
-    key = Key(api_key, guarded, target.text)
-    return GrpcTransport(line, key, contract=contract, label=target.text, max_bytes=limit, encrypted=creds is not None)
+    line = OwnLine(lambda module: open_channel(target, creds, stall, module))
+    key = Key(api_key, guarded, target.text, line.later)
+    where = Where(target.text, creds is not None, api_key is not None)
+    return GrpcTransport(line, key, where, limit, contract)
 
 
 def _over_given(
@@ -210,13 +231,13 @@ def _over_given(
     allowed: bool,
     contract: Contract | None,
     limit: int,
-    parse: Callable[[bytes], Any] | None = None,
+    parse: dict[str, Parse] | None = None,
 ) -> GrpcTransport:
     found = channel_target(given)
     label = found or _OF_CHANNEL
     guarded = not (allowed or (found is not None and _is_loopback(found)))
-    key = Key(api_key, guarded, label)
-    return GrpcTransport(line, key, contract=contract, label=label, max_bytes=limit, encrypted=None, parse=parse)
+    key = Key(api_key, guarded, label, line.later)
+    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
 
 
 def _is_loopback(target: str) -> bool:

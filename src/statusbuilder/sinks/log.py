@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ..core.model.printable import one_line
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 
 _MOST_EXECUTIONS = 10_000
@@ -28,8 +29,8 @@ class LogSink:
 
     Other changes (messages, outputs, metadata) are not logged. Each record carries as `extra` what its line says, for
     structured handlers: `execution_id`, `revision`, `phase`, `from_status`, `to_status` (names; `from_status` is None
-    at first), and for a task also `task_id` and `task_name`, and `error` where there is one. FAILED is logged as a
-    WARNING, all else as INFO.
+    at first), and for a task also `task_id` and `task_name`, and `error` where there is one. These are the values as
+    they are; the line is one line of characters that can be seen. FAILED is logged as a WARNING, all else as INFO.
 
     Args:
         logger: where to write; by default the logger `statusbuilder.status`.
@@ -68,19 +69,20 @@ class LogSink:
             "to_status": now.name,
         }
         what = "Execution %s"
-        names: tuple[str, ...] = (snapshot.execution_id,)
+        names = [snapshot.execution_id]
         if task is not None:
             extra |= {"task_id": task.task_id, "task_name": task.task_name}
-            what, names = "Execution %s: task %s", (snapshot.execution_id, task.task_id)
+            what += ": task %s"
+            names.append(task.task_id)
         if error is not None:
             extra["error"] = error
         change = " %s" if was is None else " %s -> %s"
-        arguments = (*names, *(state.name for state in (was, now) if state is not None))
+        if error is not None:
+            change += ": %s"
+        states = [state.name for state in (was, now) if state is not None]
+        arguments = map(one_line, [*names, *states, *([] if error is None else [error])])
         level = logging.WARNING if now.name == "FAILED" else logging.INFO
-        if error is None:
-            self._logger.log(level, what + change, *arguments, extra=extra)
-        else:
-            self._logger.log(level, what + change + ": %s", *arguments, error, extra=extra)
+        self._logger.log(level, what + change, *arguments, extra=extra)
 
 
 def _changes(seen: _Seen, snapshot: Snapshot) -> list[dict[str, Any]]:

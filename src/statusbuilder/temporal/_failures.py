@@ -6,10 +6,12 @@ from temporalio import exceptions
 
 from ..payload.members import error_text
 
+_WRAPPINGS = (exceptions.ActivityError, exceptions.ChildWorkflowError, exceptions.NexusOperationError)
+
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return what an activity or child workflow failed with; any other error is its own cause."""
-    while isinstance(error, (exceptions.ActivityError, exceptions.ChildWorkflowError)) and error.__cause__ is not None:
+    """Return what an activity, child workflow or Nexus operation failed with; any other error is its own cause."""
+    while isinstance(error, _WRAPPINGS) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
@@ -38,4 +40,6 @@ def describe_end(error: BaseException) -> str:
         return f"activity {error.activity_type!r} failed: {describe(error)}"
     if isinstance(error, exceptions.ChildWorkflowError):
         return f"child workflow {error.workflow_type!r} failed: {describe(error)}"
+    if isinstance(error, exceptions.NexusOperationError):
+        return f"Nexus operation {error.operation!r} failed: {describe(error)}"
     return describe(error)

@@ -27,6 +27,7 @@ log = logging.getLogger("statusbuilder")
 PATIENCE = timedelta(days=7)
 """How long the workflow that goes on with a delivery tries."""
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
+_SHOWN = (Outcome.DELIVERED, Outcome.CONFIRMED)
 NOT_DELIVERED = "NotDelivered"
 WAITS_FOR_PLUGINS = "plugin_shutdown_timeout" in WorkerConfig.__annotations__
 """Whether the SDK waits for what plugins do after a worker. Older ones cancel it: no worker of theirs can shut down."""
@@ -126,9 +127,15 @@ class GoOnDelivering:
 class DeliverActivity:
     """The activity, on the worker's sinks."""
 
-    def __init__(self, sinks: Sequence[Deliverer], find_run: Callable[[str | None], Run | None]) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Deliverer],
+        find_run: Callable[[str | None], Run | None],
+        confirmed: Callable[[str], object] = lambda run_id: None,
+    ) -> None:
         self._sinks = sinks
         self._find_run = find_run
+        self._confirmed = confirmed
 
     @activity.defn(name=DELIVER)
     async def deliver(self, status: dict[str, Any], patient: bool) -> str:
@@ -144,6 +151,9 @@ class DeliverActivity:
         missing = [receipt.reason for receipt in receipts if receipt.outcome is Outcome.PENDING]
         if missing:
             raise ApplicationError("; ".join(missing), type=NOT_DELIVERED, non_retryable=not patient)
+        run_id = activity.info().workflow_run_id
+        if run_id is not None and all(receipt.outcome in _SHOWN for receipt in receipts):
+            self._confirmed(run_id)
         said = [f"{receipt.outcome} ({receipt.reason})" if receipt.reason else receipt.outcome for receipt in receipts]
         return ", ".join(said) or "no sinks"
 

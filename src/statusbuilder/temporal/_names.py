@@ -15,6 +15,8 @@ DELIVER: Final = "statusbuilder.deliver"
 
 Task queues that begin so are for that activity alone, beside workers that take no activities.
 """
+RECONCILE: Final = "statusbuilder.reconcile"
+"""The workflow that looks at closed runs, its activity, and what its Schedules and task queues are called after."""
 TASK_HEADER: Final = "statusbuilder-task"
 """The header of an activity, local ones too, that holds its task id."""
 RETRIED: Final = "statusbuilder-retried"

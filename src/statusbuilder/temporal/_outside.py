@@ -1,39 +1,24 @@
-"""The end of workflows that were ended from outside, where no code of theirs runs any more."""
+"""Runs seen from outside, by whoever asks: what one did, its end told, and a look at all that has closed."""
 
 from __future__ import annotations
 
-import logging
-from datetime import timedelta
+import asyncio
+from datetime import datetime
 from typing import Any
 
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import (
-    Client,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowHistoryEventFilterType,
-)
+from temporalio.client import Client
 
-from ..core.builder import StatusBuilder
-from ..core.model.times import to_millis
-from ..core.model.values import ExecutionPhase, Receipt, Snapshot, TaskStatus
-from ..core.state import FORGOTTEN
+from ..core.model.times import utc_now
+from ..core.model.values import Outcome, Receipt, Snapshot
 from ..delivery import Deliverer
-from ._failures import describe_end
-from ._names import MEMO, QUERY
+from ._closed import ClosedRun, Server
+from ._ends import end_of, is_missing
+from ._fold import Reading
+from ._payloads import is_plain, make_readable
+from ._reconciler import FIRST_LOOK
 from ._send import send_final
-
-log = logging.getLogger("statusbuilder")
-
-_QUERY_TIMEOUT = timedelta(seconds=5)
-_PHASES = {
-    WorkflowExecutionStatus.COMPLETED: ExecutionPhase.COMPLETED,
-    WorkflowExecutionStatus.FAILED: ExecutionPhase.FAILED,
-    WorkflowExecutionStatus.CANCELED: ExecutionPhase.CANCELLED,
-    WorkflowExecutionStatus.TERMINATED: ExecutionPhase.FAILED,
-    WorkflowExecutionStatus.TIMED_OUT: ExecutionPhase.FAILED,
-}
+from ._settings import Settings
+from ._target import RATE, Look, Seen, Target
 
 
 async def close_status(
@@ -45,91 +30,100 @@ async def close_status(
     execution_id: str | None = None,
     timeout: float = 30.0,
 ) -> Receipt | None:
-    """End the status of a workflow that was terminated, or timed out, and deliver it.
+    """Tell how a workflow ended, where its status does not say so: it was terminated, or timed out.
 
-    No code of such a workflow runs any more, so its status stays IN_PROGRESS until somebody outside calls this: who
-    terminates workflows, right after it, or a job that looks at closed ones now and then. The run is described, its
-    last state is asked for with the query `statusbuilder.status`, which a worker answers from the history, and ended
-    as the run was: FAILED for a terminated or timed-out one. Where no worker answers, only the phase is known, and
-    the tasks are left as the backend has them.
+    A `StatusPlugin` has this done by itself, within two minutes. Who terminates a workflow and wants it told at once
+    calls this right after. The end is read from the run's history: phase, tasks, attempts and errors, with Temporal's
+    own times. No code of the workflow runs, and no worker is asked. Tasks that its code told of by `current()` are in
+    no history: they stay as the backend shows them, and what is open of them is ended; where the sink cannot ask a
+    backend, they are missing.
 
-    It does no harm to a run that ended by itself, and may be called again.
+    It does no harm to a run whose end is shown, and may be called again.
 
     Args:
         client: A client of the workflow's namespace.
         workflow_id: The workflow.
         sink: Where the status goes: a `GrpcSink` or a `Delivery`.
         run_id: One run of it; by default the last one.
-        execution_id: The backend's id, where the plugin was given a function for it and no worker may answer.
+        execution_id: The backend's id, where the plugin was given a function for it.
         timeout: Seconds to deliver at most.
 
     Returns:
         What became of it, or None: the run is still open, or goes on as a new one.
     """
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    description = await handle.describe()
-    phase = None if description.status is None else _PHASES.get(description.status)
-    if phase is None:
+    server = Server(client)
+    run = ClosedRun.of((await server.describe(workflow_id, run_id or "")).workflow_execution_info)
+    if run is None:
         return None
-    handle = client.get_workflow_handle(workflow_id, run_id=description.run_id)
-    event = await _closing_event(handle)
-    if event is not None and _goes_on(event):
+    fold = await server.fold(workflow_id, run.run_id, Reading())
+    if fold.goes_on:
         return None
-    last = await _last_state(handle)
-    if last is None:
-        last = Snapshot(
-            execution_id or await _memo(description) or workflow_id,
-            epoch=to_millis(description.start_time),
-            temporal_workflow_id=workflow_id,
-        )
-    elif last.is_terminal:
-        return await send_final(sink, last, timeout, patient=True)
-    return await send_final(sink, await _ended(client, last, phase, event), timeout, patient=True)
+    execution_id = execution_id or fold.execution_id
+    held, epoch = await _held(sink, execution_id, timeout) if sink.can_ask else (None, None)
+    if held is not None and held.is_terminal and not is_missing(run, held, epoch):
+        return Receipt(sink, Outcome.CONFIRMED, held.revision, "its end is shown", execution_id)
+    return await send_final(sink, end_of(fold, run, execution_id, held, epoch), timeout, patient=True)
 
 
-async def _last_state(handle: WorkflowHandle[Any, Any]) -> Snapshot | None:
-    try:
-        return Snapshot.from_dict(await handle.query(QUERY, rpc_timeout=_QUERY_TIMEOUT))
-    except Exception as error:
-        log.info("No worker answers for workflow %r: %r", handle.id, error)
-        return None
+async def _held(sink: Deliverer, execution_id: str, timeout: float) -> tuple[Snapshot | None, int | None]:
+    answer, held = await asyncio.wrap_future(sink.ask(execution_id, timeout))
+    return held, None if answer.held is None else answer.held[0]
 
 
-async def _memo(description: WorkflowExecutionDescription) -> str | None:
-    value = (await description.memo()).get(MEMO)
-    return value if isinstance(value, str) and value else None
+async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None = None) -> Snapshot:
+    """Return what a run of a workflow did so far, or how it ended, from its history; for people on call.
+
+    What the server knows of activities under way is there, too: what they wait for, their attempt, why the last one
+    failed. It needs neither a worker nor the plugin, and no code of the workflow runs; see `fold_history`. Payloads are
+    decoded as the client decodes them.
+
+    Args:
+        client: A client of the workflow's namespace.
+        workflow_id: The workflow.
+        run_id: One run of it; by default the last one.
+
+    Raises:
+        temporalio.service.RPCError: There is no such workflow, or the server cannot be asked.
+    """
+    server = Server(client)
+    described = await server.describe(workflow_id, run_id or "")
+    fold = await server.fold(workflow_id, described.workflow_execution_info.execution.run_id, Reading())
+    if not is_plain(client.data_converter):
+        await make_readable(described, client.data_converter, fold.reading.policy)
+    fold.note_pending(described.pending_activities)
+    return fold.snapshot()
 
 
-async def _closing_event(handle: WorkflowHandle[Any, Any]) -> HistoryEvent | None:
-    kind = WorkflowHistoryEventFilterType.CLOSE_EVENT
-    async for event in handle.fetch_history_events(event_filter_type=kind):
-        return event
-    return None
+async def reconcile(
+    client: Client,
+    sink: Deliverer,
+    *,
+    task_queue: str | None = None,
+    since: datetime | None = None,
+    rate: float = RATE,
+    **options: Any,
+) -> Look:
+    """Look once at the workflows that have closed, and tell the ends that a backend misses.
 
+    A `StatusPlugin` has this done by a Schedule; this is for those who may not make one, and call it by other means.
 
-def _goes_on(event: HistoryEvent) -> bool:
-    """Whether a run was followed by another one, which its retry policy or schedule asks for."""
-    attributes = event.WhichOneof("attributes")
-    return bool(attributes and getattr(getattr(event, attributes), "new_execution_run_id", ""))
+    Args:
+        client: A client of the namespace.
+        sink: Asks the backend and delivers to it, such as a `GrpcSink`.
+        task_queue: Whose workflows; None is all of the namespace.
+        since: The earliest close time, aware; by default 24 hours ago. `Look.until` says from when on the next look is
+            to be.
+        rate: Workflows a second at most.
+        options: `execution_id`, `memo`, `workflows`, `activities` and `task_types`, as the plugin has them, and
+            `builder`, a dictionary of what it takes beside them.
 
-
-async def _ended(client: Client, last: Snapshot, phase: ExecutionPhase, event: HistoryEvent | None) -> Snapshot:
-    """Return the last state as the closing event ended it; one epoch later, so that nothing of the run is newer."""
-    builder = StatusBuilder(last.execution_id, initial=last, epoch=last.epoch + 1)
-    if phase is ExecutionPhase.FAILED:
-        builder.with_error(await _reason(client, event))
-        return builder.snapshot()
-    for task in last.current_tasks if phase is ExecutionPhase.COMPLETED else ():
-        builder.update_task_status(task.task_id, TaskStatus.FAILED, FORGOTTEN)
-    builder.update_status(phase)
-    return builder.snapshot()
-
-
-async def _reason(client: Client, event: HistoryEvent | None) -> str:
-    if event is not None and event.HasField("workflow_execution_terminated_event_attributes"):
-        reason = event.workflow_execution_terminated_event_attributes.reason
-        return f"the workflow was terminated: {reason}" if reason else "the workflow was terminated"
-    if event is not None and event.HasField("workflow_execution_failed_event_attributes"):
-        failure = event.workflow_execution_failed_event_attributes.failure
-        return describe_end(await client.data_converter.decode_failure(failure))
-    return "the workflow timed out"
+    Raises:
+        TypeError: There is no such option.
+        ValueError: The sink cannot ask its backend what it holds.
+    """
+    if not sink.can_ask:
+        raise ValueError(f"{sink!r} cannot ask its backend what it holds; give a GrpcSink with a target or a channel.")
+    settings = Settings(enabled=True, sinks=(sink,), **options)
+    target = Target(sink, client, settings, Seen(), rate)
+    await target.look(task_queue, since or utc_now() - FIRST_LOOK)
+    return target.looked

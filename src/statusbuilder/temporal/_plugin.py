@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -36,8 +37,11 @@ from ._handover import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, deliv
 from ._inbound import StatusInbound
 from ._names import DELIVER, MEMO, RESERVED, RUNS
 from ._observe import observed
+from ._reconciler import Reconciler
 from ._run import Run
+from ._schedule import reconciling
 from ._settings import Filter, Settings
+from ._target import Seen
 from ._watch import watch
 
 
@@ -61,11 +65,14 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         task_types: The task type of activities and child workflows by their type; CUSTOM by default.
         close_timeout: Seconds that a workflow stays open at most until its final status is delivered.
         progress_interval: Seconds between two looks at the heartbeats of activities that have a heartbeat timeout.
+        reconcile: How often closed workflows are looked at, from outside, by a Schedule of Temporal's, so that no end
+            is missed: those that were terminated or timed out, and those whose last worker died. None leaves that out.
+            Sinks that cannot be asked, such as a `MemorySink`, are not looked after.
         builder: Options of the builders: `max_payload_bytes`, `redact_keys`, `redact_values`, `redact_text`.
 
     Raises:
         TypeError: A sink cannot be one, or a filter is a text.
-        ValueError: A time is not positive.
+        ValueError: A time is not positive, or `reconcile` is shorter than a second.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         task_types: Mapping[str, TaskType] | None = None,
         close_timeout: float = 5.0,
         progress_interval: float = 2.0,
+        reconcile: timedelta | None = timedelta(minutes=1),
         **builder: Any,
     ) -> None:
         if sinks_disabled():
@@ -94,11 +102,15 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             memo=memo,
             workflows=workflows,
             activities=activities,
-            task_types=dict(task_types or {}),
+            task_types=task_types,
             close_timeout=close_timeout,
             progress_interval=progress_interval,
-            builder=_checked(builder),
+            builder=builder,
         )
+        if reconcile is not None and reconcile < timedelta(seconds=1):
+            raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
+        self._reconcile = reconcile
+        self._seen = Seen()
 
     def name(self) -> str:
         """Return the name under which the server knows the plugin."""
@@ -133,7 +145,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             self._configure(config, interceptor)
             self._configured.append((queue, takes_workflows, interceptor))
             if takes_activities or (takes_workflows and not is_apart):
-                deliver = DeliverActivity(self._settings.sinks, interceptor.find_run).deliver
+                deliver = DeliverActivity(self._settings.sinks, interceptor.find_run, self._seen.add).deliver
                 config["activities"] = [*(config.get("activities") or ()), deliver]
         return config
 
@@ -142,8 +154,12 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         interceptor, sinks = self._claim(worker), self._settings.sinks
         async with contextlib.AsyncExitStack() as stack:
             if interceptor is not None and interceptor.delivery_queue is not None:
-                deliver = DeliverActivity(sinks, interceptor.find_run)
+                deliver = DeliverActivity(sinks, interceptor.find_run, self._seen.add)
                 await stack.enter_async_context(delivering(worker.client, interceptor.delivery_queue, deliver))
+            if interceptor is not None and sinks and self._reconcile is not None and worker.config().get("workflows"):
+                reconciler = Reconciler(worker.client, worker.task_queue, self._settings, self._seen)
+                if reconciler.targets:
+                    await stack.enter_async_context(reconciling(worker.client, reconciler, self._reconcile))
             if interceptor is not None and sinks:
                 interval = self._settings.progress_interval
                 watching = asyncio.create_task(watch(interceptor.runs, worker.client, interval))
@@ -155,7 +171,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         # Older SDKs cancel what a plugin does after the worker, which only means that time is up.
         with contextlib.suppress(asyncio.CancelledError):
             open_sinks = [sink for sink in self._settings.sinks if not sink.closed]
-            await asyncio.gather(*(sink.aflush(sink._options.close_timeout) for sink in open_sinks))
+            await asyncio.gather(*(sink.aflush(sink.close_timeout) for sink in open_sinks))
 
     # At a replayer
 
@@ -249,14 +265,3 @@ class StatusInterceptor(temporalio.worker.Interceptor):
                 forget = partial(self._runs.pop, run_id, None)
                 self._runs[run_id] = Run(self.plugin._settings, self._publishes, forget, self.delivery_queue)
             return self._runs[run_id]
-
-
-_BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})
-
-
-def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    unknown = options.keys() - _BUILDER_OPTIONS
-    if unknown:
-        known = ", ".join(sorted(_BUILDER_OPTIONS))
-        raise TypeError(f"StatusPlugin has no option {min(unknown)!r}; those of the builders are {known}.")
-    return options

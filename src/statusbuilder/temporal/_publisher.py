@@ -10,14 +10,14 @@ import attrs
 
 from ..core.model.frozen import JsonObject, freeze
 from ..core.model.values import Outcome, Snapshot, Task, TaskStatus
-from ..delivery import Deliverer
-from ..delivery._slot import DeliveryLink
+from ..delivery import Deliverer, DeliveryLink
 
 
 class Publisher:
     """Shows snapshots of one run to the sinks; what deliveries see as the source of the execution."""
 
     epoch_given = True
+    outlives_process = True
 
     def __init__(self, sinks: Sequence[Deliverer], first: Snapshot) -> None:
         self._sinks = sinks

@@ -8,8 +8,7 @@ from time import monotonic
 import attrs
 
 from ..core.model.values import Outcome, Receipt, Snapshot
-from ..delivery import Deliverer
-from ..delivery._slot import DeliveryLink
+from ..delivery import Deliverer, DeliveryLink
 
 IMPATIENCE = 1.0
 """Seconds that a backend may be away before nobody waits for it who can have it done otherwise."""
@@ -21,6 +20,7 @@ class Final:
     """A source that has ended."""
 
     epoch_given = True
+    outlives_process = True
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.execution_id = snapshot.execution_id

@@ -12,14 +12,17 @@ from temporalio import workflow
 
 from ..core.model.values import TaskType
 from ..delivery import Deliverer
-from ._names import RESERVED
+from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
+from ..payload.redact import Redaction
+from ._names import MEMO, RESERVED
 
 log = logging.getLogger("statusbuilder")
 
 Filter: TypeAlias = "Callable[[str], bool] | Iterable[str] | None"
 
 
-def _chooser(given: Filter) -> Callable[[str], bool]:
+def chooser(given: Filter) -> Callable[[str], bool]:
+    """Return a filter as a function of the type."""
     if given is None:
         return lambda name: True
     if callable(given):
@@ -29,21 +32,48 @@ def _chooser(given: Filter) -> Callable[[str], bool]:
     return frozenset(given).__contains__
 
 
+def _known_types(given: Mapping[str, TaskType] | None) -> Mapping[str, TaskType]:
+    return dict(given or {})
+
+
+_BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})
+
+
+def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options of the builders, which are few here.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+    unknown = options.keys() - _BUILDER_OPTIONS
+    if unknown:
+        known = ", ".join(sorted(_BUILDER_OPTIONS))
+        raise TypeError(f"StatusPlugin has no option {min(unknown)!r}; those of the builders are {known}.")
+    return options
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """The options of a plugin, checked."""
 
     enabled: bool
     sinks: tuple[Deliverer, ...]
-    execution_id: Callable[[workflow.Info], str] | None
-    memo: str
-    workflows: Callable[[str], bool] = attrs.field(converter=_chooser)
-    activities: Callable[[str], bool] = attrs.field(converter=_chooser)
-    task_types: Mapping[str, TaskType]
-    close_timeout: float = attrs.field(validator=gt(0))
-    progress_interval: float = attrs.field(validator=gt(0))
-    builder: Mapping[str, Any]
+    execution_id: Callable[[workflow.Info], str] | None = None
+    memo: str = MEMO
+    workflows: Callable[[str], bool] = attrs.field(default=None, converter=chooser)
+    activities: Callable[[str], bool] = attrs.field(default=None, converter=chooser)
+    task_types: Mapping[str, TaskType] = attrs.field(default=None, converter=_known_types)
+    close_timeout: float = attrs.field(default=5.0, validator=gt(0))
+    progress_interval: float = attrs.field(default=2.0, validator=gt(0))
+    builder: Mapping[str, Any] = attrs.field(factory=dict, converter=checked)
     """Options of the builders, about payloads and secrets."""
+
+    @property
+    def policy(self) -> PayloadPolicy:
+        """How payloads are taken over, as the builders do it."""
+        given = dict(self.builder)
+        size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
+        return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
 
     def reports_workflow(self, name: str) -> bool:
         """Whether workflows of this type are reported."""

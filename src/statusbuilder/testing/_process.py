@@ -38,6 +38,7 @@ class BackendProcess:
         self._aware = aware
         self._process: subprocess.Popen[str] | None = None
         self._chaos: dict[str, Any] | None = None
+        self._queries: dict[str, Any] | None = None
 
     @property
     def target(self) -> str:
@@ -55,6 +56,8 @@ class BackendProcess:
         self.port = int(self._read())
         if self._chaos is not None:
             self._tell("chaos", **self._chaos)
+        if self._queries is not None:
+            self._tell("fail_queries", fault=self._queries)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -80,9 +83,14 @@ class BackendProcess:
         self._chaos = {"rate": rate, "seed": seed, "faults": [fault.to_dict() for fault in faults]}
         self._tell("chaos", **self._chaos)
 
+    def fail_queries(self, fault: Fault | None) -> None:
+        """Do as `FaultyBackend.fail_queries`, also after a restart."""
+        self._queries = None if fault is None else fault.to_dict()
+        self._tell("fail_queries", fault=self._queries)
+
     def behave(self) -> None:
         """Forget all faults."""
-        self._chaos = None
+        self._chaos = self._queries = None
         self._tell("behave")
 
     def history(self) -> History:
@@ -125,6 +133,8 @@ def _main() -> None:
             command, arguments = json.loads(line)
             if "faults" in arguments:
                 arguments["faults"] = [Fault.from_dict(fault) for fault in arguments["faults"]]
+            if arguments.get("fault"):
+                arguments["fault"] = Fault.from_dict(arguments["fault"])
             getattr(backend, command)(**arguments)
             print("done", flush=True)
 

@@ -10,10 +10,10 @@ import sys
 from importlib.util import find_spec
 from typing import IO, Protocol
 
+from ..core.model.printable import one_line
 from ..core.model.values import Snapshot
 from ._plain import PlainScreen
 from ._table import execution_table, task_table
-from ._text import one_line
 from .report import html_report
 
 __all__ = ["PlainScreen", "Screen", "execution_table", "html_report", "make_screen", "one_line", "task_table"]

@@ -20,10 +20,10 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
+from ..core.model.printable import one_line
 from ..core.model.times import utc_now
 from ..core.model.values import Snapshot
 from ._rows import LEAST_ROOM, Look, rows
-from ._text import one_line
 
 _FRAME = 0.1
 _MOST_ENDED = 10_000

@@ -10,9 +10,10 @@ from typing import IO
 import attrs
 
 from ..agent.model import AgentSnapshot, Message, MessageType
+from ..core.model.printable import one_line
 from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._text import attempt, counts, detail, elapsed, latest_time, one_line
+from ._text import attempt, counts, detail, elapsed, latest_time
 
 _MOST_LINES = 20
 _MOST_EXECUTIONS = 10_000

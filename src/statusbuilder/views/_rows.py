@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..agent.model import AgentSnapshot, Message, MessageType, TodoStatus
+from ..core.model.printable import many_lines, one_line
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ._choose import choose
-from ._text import counts, detail, elapsed, many_lines, one_line
+from ._text import counts, detail, elapsed
 from ._tree import as_tree
 
 LEAST_ROOM: Final = 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..core.model.printable import one_line
 from ..core.model.values import Snapshot, Task, TaskStatus
-from ._text import clock_time, counts, detail, elapsed, latest_time, one_line
+from ._text import clock_time, counts, detail, elapsed, latest_time
 from ._tree import as_tree
 
 

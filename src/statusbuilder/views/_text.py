@@ -1,34 +1,16 @@
-"""Texts for people, of values that anybody may have written: nothing in them reaches a terminal as a command."""
+"""What there is to say about a snapshot and its tasks, in short texts."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from ..agent.model import AgentSnapshot
+from ..core.model.printable import one_line
 from ..core.model.times import format_time
 from ..core.model.values import Snapshot, Task, TaskStatus, TaskType
-
-# Control characters steer terminals, and marks of writing direction make a text look like another one. Half a
-# surrogate pair, which JSON can have, cannot be written at all.
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_LINES: Final = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
-_SPACE: Final = re.compile(r"\s+")
-_LONGEST: Final = 2_000
-
-
-def one_line(text: str) -> str:
-    """Return a text as one line without control characters, cut where no line is that long."""
-    line = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _SPACE.sub(" ", text[:_LONGEST])).strip()
-    return line + "…" if len(text) > _LONGEST else line
-
-
-def many_lines(text: str) -> str:
-    """Return a text with its lines, but without control characters."""
-    return _UNSAFE_LINES.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def seconds(duration: float) -> str:

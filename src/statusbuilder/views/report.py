@@ -12,10 +12,11 @@ import attrs
 
 from ..agent.model import AgentSnapshot, Message, Todo, TodoStatus
 from ..core.model.metadata import KEYS, is_link
+from ..core.model.printable import many_lines, one_line
 from ..core.model.reading import read_enum
 from ..core.model.times import parse_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._text import clock_time, counts, done_of, elapsed, latest_time, many_lines, one_line, seconds
+from ._text import clock_time, counts, done_of, elapsed, latest_time, seconds
 from ._tree import as_tree
 from .report_style import STYLE
 

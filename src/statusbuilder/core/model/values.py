@@ -238,7 +238,9 @@ class Sink(Protocol):
     """A destination of snapshots: anything with `send`, or just a callable that takes a snapshot.
 
     A sink that has something to wait for may have `flush(timeout: float) -> bool`; one that has something to release
-    may have `close(timeout: float)`. Both get seconds.
+    may have `close(timeout: float)`. Both get seconds. One that wants to know of a builder when it is made may have
+    `opened(source, *, inline: bool)`, `inline` where it is called with each revision; and one that has something to be
+    current inside a task's block, such as a span, `scope(execution_id, task_id)`, which returns a context manager.
     """
 
     def send(self, snapshot: Snapshot, /) -> object:

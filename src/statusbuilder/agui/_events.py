@@ -1,0 +1,200 @@
+"""The protocol's events, and what each does to a status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jsonpatch
+
+from ..agent.adapters import APPROVAL, CLIENT, OPEN, beside, fail, wait
+from ..agent.builder import AgentStatusBuilder, MessageType
+from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
+from ._read import TYPES, get, plain
+from ._stream import Stream
+
+
+def _text_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    kind = TYPES.get(get(event, "role") or "assistant")
+    if kind is not None and kind is not MessageType.AI:
+        stream.texts[get(event, "message_id")] = (kind, [])
+
+
+def _text_content(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.speak(status, event, get(event, "message_id"))
+
+
+def _text_end(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.hush(status, get(event, "message_id"))
+
+
+def _text_chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    key = ("TEXT_MESSAGE_CHUNK", get(event, "subagent_run_id"))
+    if key not in stream.chunks:
+        _text_start(stream, status, event)
+        stream.chunks[key] = get(event, "message_id")
+    stream.speak(status, event, stream.chunks[key])
+
+
+def _call_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.call(status, get(event, "tool_call_id"), get(event, "tool_call_name"), stream.agent(event))
+
+
+def _call_args(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.add_args(get(event, "tool_call_id"), get(event, "delta"))
+
+
+def _call_end(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.begin(status, get(event, "tool_call_id"))
+
+
+def _call_chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    key = ("TOOL_CALL_CHUNK", get(event, "subagent_run_id"))
+    if key not in stream.chunks:
+        _call_start(stream, status, event)
+        stream.chunks[key] = get(event, "tool_call_id")
+    stream.add_args(stream.chunks[key], get(event, "delta") or "")
+
+
+def _state_snapshot(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    if get(event, "subagent_run_id") is None:
+        stream.state = plain(get(event, "snapshot"))
+
+
+def _state_delta(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    if get(event, "subagent_run_id") is None:
+        stream.state = jsonpatch.apply_patch(stream.state, plain(get(event, "delta")), in_place=True)
+
+
+def _messages(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.take(status, get(event, "messages"))
+
+
+def _run_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.calls.clear()
+    stream.texts.clear()
+    if status.snapshot().phase is ExecutionPhase.PENDING:
+        status.update_status(ExecutionPhase.IN_PROGRESS)
+    given = get(event, "input")
+    stream.state = plain(get(given, "state"))
+    for entry in get(given, "resume") or ():
+        task_id = str(get(entry, "interrupt_id"))
+        if status.task_status(task_id) is not TaskStatus.IN_PROGRESS:
+            continue
+        if get(entry, "status") == "cancelled":
+            fail(status, task_id, None)
+        else:
+            status.update_task_status(task_id, TaskStatus.COMPLETED, output=plain(get(entry, "payload")))
+    stream.take(status, get(given, "messages"))
+
+
+def _run_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    outcome, result = get(event, "outcome"), get(event, "result")
+    kind = get(outcome, "type")
+    if kind == "cancelled":
+        stream.fail(status, None)
+        status.update_status(ExecutionPhase.CANCELLED)
+        return
+    asked = (get(outcome, "interrupts") or ()) if kind == "interrupt" else ()
+    _answer(status, {str(get(interrupt, "id")) for interrupt in asked})
+    for interrupt in asked:
+        name = get(interrupt, "message") or get(interrupt, "reason") or "Approval"
+        more = {"interrupt_id": str(get(interrupt, "id"))}
+        given = {"tool_call_id": get(interrupt, "tool_call_id"), "reason": get(interrupt, "reason")}
+        if status.task_status(more["interrupt_id"]) is not TaskStatus.IN_PROGRESS:
+            task_id, approval, now = beside(status, more["interrupt_id"])[1], TaskType.APPROVAL, TaskStatus.IN_PROGRESS
+            status.add_task(task_id, name, now, task_type=approval, input=given, metadata=more)
+    waiting = [stream.calls.pop(call_id).task_id for call_id in list(stream.calls)]
+    for task_id in (*waiting, *(get(outcome, "pending_tool_call_ids") or ())):
+        wait(status, task_id, APPROVAL if kind == "interrupt" else CLIENT)
+    if result is not None:
+        status.update_status(ExecutionPhase.IN_PROGRESS, output=plain(result))
+
+
+def _answer(status: AgentStatusBuilder, asked: set[str]) -> None:
+    """Complete the approvals of earlier runs: a run that got to its end has their answers, which not all tell of."""
+    for task in status.snapshot().tasks:
+        interrupt_id = task.metadata.get("interrupt_id")
+        if task.status is TaskStatus.IN_PROGRESS and interrupt_id is not None and interrupt_id not in asked:
+            status.update_task_status(task.task_id, TaskStatus.COMPLETED)
+
+
+def _run_error(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.fail(status, str(get(event, "message")))
+    status.with_error(str(get(event, "message")))
+
+
+def _agent_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    run_id, parent_id = get(event, "subagent_run_id"), get(event, "parent_subagent_run_id")
+    if status.task_status(run_id) in OPEN:  # one that was suspended
+        stream.agents[run_id] = run_id
+        wait(status, run_id, "")
+        return
+    call = stream.calls.get(get(event, "parent_tool_call_id"))
+    above = stream.agents.get(parent_id, parent_id) if call is None else call.task_id
+    stream.agents[run_id] = beside(status, run_id)[1]
+    status.start_sub_agent(stream.agents[run_id], get(event, "name"), get(event, "description"), parent_id=above)
+
+
+def _agent_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    run_id = get(event, "subagent_run_id")
+    task_id = stream.agents.pop(run_id, run_id)
+    if get(get(event, "outcome"), "type") == "suspended":
+        wait(status, task_id, APPROVAL)
+    else:
+        status.update_task_status(task_id, TaskStatus.COMPLETED, output=plain(get(event, "result")))
+
+
+def _agent_error(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    run_id = get(event, "subagent_run_id")
+    task_id = stream.agents.pop(run_id, run_id)
+    status.update_task_status(task_id, TaskStatus.FAILED, str(get(event, "message")))
+
+
+def _unknown(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    status.ignored(f"an event of AG-UI has an unknown type, {get(event, 'type')!r}")
+
+
+_Handle = Callable[[Stream, AgentStatusBuilder, Any], None]
+HANDLERS: dict[str, _Handle | None] = {
+    "TEXT_MESSAGE_START": _text_start,
+    "TEXT_MESSAGE_CONTENT": _text_content,
+    "TEXT_MESSAGE_END": _text_end,
+    "TEXT_MESSAGE_CHUNK": _text_chunk,
+    "TOOL_CALL_START": _call_start,
+    "TOOL_CALL_ARGS": _call_args,
+    "TOOL_CALL_END": _call_end,
+    "TOOL_CALL_CHUNK": _call_chunk,
+    "TOOL_CALL_RESULT": Stream.answer,
+    "STATE_SNAPSHOT": _state_snapshot,
+    "STATE_DELTA": _state_delta,
+    "MESSAGES_SNAPSHOT": _messages,
+    "RUN_STARTED": _run_started,
+    "RUN_FINISHED": _run_finished,
+    "RUN_ERROR": _run_error,
+    "SUBAGENT_STARTED": _agent_started,
+    "SUBAGENT_FINISHED": _agent_finished,
+    "SUBAGENT_ERROR": _agent_error,
+    # No part of a status: progress within the agent, what it thinks, and what only its own client knows.
+    **dict.fromkeys(("STEP_STARTED", "STEP_FINISHED", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "RAW", "CUSTOM")),
+    **dict.fromkeys(("REASONING_START", "REASONING_END", "REASONING_ENCRYPTED_VALUE")),
+    **{f"REASONING_MESSAGE_{what}": None for what in ("START", "CONTENT", "END", "CHUNK")},
+}
+
+
+def apply(stream: Stream, status: AgentStatusBuilder, event: Any, todos_key: str) -> None:
+    """Report one event of a stream; nothing is raised."""
+    with stream.lock, status.adapting():
+        try:
+            kind = get(event, "type")
+            kind = str(getattr(kind, "value", kind))
+            stream.end_chunks(status, event, kind)
+            handle = HANDLERS.get(kind, _unknown)
+            if handle is not None:
+                handle(stream, status, event)
+            if kind in ("STATE_SNAPSHOT", "STATE_DELTA", "RUN_STARTED") and isinstance(stream.state, Mapping):
+                todos = stream.state.get(todos_key)
+                if isinstance(todos, list):
+                    status.set_todos(todos)
+        except Exception as error:
+            status.ignored(f"an event of AG-UI was ignored ({error!r})")

@@ -1,0 +1,48 @@
+"""Reading the protocol's values, which come as its objects and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..agent.builder import AgentStatusBuilder, MessageType
+
+TYPES = {
+    "user": MessageType.HUMAN,
+    "assistant": MessageType.AI,
+    "system": MessageType.SYSTEM,
+    "developer": MessageType.SYSTEM,
+}
+
+
+def get(thing: Any, name: str) -> Any:
+    """Return a field of one of the protocol's objects, or of its JSON, whose names are in camel case."""
+    if isinstance(thing, Mapping):
+        first, *rest = name.split("_")
+        camel = first + "".join(word.capitalize() for word in rest)
+        return thing.get(camel, thing.get(name))
+    return getattr(thing, name, None)
+
+
+def known_ids(status: AgentStatusBuilder) -> set[Any]:
+    return {message.metadata.get("message_id") for message in status.snapshot().messages} - {None}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it, a copy."""
+    return json.loads(json.dumps(value, default=lambda model: model.model_dump(by_alias=True, exclude_none=True)))
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message, in which images and the like leave a mark."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(get(part, "text") or f"[{get(part, 'type')}]" for part in content)
+
+
+def read_args(text: str) -> Any:
+    try:
+        return json.loads(text) if text else {}
+    except ValueError:
+        return text

@@ -1,0 +1,153 @@
+"""What is known of one stream of events, and what its messages and calls change in a status."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import attrs
+
+from ..agent.adapters import CUT, OPEN, beside, fail, wait
+from ..agent.builder import AgentStatusBuilder, MessageType
+from ..core.model.values import TaskStatus
+from ._read import TYPES, get, known_ids, read_args, text_of
+
+_MOST_ARGS = 1024 * 1024  # characters of one call's arguments
+
+
+@attrs.define
+class Call:
+    """A tool call or sub-agent of the present run."""
+
+    task_id: str
+    name: str = ""
+    parent_id: str | None = None
+    args: list[str] = attrs.field(factory=list)
+    size: int = 0
+
+
+@attrs.define(eq=False)
+class Stream:
+    """What is known of one stream of events."""
+
+    calls: dict[str, Call] = attrs.field(factory=dict)
+    """The calls of this run that have no result yet, by the protocol's id."""
+    agents: dict[str, str] = attrs.field(factory=dict)
+    """The tasks of sub-agents that run, by the protocol's id."""
+    texts: dict[str, tuple[MessageType, list[str]]] = attrs.field(factory=dict)
+    """Messages that are streamed and not an agent's."""
+    chunks: dict[tuple[str, str | None], str] = attrs.field(factory=dict)
+    """What is streamed in chunks, which have no end of their own, by kind and sub-agent."""
+    state: Any = None
+    lock: Any = attrs.field(factory=threading.RLock)
+
+    def stop(self, status: AgentStatusBuilder, error: BaseException) -> None:
+        """End what is open of a stream that was broken off."""
+        cancelled = type(error).__name__ in ("CancelledError", "KeyboardInterrupt", "GeneratorExit")
+        with self.lock, status.adapting():
+            self.fail(status, None if cancelled else CUT)
+
+    def fail(self, status: AgentStatusBuilder, error: str | None) -> None:
+        for task_id in (*(call.task_id for call in self.calls.values()), *self.agents.values()):
+            fail(status, task_id, error)
+        self.calls.clear()
+        self.agents.clear()
+
+    # Messages
+
+    def speak(self, status: AgentStatusBuilder, event: Any, message_id: str) -> None:
+        delta = get(event, "delta")
+        if message_id in self.texts:
+            self.texts[message_id][1].append(str(delta))
+        elif delta:
+            status.append_text(delta, message_id, self.agent(event))
+
+    def hush(self, status: AgentStatusBuilder, message_id: str) -> None:
+        kind, parts = self.texts.pop(message_id, (None, []))
+        if kind is None:
+            status.end_message(message_id)
+        elif parts:
+            self.put(status, message_id, kind, "".join(parts))
+
+    def put(self, status: AgentStatusBuilder, message_id: Any, kind: MessageType, text: str, ids: Any = None) -> None:
+        """Add a whole message, or renew the one that has its id."""
+        if message_id in (known_ids(status) if ids is None else ids):
+            status.replace_message(message_id, text)
+        elif text:
+            status.add_message(kind, text, message_id=message_id if isinstance(message_id, str) else None)
+
+    def take(self, status: AgentStatusBuilder, messages: Any) -> None:
+        """Take the messages of a conversation, of which some are known."""
+        ids = known_ids(status) if messages else ()
+        for message in messages or ():
+            kind = TYPES.get(get(message, "role"))
+            if get(message, "role") == "tool":
+                self.answer(status, message)
+            elif kind is not None and get(message, "subagent_run_id") is None:
+                self.put(status, get(message, "id"), kind, text_of(get(message, "content")), ids)
+                for made in get(message, "tool_calls") or ():
+                    self.take_call(status, get(made, "id"), get(made, "function"))
+
+    def take_call(self, status: AgentStatusBuilder, call_id: str, function: Any) -> None:
+        if call_id not in self.calls and status.task_status(call_id) is None:
+            self.call(status, call_id, str(get(function, "name")), None)
+            self.add_args(call_id, str(get(function, "arguments")))
+            self.begin(status, call_id)
+
+    # Calls
+
+    def agent(self, event: Any) -> str | None:
+        """Return the task of the sub-agent that an event belongs to."""
+        run_id = get(event, "subagent_run_id")
+        return None if run_id is None else self.agents.get(run_id, run_id)
+
+    def call(self, status: AgentStatusBuilder, call_id: str, name: str, parent_id: str | None) -> None:
+        if call_id in self.calls:
+            return
+        if status.task_status(call_id) in OPEN:  # one that an earlier run left open
+            self.calls[call_id] = Call(call_id, name, parent_id)
+            wait(status, call_id, "")
+        else:
+            call = self.calls[call_id] = Call(beside(status, call_id)[1], name, parent_id)
+            status.start_tool_call(call.task_id, name, parent_id=parent_id, status=TaskStatus.PENDING)
+
+    def add_args(self, call_id: str, delta: str) -> None:
+        call = self.calls[call_id]
+        if call.size < _MOST_ARGS:
+            call.args.append(delta)
+            call.size += len(delta)
+
+    def begin(self, status: AgentStatusBuilder, call_id: str) -> None:
+        """Start a call whose arguments are whole."""
+        call = self.calls.get(call_id)
+        if call is not None and status.task_status(call.task_id) is TaskStatus.PENDING:
+            status.start_tool_call(call.task_id, call.name, read_args("".join(call.args)), parent_id=call.parent_id)
+
+    def answer(self, status: AgentStatusBuilder, event: Any) -> None:
+        """End a call with its result, also one of an earlier run."""
+        call_id, error = get(event, "tool_call_id"), get(event, "error")
+        self.begin(status, call_id)
+        call = self.calls.pop(call_id, None)
+        task_id = call_id if call is None else call.task_id
+        now = status.task_status(task_id)
+        if call is None and (now is None or now not in OPEN):
+            if now is None:
+                status.ignored(f"a result for the unknown call {call_id!r}")
+        elif error:
+            status.update_task_status(task_id, TaskStatus.FAILED, str(error))
+        else:
+            status.update_task_status(task_id, TaskStatus.COMPLETED, output=text_of(get(event, "content")))
+
+    # Chunks
+
+    def end_chunks(self, status: AgentStatusBuilder, event: Any, kind: str) -> None:
+        """End what was streamed in chunks, once something else comes from the same agent."""
+        if not self.chunks:
+            return
+        agent = get(event, "subagent_run_id")
+        for (what, whose), entity in list(self.chunks.items()):
+            own = get(event, "message_id" if what == "TEXT_MESSAGE_CHUNK" else "tool_call_id")
+            if not kind.startswith("RUN_") and (whose != agent or (kind == what and own in (None, entity))):
+                continue
+            del self.chunks[what, whose]
+            self.hush(status, entity) if what == "TEXT_MESSAGE_CHUNK" else self.begin(status, entity)

@@ -1,0 +1,103 @@
+"""Which execution is served next, and what is looked at later."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from math import inf
+from typing import Generic, TypeVar
+
+from .values import Rank
+
+T = TypeVar("T", bound=Hashable)
+
+
+class ReadyQueue(Generic[T]):
+    """What may be sent now: the better rank first, then whoever waits longest."""
+
+    def __init__(self) -> None:
+        self._queues: tuple[OrderedDict[T, None], ...] = tuple(OrderedDict() for _ in Rank)
+        self._ranks: dict[T, Rank] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ranks)
+
+    @property
+    def best(self) -> int:
+        """The rank of what is served first."""
+        for rank, queue in enumerate(self._queues):
+            if queue:
+                return rank
+        return len(self._queues)
+
+    @property
+    def first(self) -> T:
+        """What is served first; there is something."""
+        return next(iter(self._queues[self.best]))
+
+    def push(self, item: T, rank: Rank) -> None:
+        """Queue an item, or move it to another rank; it keeps its place in its own."""
+        if self._ranks.get(item) is not rank:
+            self.remove(item)
+            self._ranks[item] = rank
+            self._queues[rank][item] = None
+
+    def pop(self) -> T:
+        """Take the item that is to be served first; there is one."""
+        item = self.first
+        self.remove(item)
+        return item
+
+    def remove(self, item: T) -> None:
+        """Take an item out, if it is queued."""
+        rank = self._ranks.pop(item, None)
+        if rank is not None:
+            del self._queues[rank][item]
+
+
+class Timers(Generic[T]):
+    """What is to be looked at later; each item once."""
+
+    def __init__(self) -> None:
+        self._times: dict[T, float] = {}
+        self._heap: list[tuple[float, int, T]] = []
+        self._ticket = 0
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._times
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._times))
+
+    def set(self, item: T, time: float) -> None:
+        """Look at the item at that time, and not at another one."""
+        if self._times.get(item) != time:
+            self._times[item] = time
+            self._ticket += 1
+            heapq.heappush(self._heap, (time, self._ticket, item))
+
+    def remove(self, item: T) -> None:
+        """Do not look at the item."""
+        self._times.pop(item, None)
+
+    def next(self) -> float:
+        """Return when the next item is due; never without one."""
+        heap = self._heap
+        while heap:
+            time, _, item = heap[0]
+            if self._times.get(item) == time:
+                return time
+            heapq.heappop(heap)
+        return inf
+
+    def pop_due(self, now: float) -> list[T]:
+        """Take out the items that are due."""
+        due: list[T] = []
+        if not self._heap or self._heap[0][0] > now:
+            return due
+        while self.next() <= now:
+            item = heapq.heappop(self._heap)[2]
+            del self._times[item]
+            due.append(item)
+        return due

@@ -1,0 +1,85 @@
+"""The way to the builder: what is wrong in reporting costs the run nothing, and is counted."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..agent import adapters
+from ..agent.builder import AgentStatusBuilder
+from ..core.model.values import TaskStatus
+from ._read import error_of, is_cancel
+from ._runs import Root
+
+
+class Status:
+    """A builder that is not kept alive, and what several parts of the reducer do with it."""
+
+    def __init__(self, status: AgentStatusBuilder) -> None:
+        self._ref = weakref.ref(status)
+        self._lock = threading.RLock()
+        self.live: set[str] = set()
+        """The tasks that a run works on now."""
+
+    @contextmanager
+    def adapting(self, run_id: str) -> Iterator[AgentStatusBuilder | None]:
+        """Enter what is done with one event; None where the builder is gone. Nothing is raised out of it."""
+        status = self._ref()
+        if status is None:
+            yield None
+            return
+        with self._lock, status.adapting(run_id):
+            try:
+                yield status
+            except Exception as error:
+                status.ignored(f"an event of LangGraph was ignored ({error!r})")
+
+    @property
+    def builder(self) -> AgentStatusBuilder:
+        """The builder, within `adapting`."""
+        status = self._ref()
+        assert status is not None
+        return status
+
+    def task_id(self, wanted: str) -> str:
+        """Return the id, or where the execution has it already, one beside it."""
+        return adapters.beside(self.builder, wanted)[1]
+
+    def left(self, wanted: str) -> str | None:
+        """Return the newest task with this id, or one beside it, that is open, and that no run works on."""
+        return adapters.beside(self.builder, wanted, self.live)[0]
+
+    def take(self, root: Root, task_id: str) -> None:
+        """Note that a root run works on a task."""
+        root.open[task_id] = None
+        self.live.add(task_id)
+
+    def release(self, root: Root, task_id: str) -> None:
+        """Note that a root run works on a task no longer."""
+        root.open.pop(task_id, None)
+        self.live.discard(task_id)
+
+    def wait(self, task_id: str, what: str) -> None:
+        """Say what an open task waits for."""
+        adapters.wait(self.builder, task_id, what)
+
+    def go_on(self, task_id: str) -> None:
+        """Go on with a task that was left open, or that failed."""
+        status, builder = self.builder.task_status(task_id), self.builder
+        waits = status is TaskStatus.IN_PROGRESS and builder.snapshot().task(task_id).metadata.get("waiting_for")
+        builder.update_task_status(task_id, TaskStatus.IN_PROGRESS, metadata={"waiting_for": ""} if waits else None)
+
+    def fail(self, task_id: str, error: Any) -> None:
+        """End a task by an error."""
+        adapters.fail(self.builder, task_id, None if is_cancel(error) else error_of(error))
+
+    def cut(self, task_id: str, error: Any) -> None:
+        """End a task that will not be heard of any more."""
+        now = self.builder.task_status(task_id)
+        if now is TaskStatus.PENDING:
+            self.builder.update_task_status(task_id, TaskStatus.SKIPPED)
+        elif now is TaskStatus.IN_PROGRESS:
+            self.fail(task_id, error if is_cancel(error) else adapters.CUT)

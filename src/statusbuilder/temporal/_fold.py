@@ -1,0 +1,332 @@
+"""What a run of a workflow did, folded from the events of its history: nothing is replayed, and nobody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import WorkflowHistory
+
+from ..core.model.times import to_millis
+from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
+from ..core.state import ENDED_EARLY, FORGOTTEN
+from ..payload.policy import PayloadPolicy
+from ._events import ENDS, STARTS, End, read_marker, result_of, time_of
+from ._failures import describe, describe_end
+from ._names import CARRIED_HEADER, MEMO, RESERVED
+from ._payloads import error_of, given, value_of
+from ._pending import note_pending
+from ._settings import Filter, chooser
+from ._steps import CONTINUED, Step, insert, make_tasks
+
+EVENT_REVISIONS = 2**20
+"""Revisions that one event stands for, so that what is told from a longer history is newer."""
+TERMINATED = "the workflow was TERMINATED"
+TIMED_OUT = "the workflow TIMED_OUT: it had not ended in time"
+
+
+def reports_all(kind: str) -> bool:
+    """Whether a type is not one of the plugin's own."""
+    return not kind.startswith(RESERVED)
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """How a history is read: which steps are tasks, and what of their payloads is kept."""
+
+    reports: Callable[[str], bool] = reports_all
+    """Whether steps of a kind are tasks."""
+    task_types: Mapping[str, TaskType] = attrs.Factory(dict)
+    policy: PayloadPolicy = attrs.Factory(PayloadPolicy)
+    memo: str = MEMO
+    """The key of the memo that names the execution."""
+
+
+class Fold:
+    """Takes the events of one run in order, and knows at any time what they come to.
+
+    Args:
+        reading: How they are read; payloads have to be JSON, see `make_readable`.
+    """
+
+    def __init__(self, reading: Reading | None = None) -> None:
+        self.reading = reading or Reading()
+        self.workflow_id = ""
+        self.length = 0
+        """Events so far."""
+        self.started_at: datetime | None = None
+        self.closed_at: datetime | None = None
+        self.goes_on = False
+        """Whether another run follows it: it continued as new, is tried again, or has a schedule."""
+        self.carried: Snapshot | None = None
+        """What the run before it handed on."""
+        self.reset_at: datetime | None = None
+        self.accepted_at: datetime | None = None
+        """What time it was for the workflow's code when the server last accepted what that did."""
+        self._named: str | None = None
+        self._phase = ExecutionPhase.PENDING
+        self._output: Any = None
+        self._error: str | None = None
+        self._steps: list[Step] = []
+        self._begun: dict[int | str, Step] = {}
+        """Open steps by the event that began them; local activities that wait for another attempt by their key."""
+        self._updates: dict[int, int] = {}
+        """By the event of an update, how many workflow tasks had completed."""
+        self._tasks_completed = 0
+        self._task_started_at: datetime | None = None
+
+    def add(self, event: HistoryEvent) -> None:
+        """Take the next event."""
+        self.length = event.event_id
+        attributes = event.WhichOneof("attributes")
+        if attributes is None:
+            return
+        name, told = attributes.removesuffix("_event_attributes"), getattr(event, attributes)
+        if name in STARTS:
+            self._begin(STARTS[name](told, event), event)
+        elif name in ENDS:
+            self._end(ENDS[name], told, event)
+        elif (handle := _HANDLERS.get(name)) is not None:
+            handle(self, told, event)
+
+    def note_pending(self, pending: Iterable[PendingActivityInfo]) -> None:
+        """Take note of what the server tells of activities under way, beside the events."""
+        told = {each.activity_id: each for each in pending}
+        for step in self._begun.values():
+            if (known := told.get(step.activity_id)) is not None:
+                note_pending(step, known, self._reason(known.last_failure) if known.HasField("last_failure") else None)
+
+    def snapshot(self, execution_id: str | None = None) -> Snapshot:
+        """Return what the events come to; by default under the id that the run itself names."""
+        inherited = self.inherited
+        ids = [task.task_id for task in inherited]
+        own = make_tasks(self._steps, ids, self.reading.task_types, self.reading.policy, EVENT_REVISIONS)
+        running = self._phase is not ExecutionPhase.PENDING
+        begun = (self.carried.started_at if self.carried else None) or self.started_at
+        return Snapshot(
+            execution_id or self.execution_id,
+            self.epoch,
+            self.length * EVENT_REVISIONS,
+            self._phase,
+            (*inherited, *own),
+            self._output,
+            self._error,
+            begun if running else None,
+            self.closed_at if self._phase.is_terminal else None,
+            self.workflow_id or None,
+        )
+
+    @property
+    def execution_id(self) -> str:
+        """The id that the run names: what it inherited, what its memo says, or the workflow's."""
+        return (self.carried.execution_id if self.carried else None) or self._named or self.workflow_id
+
+    @property
+    def inherited(self) -> tuple[Task, ...]:
+        """The tasks of the runs before, as the run got them; those that it began itself come after them."""
+        return () if self.carried is None else self.carried.tasks
+
+    @property
+    def epoch(self) -> int:
+        """When the run began, or was reset to an earlier state, in milliseconds since 1970."""
+        begun = self.reset_at or self.started_at
+        epoch = 0 if begun is None else to_millis(begun)
+        return epoch if self.carried is None else max(epoch, self.carried.epoch + 1)
+
+    # Steps
+
+    def _begin(self, step: Step | None, event: HistoryEvent) -> None:
+        if step is not None and self.reading.reports(step.kind):
+            step.input = self._payload(step.input)
+            step.name = self.reading.policy.text(step.name)
+            self._steps.append(step)
+            self._begun[event.event_id] = step
+            self._updates[event.event_id] = self._tasks_completed
+
+    def _end(self, end: End, told: Any, event: HistoryEvent) -> None:
+        begun_by = getattr(told, end.begun_by)
+        step = self._begun.pop(begun_by, None)
+        if step is None:
+            return
+        at = time_of(event.event_time)
+        if end.error is not None:
+            step.fail(end.error(told), at, event.event_id, self.reading.policy)
+        elif end.result == "outcome":
+            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._tasks_completed)
+        else:
+            step.end(TaskStatus.COMPLETED, at, event.event_id)
+            step.output = None if end.result is None else self._payload(result_of(getattr(told, end.result)))
+
+    def _end_update(self, step: Step, outcome: Any, event: HistoryEvent, at_once: bool) -> None:
+        at = time_of(event.event_time)
+        if at_once:
+            self._steps.remove(step)  # nobody waited for it
+        elif outcome.HasField("failure"):
+            step.fail(error_of(outcome.failure), at, event.event_id, self.reading.policy)
+        else:
+            step.end(TaskStatus.COMPLETED, at, event.event_id)
+            step.output = self._payload(given(outcome.success))
+
+    def _attempted(self, told: Any, event: HistoryEvent) -> None:
+        step = self._begun.get(told.scheduled_event_id)
+        if step is not None:
+            last = self._reason(told.last_failure) if told.HasField("last_failure") else None
+            step.note_attempt(told.attempt, time_of(event.event_time), last)
+            if told.identity:
+                step.metadata["worker"] = told.identity
+            step.event_id = event.event_id
+
+    def _cancel_requested(self, told: Any, event: HistoryEvent) -> None:
+        step = self._begun.get(told.scheduled_event_id)
+        if step is not None:
+            step.cancel_requested_at = time_of(event.event_time)
+
+    def _timer_cancelled(self, told: Any, event: HistoryEvent) -> None:
+        step = self._begun.pop(told.started_event_id, None)
+        if step is not None:  # what it was to end came to its end before
+            step.end(TaskStatus.SKIPPED, time_of(event.event_time), event.event_id)
+
+    def _marked(self, told: Any, event: HistoryEvent) -> None:
+        found = read_marker(told, event)
+        if found is None or not self.reading.reports(found.step.kind):
+            return
+        step = self._begun.pop(found.key, None)
+        if step is None:
+            step = found.step
+            insert(self._steps, step)
+        step.note_attempt(found.attempt)
+        if found.goes_on:
+            self._begun[found.key] = step
+            step.metadata["last_error"] = self._reason(told.failure)
+        elif told.HasField("failure"):
+            step.fail(error_of(told.failure), found.completed_at, event.event_id, self.reading.policy)
+        else:
+            step.end(TaskStatus.COMPLETED, found.completed_at, event.event_id)
+            step.output = self._payload(given(told.details["result"])) if "result" in told.details else None
+
+    # The run
+
+    def _started(self, told: Any, event: HistoryEvent) -> None:
+        self.started_at = time_of(event.event_time)
+        self.workflow_id = told.workflow_id
+        memo = told.memo.fields
+        named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
+        self._named = named if isinstance(named, str) and named else None
+        if CARRIED_HEADER in told.header.fields:
+            self.carried = _carried(value_of(told.header.fields[CARRIED_HEADER]))
+
+    def _running(self, told: Any, event: HistoryEvent) -> None:
+        self._task_started_at = time_of(event.event_time)
+        if self._phase is ExecutionPhase.PENDING:
+            self._phase = ExecutionPhase.IN_PROGRESS
+
+    def _task_completed(self, told: Any, event: HistoryEvent) -> None:
+        self._tasks_completed += 1
+        self.accepted_at = self._task_started_at
+
+    def _task_failed(self, told: Any, event: HistoryEvent) -> None:
+        if told.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
+            self.reset_at = time_of(event.event_time)
+
+    def _completed(self, told: Any, event: HistoryEvent) -> None:
+        self._output = self._payload(given(told.result))
+        self._close(ExecutionPhase.COMPLETED, None, told, event)
+
+    def _failed(self, told: Any, event: HistoryEvent) -> None:
+        reason = self.reading.policy.error(describe_end(error_of(told.failure)))
+        self._close(ExecutionPhase.FAILED, reason, told, event)
+
+    def _cancelled(self, told: Any, event: HistoryEvent) -> None:
+        self._close(ExecutionPhase.CANCELLED, "cancelled", told, event)
+
+    def _terminated(self, told: Any, event: HistoryEvent) -> None:
+        why = self.reading.policy.text(told.reason)
+        self._close(ExecutionPhase.FAILED, f"{TERMINATED}: {why}" if why else TERMINATED, told, event)
+
+    def _timed_out(self, told: Any, event: HistoryEvent) -> None:
+        self._close(ExecutionPhase.FAILED, TIMED_OUT, told, event)
+
+    def _close(self, phase: ExecutionPhase, error: str | None, told: Any, event: HistoryEvent) -> None:
+        self.goes_on = bool(getattr(told, "new_execution_run_id", ""))
+        self.closed_at = time_of(event.event_time)
+        self._phase, self._error = phase, error
+        self._leave(FORGOTTEN if phase is ExecutionPhase.COMPLETED else ENDED_EARLY, event)
+
+    def _continued(self, told: Any, event: HistoryEvent) -> None:
+        self.goes_on = True
+        self.closed_at = time_of(event.event_time)
+        self._leave(CONTINUED, event)
+
+    def _leave(self, reason: str, event: HistoryEvent) -> None:
+        for step in self._begun.values():
+            step.leave(reason, time_of(event.event_time), event.event_id)
+        self._begun.clear()
+
+    # Payloads
+
+    def _payload(self, value: Any) -> Any:
+        return None if value is None else self.reading.policy.payload(value)
+
+    def _reason(self, failure: Any) -> str:
+        return self.reading.policy.error(describe(error_of(failure)))
+
+
+_HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
+    "workflow_execution_started": Fold._started,
+    "workflow_task_started": Fold._running,
+    "workflow_task_completed": Fold._task_completed,
+    "workflow_task_failed": Fold._task_failed,
+    "activity_task_started": Fold._attempted,
+    "activity_task_cancel_requested": Fold._cancel_requested,
+    "timer_canceled": Fold._timer_cancelled,
+    "marker_recorded": Fold._marked,
+    "workflow_execution_completed": Fold._completed,
+    "workflow_execution_failed": Fold._failed,
+    "workflow_execution_canceled": Fold._cancelled,
+    "workflow_execution_terminated": Fold._terminated,
+    "workflow_execution_timed_out": Fold._timed_out,
+    "workflow_execution_continued_as_new": Fold._continued,
+}
+
+
+def _carried(data: Any) -> Snapshot | None:
+    if not isinstance(data, Mapping):
+        return None
+    snapshot = Snapshot.from_dict(data)
+    return snapshot if snapshot.execution_id else None
+
+
+def fold_history(
+    history: WorkflowHistory | Iterable[HistoryEvent],
+    *,
+    execution_id: str | None = None,
+    activities: Filter = None,
+    task_types: Mapping[str, TaskType] | None = None,
+) -> Snapshot:
+    """Return what the events of one run come to, with nothing replayed and nobody asked.
+
+    ```python
+    snapshot = fold_history(WorkflowHistory.from_json(workflow_id, text))
+    ```
+
+    Its activities, child workflows, Nexus operations, updates and signals that it waits for, and the timers that have a
+    summary are tasks, with the server's times. What the workflow's code told by `current()` is in no history.
+
+    Args:
+        history: A history, as `WorkflowHandle.fetch_history()` gives it or its JSON holds it, or its events in order.
+            Payloads that are no JSON are left out.
+        execution_id: The id of the execution; by default the one that the run names, as for `StatusPlugin`.
+        activities: Which of them become tasks, as for `StatusPlugin`.
+        task_types: The task types by their types, as for `StatusPlugin`.
+    """
+    reports = chooser(activities)
+    reading = Reading(reports=lambda kind: reports_all(kind) and reports(kind), task_types=task_types or {})
+    fold = Fold(reading)
+    for event in history.events if isinstance(history, WorkflowHistory) else history:
+        fold.add(event)
+    return fold.snapshot(execution_id)

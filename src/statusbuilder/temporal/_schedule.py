@@ -1,0 +1,198 @@
+"""The guarantee: a Schedule that has somebody look at closed runs, and the small worker that does it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleDescription,
+    ScheduleHandle,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.common import RetryPolicy
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from ..core.model.times import format_time, parse_time, utc_now
+from ._handover import WAITS_FOR_PLUGINS
+from ._names import RECONCILE
+from ._payloads import value_of
+from ._reconciler import Reconciler
+
+log = logging.getLogger("statusbuilder")
+
+EXTENSION = timedelta(hours=24)
+"""How long a Schedule goes on after a worker last extended it."""
+EXTEND_EVERY = 3600.0
+HEARTBEAT = timedelta(seconds=5)
+WORKFLOW_TIMEOUT = timedelta(minutes=10)
+LOOK_TIMEOUT = timedelta(minutes=9)
+
+
+@workflow.defn(name=RECONCILE, sandboxed=False)
+class Reconcile:
+    """One look, from where the last one came to."""
+
+    @workflow.run
+    async def run(self, targets: str) -> dict[str, str]:
+        """Look, and return how far it came for each target."""
+        last: dict[str, str] = {}
+        if workflow.has_last_completion_result():
+            last = workflow.get_last_completion_result(dict) or {}
+        looked: dict[str, str] = await workflow.execute_activity(
+            RECONCILE,
+            args=[last],
+            result_type=dict,
+            heartbeat_timeout=HEARTBEAT,
+            start_to_close_timeout=LOOK_TIMEOUT,
+            retry_policy=RetryPolicy(maximum_attempts=3),
+        )
+        return looked
+
+
+class Looking:
+    """The activity."""
+
+    def __init__(self, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    @activity.defn(name=RECONCILE)
+    async def look(self, last: dict[str, str]) -> dict[str, str]:
+        """Look once at what has closed since then; heartbeats carry how far it has come."""
+        details = activity.info().heartbeat_details
+        told = {**last, **(details[0] if details else {})}
+
+        async def beat() -> None:
+            while True:
+                activity.heartbeat(told)
+                await asyncio.sleep(HEARTBEAT.total_seconds() / 5)
+
+        def note(cursors: Mapping[str, datetime]) -> None:
+            told.update(_written(cursors))
+
+        beating = asyncio.create_task(beat())
+        try:
+            return _written(await self._reconciler.look(_read(told), note))
+        finally:
+            beating.cancel()
+
+
+def _written(cursors: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: format_time(at) for name, at in cursors.items()}
+
+
+def _read(cursors: Mapping[str, str]) -> dict[str, datetime]:
+    return {name: at for name, text in cursors.items() if (at := parse_time(text)) is not None}
+
+
+@contextlib.asynccontextmanager
+async def reconciling(client: Client, reconciler: Reconciler, interval: timedelta) -> AsyncIterator[None]:
+    """Have closed runs looked at while a worker runs; what fails here never fails the worker."""
+    task = asyncio.create_task(_reconcile(client, reconciler, interval), name=RECONCILE)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta) -> None:
+    # A client of its own: without the user's plugins, interceptors and converters.
+    own = Client(client.service_client, namespace=client.namespace)
+    try:
+        if not WAITS_FOR_PLUGINS:
+            raise RuntimeError("this release of temporalio lets no plugin run a worker of its own")
+        name = await _scheduled(own, reconciler, interval)
+    except Exception as error:
+        log.warning("No Schedule looks after the ends of workflows on %r: %s", reconciler.queue, error)
+        await reconciler.look({})
+        return
+    try:
+        async with _worker(own, name, reconciler):
+            await _keep(own.get_schedule_handle(name), interval)
+    except Exception as error:
+        log.warning("This worker does not look after the ends of workflows on %r: %s", reconciler.queue, error)
+
+
+async def _keep(handle: ScheduleHandle, interval: timedelta) -> None:
+    """Have the first look made at once, and let the Schedule go on as long as this worker runs."""
+    call: Callable[[], Awaitable[None]] = handle.trigger
+    while True:
+        try:
+            await call()
+        except Exception as error:  # there is a day of time for it
+            log.info("The Schedule %r could not be reached: %r", handle.id, error)
+        await asyncio.sleep(EXTEND_EVERY)
+        call = partial(_extend, handle, interval)
+
+
+def _worker(client: Client, queue: str, reconciler: Reconciler) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Reconcile],
+        activities=[Looking(reconciler).look],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=0,
+        max_concurrent_activities=1,
+        graceful_shutdown_timeout=timedelta(0),
+    )
+
+
+async def _scheduled(client: Client, reconciler: Reconciler, interval: timedelta) -> str:
+    """Make the Schedule, or extend the one that is there; return its name, which its task queue has, too."""
+    name = f"{RECONCILE}/{reconciler.queue}"
+    for each in (name, f"{name}/{reconciler.name}"):
+        try:
+            await client.create_schedule(each, _schedule(each, reconciler.name, interval))
+        except ScheduleAlreadyRunningError:
+            handle = client.get_schedule_handle(each)
+            if _targets_of(await handle.describe()) not in (None, reconciler.name):
+                continue  # one for other backends, whose workers look for those
+            await _extend(handle, interval)
+        return each
+    raise RuntimeError(f"{name!r} and what it would be called for these backends are taken")
+
+
+def _schedule(name: str, targets: str, interval: timedelta) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            RECONCILE, args=[targets], id=name, task_queue=name, execution_timeout=WORKFLOW_TIMEOUT
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=interval)], end_at=utc_now() + EXTENSION),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+    )
+
+
+def _targets_of(description: ScheduleDescription) -> Any:
+    action = description.schedule.action
+    if not isinstance(action, ScheduleActionStartWorkflow) or not action.args:
+        return None
+    return value_of(action.args[0]) if hasattr(action.args[0], "metadata") else action.args[0]
+
+
+async def _extend(handle: ScheduleHandle, interval: timedelta) -> None:
+    async def extended(input: ScheduleUpdateInput) -> ScheduleUpdate:
+        schedule = input.description.schedule
+        spec = schedule.spec
+        spec.end_at = utc_now() + EXTENSION
+        present = [each.every for each in spec.intervals]
+        spec.intervals = [ScheduleIntervalSpec(every=min(interval, *present))]
+        return ScheduleUpdate(schedule)
+
+    await handle.update(extended)

@@ -1,0 +1,331 @@
+"""The delivery's core as tables of events: what is on disk when, and what becomes of the rows of the dead."""
+
+from datetime import UTC, datetime
+
+import pytest
+from core_tables import BUSY, CUT, OK, UNKNOWN_HERE, Table, shows
+
+from statusbuilder.core.model.values import ExecutionPhase, Snapshot
+from statusbuilder.delivery.core import Answer
+from statusbuilder.delivery.core import effects as do
+from statusbuilder.delivery.core import events as on
+from statusbuilder.delivery.core.values import Rank, Ref, State
+
+ROW = Ref("x", -1)
+REFUSED = Answer("PERMISSION_DENIED", "no get for you")
+ABSENT = Answer("UNIMPLEMENTED", "no get")
+
+
+def snapshot(at: int, phase: ExecutionPhase = ExecutionPhase.COMPLETED) -> Snapshot:
+    """Return a state of that second."""
+    return Snapshot("x", phase=phase, started_at=datetime(2026, 1, 1, 0, 0, at, tzinfo=UTC))
+
+
+SENT = snapshot(10)
+
+
+def claimed(is_terminal: bool = True, state: State = State.CLOSED, has_body: bool = True, **facts: object) -> Table:
+    """Return a table in which a row of a dead owner was claimed, under settings that are among the facts."""
+    settings = {name: facts.pop(name) for name in list(facts) if name in ("fails_orphans", "settle", "get_patience")}
+    table = Table(spool=True, **settings)
+    table.newest[ROW] = (1, 5, is_terminal)
+    table.tell(on.Claimed((on.Row(ROW, (1, 5), is_terminal, state, has_body, **facts),)))  # type: ignore[arg-type]
+    return table
+
+
+def say(table: Table, answer: Answer, held: Snapshot | None = None, sent: Snapshot | None = SENT) -> None:
+    """Answer the newest question."""
+    table.tell(on.Holds(table.of(do.Ask)[-1].attempt, answer, held, sent))
+
+
+def test_open_execution_is_on_disk_before_it_is_sent():
+    """Nothing of an execution is sent before the disk says that it is open, if the disk answers in time."""
+    table = Table(spool=True)
+    table.writes = False
+    x = table.open()
+    table.change(x)
+    assert [(p.request, p.state) for p in table.of(do.Persist)] == [(None, State.OPEN)]
+    assert table.sent == []
+    table.tell(on.Stored(x, (1, 0), True))
+    assert len(table.sent) == 1
+
+
+def test_end_is_on_disk_before_it_is_sent():
+    """A terminal state is written first, and waits half a second at most for a slow disk."""
+    table = Table(spool=True)
+    x = table.open()
+    table.change(x)
+    table.answer()
+    table.writes = False
+    table.end(x)
+    assert table.of(do.Persist)[-1].version == (1, 2)
+    assert len(table.sent) == 1
+    table.wait(0.6)
+    assert table.revisions[-1] == ("x", 2)
+    assert "too slow" in table.of(do.Log)[-1].text
+
+
+def test_other_states_are_written_when_unacknowledged_for_a_second():
+    """What is acknowledged within a second is not written; the rest once a second at most."""
+    table = Table(spool=True)
+    x = table.open()
+    table.change(x)
+    table.answer()
+    table.wait(2.0)
+    assert len(table.of(do.Persist)) == 1
+    table.change(x)
+    for _ in range(30):
+        table.wait(0.1)
+        table.change(x)
+    assert 3 <= len(table.of(do.Persist)) <= 4
+    assert table.outcome(x) == "pending"
+
+
+def test_disk_is_written_five_mebibytes_a_second_and_ends_do_not_wait():
+    """States that are no ends wait for the budget, which ends use and do not wait for."""
+    table = Table(spool=True, max_in_flight=1)
+    table.size = 5 * 1024 * 1024
+    refs = [table.open(f"x{number}") for number in range(20)]
+    for ref in refs:
+        table.change(ref)
+    table.wait(1.1)
+    written = len([p for p in table.of(do.Persist) if p.request is not None])
+    table.wait(1.0)
+    later = len([p for p in table.of(do.Persist) if p.request is not None])
+    assert later - written <= 1
+    table.end(refs[-1])
+    assert table.of(do.Persist)[-1].ref == refs[-1]
+
+
+def test_acknowledged_end_goes_and_stays_while_in_doubt():
+    """A row goes when it is acknowledged, but not while an older request may still be applied."""
+    table = Table(spool=True, settle=5.0)
+    x = table.open()
+    table.change(x)
+    table.answer(CUT)
+    table.wait(0.5)
+    table.end(x)
+    table.answer(shows(True))
+    table.wait(0.5)
+    if table.sent[-1].request.revision == 2:
+        table.answer(shows(True))
+    assert table.outcome(x) == "delivered"
+    assert table.of(do.Drop) == []
+    table.wait(6.0)
+    table.answer(shows(True))
+    assert table.outcome(x) == "confirmed"
+    assert [drop.ref for drop in table.of(do.Drop)] == [x]
+
+
+def test_suspended_execution_is_no_orphan():
+    """A builder that detaches with an unacknowledged state leaves a closed row."""
+    table = Table(spool=True, max_in_flight=1)
+    table.change(table.open("busy"))
+    x = table.open()
+    table.change(x)
+    table.close(x)
+    assert [(p.version, p.state) for p in table.of(do.Persist)][-1] == ((1, 1), State.CLOSED)
+
+
+def test_execution_that_outlives_its_process_leaves_no_open_row():
+    """Of an execution that goes on elsewhere only what is unacknowledged is on disk, closed."""
+    table = Table(spool=True)
+    x = table.open(outlives=True)
+    table.change(x)
+    assert table.of(do.Persist) == []
+    table.wait(1.1)
+    assert [p.state for p in table.of(do.Persist)] == [State.CLOSED]
+
+
+def test_refused_end_stays_on_disk_until_its_patience_is_over():
+    """With a spool a refusal is no end: the row is tried every 15 min until `spool_patience`, and then set aside."""
+    table = Table(spool=True, spool_interval=900.0, spool_patience=6300.0)
+    x = table.open()
+    table.end(x)
+    for _ in range(30):
+        table.answer(Answer("UNAUTHENTICATED", "expired"))
+        table.wait(30.0)
+    assert table.outcome(x) == "spooled"
+    for _ in range(6):
+        table.answer(Answer("UNAUTHENTICATED", "expired"))
+        count = len(table.sent)
+        table.wait(890.0)
+        assert len(table.sent) == count
+        table.wait(20.0)
+        assert len(table.sent) == count + 1
+    assert table.of(do.SetAside) == []
+    table.answer(Answer("UNAUTHENTICATED", "expired"))
+    assert [aside.ref for aside in table.of(do.SetAside)] == [x]
+    assert table.outcome(x) == "lost"
+
+
+def test_closing_says_what_is_spooled():
+    """At the close a state that is on disk is spooled, not lost."""
+    table = Table(spool=True)
+    x = table.open()
+    table.end(x)
+    table.answer(BUSY)
+    table.tell(on.Close("closer", table.now))
+    table.wait(0.5)
+    assert table.outcome(x) == "spooled"
+    assert table.settled == {"closer": True}
+    assert [(tell.revision, tell.outcome.value) for tell in table.of(do.Tell)] == [(1, "spooled")]
+
+
+@pytest.mark.parametrize("held", [snapshot(9), None])
+def test_row_is_sent_over_what_is_older(held):
+    """A row is sent when the backend holds something older, or, twice asked, nothing."""
+    table = claimed(settle=5.0)
+    say(table, OK if held else UNKNOWN_HERE, held)
+    if held is None:
+        assert table.sent == []
+        assert table.of(do.Note)[-1].missing == 0.0
+        table.wait(5.1)
+        say(table, UNKNOWN_HERE)
+    assert table.revisions == [("x", 5)]
+
+
+def test_row_gives_way_to_what_is_newer():
+    """A row is dropped, superseded, when somebody went on."""
+    table = claimed()
+    say(table, OK, snapshot(11))
+    assert table.sent == []
+    assert [drop.ref for drop in table.of(do.Drop)] == [ROW]
+    assert table.fates[ROW].outcome == "superseded"
+
+
+def test_epoch_decides_before_revision():
+    """A row of a later epoch is newer, whatever its revision."""
+    table = claimed()
+    say(table, Answer(held=(0, 900)), snapshot(11))
+    assert table.revisions == [("x", 5)]
+    other = claimed()
+    say(other, Answer(held=(2, 1)), snapshot(9))
+    assert other.sent == []
+
+
+def test_one_not_found_is_not_believed_and_may_have_been_noted_by_another_process():
+    """NOT_FOUND counts when it comes twice, `settle` apart, in whichever processes."""
+    table = claimed(settle=5.0, missing=1.0)
+    assert table.of(do.Ask) == []
+    table.wait(4.1)
+    say(table, UNKNOWN_HERE)
+    assert table.revisions == [("x", 5)]
+
+
+def test_end_does_not_depend_on_get():
+    """Where `get` cannot be asked an end is sent at once, and the log says so; what is no end waits."""
+    table = claimed()
+    say(table, ABSENT)
+    assert table.revisions == [("x", 5)]
+    assert "get" in table.of(do.Log)[-1].text
+    other = claimed(is_terminal=False)
+    say(other, ABSENT)
+    other.wait(100_000.0)
+    assert other.sent == []
+
+
+def test_end_waits_for_a_refused_get_no_longer_than_its_patience():
+    """The patience begins with the first claim, in whichever process, and ends with the sink."""
+    table = claimed(get_patience=60.0, claimed=50.0)
+    say(table, REFUSED)
+    assert table.sent == []
+    for _ in range(40):
+        table.wait(0.5)
+        if not table.sent:
+            say(table, REFUSED)
+    assert table.revisions == [("x", 5)]
+    closing = claimed(get_patience=60.0)
+    say(closing, REFUSED)
+    closing.tell(on.Close("closer", closing.now + 5.0))
+    say(closing, REFUSED)
+    assert closing.revisions == [("x", 5)]
+
+
+def test_one_refused_row_holds_up_no_other():
+    """Each row has its own backoff."""
+    table = claimed()
+    say(table, REFUSED)
+    table.newest[Ref("y", -2)] = (1, 5, True)
+    table.tell(on.Claimed((on.Row(Ref("y", -2), (1, 5), True, State.CLOSED, True),)))
+    assert table.of(do.Ask)[-1].ref == Ref("y", -2)
+    assert table.core.waiting == 2
+
+
+def test_row_in_doubt_is_compared_again_before_it_is_sent_again():
+    """Each time a row is sent again the backend is asked before, because somebody may have gone on."""
+    table = claimed(settle=5.0)
+    say(table, OK, snapshot(9))
+    table.answer(shows(True))
+    table.wait(5.1)
+    assert len(table.of(do.Ask)) == 2
+    say(table, OK, snapshot(11))
+    assert len(table.sent) == 1
+    assert table.core.known == ()
+
+
+def test_damaged_row_is_set_aside():
+    """A row that is not to be believed is never sent, is set aside, said, and counted lost."""
+    table = claimed(damage="its checksum does not fit")
+    assert table.of(do.Ask) == []
+    assert table.of(do.SetAside)
+    assert table.core.counters.lost == 1
+    assert table.of(do.Log)[0].is_loss
+
+
+def test_builder_of_this_process_goes_before_a_row():
+    """A row of an execution that a builder here goes on with is dropped, and its doubt goes on with the builder."""
+    table = Table(spool=True, settle=5.0)
+    x = table.open(number=1, epoch=9)
+    table.tell(on.Claimed((on.Row(ROW, (1, 5), True, State.CLOSED, True),)))
+    assert [drop.ref for drop in table.of(do.Drop)] == [ROW]
+    table.end(x)
+    table.answer(shows(True))
+    table.wait(6.0)
+    assert table.revisions == [("x", 1), ("x", 1)]
+
+
+def test_orphan_is_reported_and_its_row_stays():
+    """An execution that lost its process is reported once, and what the backend does not have of it is sent."""
+    table = claimed(is_terminal=False, state=State.OPEN)
+    say(table, Answer(held=(1, 4)), snapshot(9, ExecutionPhase.IN_PROGRESS), snapshot(10, ExecutionPhase.IN_PROGRESS))
+    assert table.of(do.ReportOrphan) == [do.ReportOrphan(ROW)]
+    assert table.revisions == [("x", 5)]
+    table.answer(Answer(held=(1, 5)))
+    assert table.of(do.Acknowledge)
+    assert table.of(do.Drop) == []
+    assert table.core.known == ()
+
+
+def test_orphan_is_ended_only_with_an_answer():
+    """`fails_orphans` ends an orphan once the backend has said what it holds; without `get` it is only reported."""
+    table = claimed(is_terminal=False, state=State.OPEN, has_body=False, fails_orphans=True)
+    say(table, Answer(held=(1, 7)), snapshot(9, ExecutionPhase.IN_PROGRESS), None)
+    assert table.of(do.EndOrphan) == [do.EndOrphan(ROW, True, (1, 7))]
+    table.newest[ROW] = (1, 8, True)
+    table.tell(on.Detached(ROW, (1, 8), True))
+    assert table.of(do.Persist)[-1].version == (1, 8)
+    assert table.revisions == [("x", 8)]
+    other = claimed(is_terminal=False, state=State.OPEN, has_body=False, fails_orphans=True)
+    say(other, ABSENT, None, None)
+    assert other.of(do.EndOrphan) == []
+    assert other.of(do.ReportOrphan)
+
+
+def test_look_for_the_dead_comes_again():
+    """A process looks for rows of the dead as it begins and every 15 s, and says when the first look is done."""
+    table = Table(spool=True)
+    assert len(table.of(do.Claim)) == 1
+    assert len(table.of(do.Looked)) == 1
+    table.wait(46.0)
+    assert len(table.of(do.Claim)) == 4
+
+
+def test_replaced_file_is_written_anew():
+    """When the spool's file was replaced, open executions are said to be open again."""
+    table = Table(spool=True)
+    x = table.open()
+    table.change(x, Rank.PHASE)
+    table.answer()
+    table.tell(on.Emptied())
+    assert [p.request for p in table.of(do.Persist)] == [None, None]
