@@ -136,6 +136,7 @@ def logged(text: str) -> list[str]:
     """What is constant in each line that a module logs, in the order in which it appears."""
     calls = re.findall(r"(?:log|getLogger\([^)]*\))\.(?:warning|error|exception)\(\s*((?:f?\"[^\"]*\"\s*)+)", text)
     calls += re.findall(r"self\._(?:warn|say)\(\s*(?:[\w.]+, )?((?:f?\"[^\"]*\"\s*)+)", text)
+    calls += re.findall(r"(?:self|_publisher)\.(?:warn|say_once)\(\s*((?:f?\"[^\"]*\"\s*)+)", text)
     calls += re.findall(r"(?:\btext = |\b(?:log|Log)\(\s*\"\w+\", )((?:f?\"[^\"]*\"\s*)+)", text)  # a core's
     return ["".join(re.findall(r'"([^"]*)"', call)) for call in calls]
 

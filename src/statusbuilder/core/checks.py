@@ -116,8 +116,7 @@ def refuse_attribute(owner: object, name: str) -> AttributeError:
         return AttributeError(f"{kind.__name__}.{name} cannot be set.", name=name, obj=owner)
     known = [known for known in dir(kind) if not known.startswith("_")]
     near = get_close_matches(name, known, 1, 0.5) or ["output"]
-    text = f"{kind.__name__} has no attribute {name!r}; did you mean {near[0]!r}?"
-    return AttributeError(text, name=name, obj=owner)
+    return AttributeError(f"{kind.__name__} has no attribute {name!r}; did you mean {near[0]!r}?", name=name, obj=owner)
 
 
 def refuse_pickling(owner: object, instead: str) -> TypeError:
