@@ -94,7 +94,7 @@ class Keeper:
     def settled(self, it: Execution) -> None:
         """Remove what is acknowledged and beyond doubt; what says that an execution is open stays."""
         row = _row(it)
-        if row is None:
+        if row is None or it.is_ended:
             return
         if it.is_delivered and not it.stays:
             self.drop(it)
