@@ -47,7 +47,7 @@ def chaos_of_two_hundred_kills(aware: bool, tmp_path: Path) -> None:
         outage=0.4,
         backend_events=50,
         kills=105,
-        pause=0.15,
+        pause=0.5,
         subscribers=10,
         window=8,
         calm=0.7,

@@ -269,14 +269,17 @@ def test_children_of_a_fork_without_hooks_report_through_an_inherited_sink() -> 
         delivery = Delivery(slow)
         inherited = StatusBuilder("inherited", sinks=[delivery])
         inherited.update_status(ExecutionPhase.IN_PROGRESS)
+        assert inherited.flush(30)
+        time.sleep(0.3)  # until all threads have gone to sleep: one that wants the GIL now would keep it in the child
         for number in range(3):
             if not ctypes.PyDLL(None).fork():
                 with StatusBuilder(f"child{number}", sinks=[delivery]):
                     pass
+                inherited.update_status(ExecutionPhase.COMPLETED)
                 begun = time.monotonic()
                 receipt, = inherited.close(30)
                 assert time.monotonic() - begun < 10, "it waited for what only the parent has"
-                assert receipt.outcome.value == "delivered" or "forked from" in receipt.reason, receipt
+                assert "forked from" in receipt.reason, receipt
                 assert delivery.close()
                 assert (delivery.stats().sent, delivery.stats().lost) == (2, 0), delivery.stats()
                 os._exit(0)
