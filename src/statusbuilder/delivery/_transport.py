@@ -13,8 +13,8 @@ class Transport(Protocol):
     """A way to a backend. All calls but `call` return at once; the delivery makes them from one thread.
 
     It may also have `connect(timeout, done)`, which waits for a connection as `start` waits for an answer: while the
-    backend is away it is asked before each attempt, which then carries the newest state; and `cpu_seconds()`, the CPU time
-    of its own threads.
+    backend is away it is asked before each attempt, which then carries the newest state; and `cpu_seconds()`, the CPU
+    time of its own threads.
     """
 
     max_bytes: int | None
