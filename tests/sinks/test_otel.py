@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any
 
 import attrs
@@ -12,10 +16,10 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from otel_values import PATIENCE, Clock, at, seconds
 
 from statusbuilder import (
@@ -28,7 +32,9 @@ from statusbuilder import (
     TaskStatus,
     TaskType,
 )
-from statusbuilder.sinks import MemorySink, otel
+from statusbuilder.core.model.times import format_time
+from statusbuilder.sinks import MemorySink
+from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.sinks.otel import OpenTelemetrySink, observe
 from statusbuilder.testing import check_sink
 
@@ -72,6 +78,11 @@ def span_id(span: ReadableSpan) -> int:
     return span.context.span_id
 
 
+def trace_id(span: ReadableSpan) -> int:
+    assert span.context is not None
+    return span.context.trace_id
+
+
 def parent_id(span: ReadableSpan) -> int | None:
     return None if span.parent is None else span.parent.span_id
 
@@ -95,6 +106,8 @@ def test_an_execution_and_its_tasks_become_spans_with_their_own_times(traces: Tr
     assert parent_id(task) == span_id(execution)
     assert execution.parent is None
     assert dict(task.attributes or {}) == {
+        "statusbuilder.execution.id": "wex_1",
+        "statusbuilder.attempt": 1,
         "statusbuilder.task.id": "fetch",
         "statusbuilder.task.name": "Fetch the orders",
         "statusbuilder.task.type": "API_CALL",
@@ -115,33 +128,40 @@ def test_an_execution_and_its_tasks_become_spans_with_their_own_times(traces: Tr
 
 
 def test_failures_are_errors_with_their_text(traces: Traces) -> None:
-    """FAILED is ERROR with the error; a cancelled task says so; what was not finished fails with its execution."""
+    """FAILED is ERROR with the error and its class; what was cancelled is unset; what was open fails, too."""
     status = StatusBuilder("wex_1", sinks=[traces.sink()], clock=traces.clock)
     status.add_task("a", status=TaskStatus.IN_PROGRESS)
     status.add_task("b", status=TaskStatus.IN_PROGRESS)
     status.update_task_status("b", TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
     traces.clock.seconds = 2
-    status.with_error("out of paper")
+    status.with_error(TimeoutError("out of paper"))
 
     a, b, execution = traces.named("a"), traces.named("b"), traces.named("workflow execution")
-    assert (execution.status.status_code, execution.status.description) == (StatusCode.ERROR, "out of paper")
+    assert (execution.status.status_code, execution.status.description) == (
+        StatusCode.ERROR,
+        "TimeoutError: out of paper",
+    )
     assert a.status.description == "the execution ended before this task finished"
-    assert [(span.attributes or {})["error.type"] for span in (a, b, execution)] == ["_OTHER", "cancelled", "_OTHER"]
+    types = [(span.attributes or {}).get("error.type") for span in (a, b, execution)]
+    assert types == ["_OTHER", None, "TimeoutError"]
+    assert b.status.status_code is StatusCode.UNSET
     assert (execution.attributes or {})["statusbuilder.tasks.failed"] == 2
     assert traces.times("a") == [(0, 2)]
 
 
 def test_skipped_and_cancelled_are_no_errors(traces: Traces) -> None:
-    """A skipped task and a cancelled execution have an unset status; a task that never began has no duration."""
+    """What a cancelling ends has an unset status; a task that was skipped before it began is an event."""
     status = StatusBuilder("wex_1", sinks=[traces.sink()], clock=traces.clock)
-    status.update_status(ExecutionPhase.IN_PROGRESS)
+    status.add_task("now", status=TaskStatus.IN_PROGRESS)
     status.add_task("later")
     assert traces.spans == ()
     traces.clock.seconds = 5
     status.update_status(ExecutionPhase.CANCELLED)
+    assert [span.name for span in traces.spans] == ["now", "workflow execution"]
     assert {span.status.status_code for span in traces.spans} == {StatusCode.UNSET}
-    assert (traces.named("later").attributes or {})["statusbuilder.task.status"] == "SKIPPED"
-    assert traces.times("later") == [(5, 5)]
+    (event,) = traces.named("workflow execution").events
+    assert (event.name, dict(event.attributes or {})["statusbuilder.task.id"]) == ("task skipped", "later")
+    assert seconds(event.timestamp) == 5
 
 
 def test_a_retry_is_a_span_of_its_own_linked_to_the_attempt_before(traces: Traces) -> None:
@@ -161,11 +181,11 @@ def test_a_retry_is_a_span_of_its_own_linked_to_the_attempt_before(traces: Trace
     first, second, _ = traces.spans
     assert traces.times("a") == [(0, 1), (5, 6)]
     assert (first.status.status_code, second.status.status_code) == (StatusCode.ERROR, StatusCode.OK)
-    assert "statusbuilder.task.retry_count" not in (first.attributes or {})
-    assert (second.attributes or {})["statusbuilder.task.retry_count"] == 1
+    assert [(span.attributes or {})["statusbuilder.attempt"] for span in (first, second)] == [1, 2]
     assert not first.links
     (link,) = second.links
-    assert link.context == first.context
+    assert first.context is not None
+    assert (link.context.trace_id, link.context.span_id) == (first.context.trace_id, first.context.span_id)
     assert dict(link.attributes or {}) == {"statusbuilder.link": "previous attempt"}
 
 
@@ -232,17 +252,18 @@ def test_parents_that_name_each_other_end(traces: Traces) -> None:
     assert {span.name for span in traces.spans} == {"a", "b", "workflow execution"}
 
 
-def test_attempts_that_were_not_seen_leave_one_span(traces: Traces) -> None:
-    """Where a task failed and began again between two snapshots, the attempts that were seen have spans."""
-    sink, running = traces.sink(), ExecutionPhase.IN_PROGRESS
-    first = Task("a", "a", status=TaskStatus.IN_PROGRESS, started_at=at(1), revision=1)
-    again = attrs.evolve(first, metadata={"retry_count": 2}, revision=5)  # type: ignore[arg-type]
-    sink.send(Snapshot("wex_1", 5, 1, running, (first,), started_at=at(0)))
-    traces.clock.seconds = 4
-    sink.send(Snapshot("wex_1", 5, 5, running, (again,), started_at=at(0)))
-    sink.send(whole(done("a", 1, 7, retry_count=2)))
-    assert traces.times("a") == [(1, 4), (4, 7)]
-    assert [span.status.status_code for span in traces.spans[:2]] == [StatusCode.ERROR, StatusCode.OK]
+def test_attempts_that_nobody_saw_have_spans(traces: Traces) -> None:
+    """From one last snapshot come all attempts that it tells of, each with its times, and linked."""
+    at_ = lambda second: format_time(at(second))  # noqa: E731
+    attempts = [
+        {"number": 1, "started_at": at_(1), "completed_at": at_(2), "status": "FAILED", "error": "OSError: no answer"},
+        {"number": 2, "started_at": at_(4)},
+    ]
+    traces.sink().send(whole(done("a", 1, 7, attempts=attempts, retry_count=1)))
+    assert traces.times("a") == [(1, 2), (4, 7)]
+    first, second = traces.spans[:2]
+    assert [first.status.description, second.status.status_code] == ["OSError: no answer", StatusCode.OK]
+    assert second.links[0].context.span_id == span_id(first)
 
 
 def test_another_builder_goes_on_with_the_spans_that_are_open(traces: Traces) -> None:
@@ -261,7 +282,7 @@ def test_another_builder_goes_on_with_the_spans_that_are_open(traces: Traces) ->
 
 
 def test_a_process_that_goes_on_reports_only_its_own_part(traces: Traces) -> None:
-    """Tasks that another process finished have no second span, and the execution's begins with this process."""
+    """Tasks that another process finished have no second span; the execution's own begins where it began."""
     earlier = Clock()
     with StatusBuilder("wex_1", clock=earlier) as status:
         status.add_task("a", status=TaskStatus.COMPLETED)
@@ -274,7 +295,7 @@ def test_a_process_that_goes_on_reports_only_its_own_part(traces: Traces) -> Non
     with builder, builder.task("b"):
         clock.seconds = 63
     assert {span.name for span in traces.spans} == {"b", "workflow execution"}
-    assert traces.times("workflow execution") == [(60, 63)]
+    assert traces.times("workflow execution") == [(0, 63)]
     assert traces.times("b")[-1] == (60, 63)
 
 
@@ -286,8 +307,9 @@ def test_a_restart_after_the_end_links_to_the_attempt_before(traces: Traces) -> 
     with StatusBuilder("wex_1", sinks=[sink], clock=clock, initial=status.snapshot(), restart=True):
         clock.seconds = 10
     first, second = traces.spans
-    assert traces.times("workflow execution") == [(0, 0), (9, 10)]
-    assert [link.context for link in second.links] == [first.context]
+    assert [(round(begin), round(end)) for begin, end in traces.times("workflow execution")] == [(0, 0), (9, 10)]
+    assert [link.context.span_id for link in second.links] == [span_id(first)] != [span_id(second)]
+    assert trace_id(first) == trace_id(second)
 
 
 def test_the_same_end_twice_is_one_span(traces: Traces) -> None:
@@ -306,7 +328,7 @@ def test_an_execution_that_begins_from_nothing_under_a_known_id_is_another_one(t
         status = StatusBuilder("wex_1", sinks=[sink], clock=clock)
         status.add_task("a", status=TaskStatus.IN_PROGRESS)
     status.update_status(ExecutionPhase.FAILED)
-    assert len({span_id(span) for span in traces.spans if span.name == "workflow execution"}) == 2
+    assert len({trace_id(span) for span in traces.spans if span.name == "workflow execution"}) == 2
     assert [span.status.status_code for span in traces.spans[:2]] == [StatusCode.UNSET] * 2
 
 
@@ -332,13 +354,15 @@ def test_behind_a_delivery_the_last_state_has_its_spans(traces: Traces) -> None:
                 for task in range(3):
                     status.add_task(f"t{task}", status=TaskStatus.IN_PROGRESS)
                     status.update_task_status(f"t{task}", TaskStatus.COMPLETED)
-        open_ = StatusBuilder("open", sinks=[delivery])
-        open_.add_task("t", status=TaskStatus.IN_PROGRESS)
-        assert open_.flush(PATIENCE)
-        open_.close()
+        opened = [StatusBuilder(f"open_{number}", sinks=[delivery]) for number in range(2)]
+        for status in opened:
+            status.add_task("t", status=TaskStatus.IN_PROGRESS)
+            assert status.flush(PATIENCE)
+        opened[0].close()  # somebody else goes on with it
         assert len(traces.spans) == 80
+    assert {str((span.attributes or {})["statusbuilder.execution.id"]) for span in traces.spans[80:]} == {"open_1"}
     assert len(traces.spans) == 82
-    assert sink._open == {}
+    opened[1].close()
 
 
 def test_it_is_a_sink_in_every_respect(traces: Traces) -> None:
@@ -346,17 +370,216 @@ def test_it_is_a_sink_in_every_respect(traces: Traces) -> None:
     check_sink(traces.sink())
 
 
-def test_memory_is_bounded(traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of executions that fall silent the longest silent is let go, and its spans end."""
-    monkeypatch.setattr(otel, "_MOST", 2)
+def test_what_is_exported_twice_is_equal() -> None:
+    """Two processes that report one execution, as two Temporal workers do, make the same trace of the same spans."""
+    reports = []
+    for _ in range(2):
+        traces = Traces()
+        snapshot = whole(done("top", 1, 4), done("child", 2, 3, parent_id="top"))
+        traces.sink().send(snapshot)
+        reports.append(
+            {(span.name, trace_id(span), span_id(span), parent_id(span), span.start_time) for span in traces.spans}
+        )
+        traces.provider.shutdown()
+    assert reports[0] == reports[1]
+    assert len(reports[0]) == 3
+
+
+def test_a_run_that_goes_on_elsewhere_is_one_trace() -> None:
+    """What a suspended run's process exported is below the span that the next process exports."""
+    first, second = Traces(), Traces()
+    second.clock.seconds = 2
+    with StatusBuilder("wex_1", sinks=[first.sink()], clock=first.clock) as status:
+        status.add_task("a", status=TaskStatus.IN_PROGRESS)
+        first.clock.seconds = 1
+        status.update_task_status("a", TaskStatus.COMPLETED)
+        status.suspend()
+    with StatusBuilder("wex_1", sinks=[second.sink()], clock=second.clock, initial=status.snapshot()) as status:
+        status.add_task("b", status=TaskStatus.IN_PROGRESS)
+        status.update_task_status("b", TaskStatus.COMPLETED)
+    (a,), (b, execution) = first.spans, second.spans
+    assert {trace_id(span) for span in (a, b, execution)} == {trace_id(a)}
+    assert {parent_id(a), parent_id(b)} == {span_id(execution)}
+
+
+def test_inside_a_block_the_tasks_span_is_the_current_one(traces: Traces) -> None:
+    """What a block records is below its task, also behind a delivery, and after it the context is as before."""
+    tracer = traces.provider.get_tracer("runner")
+    with Delivery(traces.sink()) as delivery:
+        for number, sink in enumerate((traces.sink(), delivery)):
+            before = get_current_span()
+            status = StatusBuilder(f"wex_{number}", sinks=[sink], clock=traces.clock, close_timeout=PATIENCE)
+            with status, status.task(f"task {number}"), tracer.start_as_current_span(f"call {number}"):
+                pass
+            assert get_current_span() is before
+        delivery.flush(PATIENCE)
+    for number in range(2):
+        assert parent_id(traces.named(f"call {number}")) == span_id(traces.named(f"task {number}"))
+        assert trace_id(traces.named(f"call {number}")) == trace_id(traces.named(f"task {number}"))
+
+
+def test_behind_a_delivery_the_caller_is_the_parent(traces: Traces) -> None:
+    """The context is taken where the builder is made, whichever thread makes the spans."""
+    with Delivery(traces.sink()) as delivery:
+        with traces.provider.get_tracer("runner").start_as_current_span("request") as request:
+            status = StatusBuilder("wex_1", sinks=[delivery])
+        with status:
+            pass
+    execution = traces.named("workflow execution")
+    assert parent_id(execution) == request.get_span_context().span_id
+    assert (execution.start_time or 0) >= (traces.named("request").start_time or 0)
+
+
+def test_a_span_has_a_length_and_lies_in_its_parents_beginning(traces: Traces) -> None:
+    """No span is shorter than a microsecond, or begins before the one that it is below."""
+    traces.sink().send(whole(done("top", 3, 3), done("child", 1, 1, parent_id="top"), done("early", -5, -4)))
+    starts = {span_id(span): span.start_time or 0 for span in traces.spans}
+    for span in traces.spans:
+        assert (span.end_time or 0) - (span.start_time or 0) >= 1000
+        if span.parent is not None:
+            assert (span.start_time or 0) >= starts[span.parent.span_id]
+
+
+def test_long_errors_are_cut_and_sent_once(traces: Traces) -> None:
+    """An error of 100 kB is 1 KiB in its span's description, and stands nowhere else."""
+    with (
+        pytest.raises(ValueError, match="é"),
+        StatusBuilder("wex_1", sinks=[traces.sink()]) as status,
+        status.task("a"),
+    ):
+        raise ValueError("é" * 100_000)
+    for span in traces.spans:
+        assert len((span.status.description or "").encode()) <= 1024
+        assert (span.attributes or {})["error.type"] == "ValueError"
+        assert max(len(str(value)) for value in (span.attributes or {}).values()) < 100
+
+
+def test_names_can_be_few(traces: Traces) -> None:
+    """`name=` decides what tasks' spans are called; their own names stay in the attributes."""
+    with StatusBuilder("wex_1", sinks=[traces.sink(name=lambda task: task.task_type.name)]) as status:
+        for number in range(3):
+            with status.task(f"page {number}"):
+                pass
+    assert [span.name for span in traces.spans] == ["CUSTOM"] * 3 + ["workflow execution"]
+
+
+def test_a_processor_that_raises_holds_nothing_up(traces: Traces) -> None:
+    """After a processor's error the sink goes on with other executions, and does not take that one for open."""
+
+    class Broken(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            raise ValueError("broken")
+
+    traces.provider.add_span_processor(Broken())
     sink = traces.sink()
-    for execution_id in ("a", "b", "a", "c"):
-        sink.send(Snapshot(execution_id, 1, 1, ExecutionPhase.IN_PROGRESS, started_at=at(0)))
-    assert list(sink._open) == ["a", "c"]
-    assert [(span.attributes or {})["statusbuilder.execution.id"] for span in traces.spans] == ["b"]
-    for execution_id in ("a", "c", "d"):
-        sink.send(Snapshot(execution_id, 1, 2, ExecutionPhase.FAILED, started_at=at(0), completed_at=at(1)))
-    assert (list(sink._open), list(sink._last)) == ([], ["c", "d"])
+    with StatusBuilder("wex_1", sinks=[sink]):
+        pass
+    sink.close()
+    with StatusBuilder("wex_2", sinks=[sink]):
+        pass
+    assert [(span.attributes or {})["statusbuilder.execution.id"] for span in traces.spans] == ["wex_1", "wex_2"]
+
+
+def test_the_scope_has_a_version_and_a_schema(traces: Traces) -> None:
+    """Receivers know which release made a span, and by which conventions."""
+    traces.sink().send(whole())
+    scope = traces.spans[0].instrumentation_scope
+    assert scope is not None
+    assert (scope.name, scope.version) == ("statusbuilder", version("statusbuilder"))
+    assert str(scope.schema_url).startswith("https://opentelemetry.io/schemas/")
+
+
+def test_an_agents_execution_follows_the_conventions(traces: Traces) -> None:
+    """Its own span says that an agent was invoked, and which conversation it is."""
+    with AgentStatusBuilder("aex_1", sinks=[traces.sink()]):
+        pass
+    facts = traces.named("agent execution").attributes or {}
+    assert (facts["gen_ai.operation.name"], facts["gen_ai.conversation.id"]) == ("invoke_agent", "aex_1")
+
+
+FORK = """
+import os, sys, threading
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from statusbuilder import StatusBuilder
+from statusbuilder.sinks.otel import OpenTelemetrySink
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+sink = OpenTelemetrySink(provider)
+stop = threading.Event()
+
+def work(number):
+    count = 0
+    while not stop.is_set():
+        count += 1
+        with StatusBuilder(f"parent_{number}_{count}", sinks=[sink]) as status, status.task("t"):
+            pass
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+held = StatusBuilder("held", sinks=[sink])
+held.add_task("t", status="IN_PROGRESS")
+good = 0
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        provider._active_span_processor._span_processors = ()
+        provider.add_span_processor(SimpleSpanProcessor(mine := InMemorySpanExporter()))
+        with StatusBuilder("child", sinks=[sink]) as status, status.task("t"):
+            pass
+        sink.close()
+        ids = {span.attributes["statusbuilder.execution.id"] for span in mine.get_finished_spans()}
+        os._exit(0 if ids == {"child"} else 1)
+    good += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+stop.set()
+print(good)
+os._exit(0)
+"""
+
+
+def test_a_fork_under_load_has_nothing_of_its_parent() -> None:
+    """While other threads make spans, a child's changes make its own, and its close exports none of the parent's."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-u", "-c", FORK]
+    done_ = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done_.stdout == "20\n", done_.stderr
+
+
+EXIT = """
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from statusbuilder import StatusBuilder
+from statusbuilder.sinks.grpc import GrpcSink
+from statusbuilder.sinks.otel import OpenTelemetrySink, observe
+
+traces = TracerProvider()
+traces.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
+meters = MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter(), export_interval_millis=3_600_000)])
+
+def main():
+    sink = GrpcSink("127.0.0.1:1", close_timeout=0.2)
+    observe(sink, meters)
+    status = StatusBuilder("wex_1", sinks=[OpenTelemetrySink(traces), sink])
+    status.add_task("t", status="IN_PROGRESS")
+    return status
+
+kept = main()
+"""
+
+
+def test_a_process_that_ends_exports_what_is_open_and_what_is_lost() -> None:
+    """An execution that is open at the exit has a span with an unset status; `lost` is in the last metrics."""
+    command = [sys.executable, "-c", EXIT]
+    done_ = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert '"statusbuilder.execution.id": "wex_1"' in done_.stdout
+    lost = done_.stdout.partition('"name": "statusbuilder.delivery.lost"')[2]
+    value = re.search(r'"value": (\d+)', lost)
+    assert value is not None, done_.stderr
+    assert value[1] == "1"
 
 
 def test_executions_of_several_threads_do_not_mix(traces: Traces) -> None:
@@ -415,15 +638,40 @@ def test_a_deliverys_figures_are_metrics() -> None:
         after = readings(reader)
         other.close()
         del other
-    names = {"sent", "superseded", "retried", "failed", "spooled", "lost", "bytes", "pending"}
-    assert set(before) == names
-    assert set(after) == names | {"last_success.age"}
+    names = {"sent", "superseded", "retried", "spooled", "lost", "conflicts", "bytes", "cpu.time"}
+    names |= {"pending", "waiting", "rows", "pending.age", "last_success.age"}
+    assert set(before) - {"failed"} == names
+    assert set(after) - {"failed"} == names | {"attempt.duration"}
     assert before["sent"] == {"Delivery": 0, "other": 0}
     stats = delivery.stats()
     assert after["sent"] == {"Delivery": stats.sent, "other": 0}
     assert stats.sent > 0
-    assert after["last_success.age"]["Delivery"] >= 0
-    assert readings(reader)["lost"] == {"Delivery": 0}
+    assert min(before["last_success.age"].values()) >= 0
+    assert set(readings(reader)["lost"]) == {"Delivery", "other"}
+    provider.shutdown()
+
+
+def test_two_sinks_of_one_target_are_two_series() -> None:
+    """A healthy sink does not hide a dead one; the target's host and port are attributes of their own."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    sinks = [GrpcSink("127.0.0.1:1", close_timeout=0.0) for _ in range(2)]
+    for sink in sinks:
+        observe(sink, provider)
+    with StatusBuilder("wex_1", sinks=sinks[:1], close_timeout=PATIENCE):
+        pass
+    data = reader.get_metrics_data()
+    assert data is not None
+    points = [
+        dict(point.attributes or {})
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "statusbuilder.delivery.lost"
+        for point in metric.data.data_points
+    ]
+    assert {(point["server.address"], point["server.port"]) for point in points} == {("127.0.0.1", "1")}
+    assert len({point["statusbuilder.sink.number"] for point in points}) == 2
+    for sink in sinks:
+        sink.close(0.0)
     provider.shutdown()
 
 

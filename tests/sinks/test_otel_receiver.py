@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -99,6 +102,69 @@ def test_spans_reach_a_real_receiver(collector: Collector) -> None:
     assert {first.parent_span_id, second.parent_span_id} == {execution.span_id}
     assert (first.status.code, first.status.message) == (2, "no answer")
     assert second.links[0].span_id == first.span_id
+
+
+def received(collector: Collector) -> list[Any]:
+    """Return all spans that the receiver got."""
+    groups = (resource.scope_spans for message in collector.spans for resource in message.resource_spans)
+    return [span for group in groups for scope in group for span in scope.spans]
+
+
+def test_no_span_is_lost_behind_a_delivery(collector: Collector) -> None:
+    """A snapshot with more ended tasks than a processor's queue holds arrives whole."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=collector.endpoint, insecure=True)))
+    with Delivery(OpenTelemetrySink(provider)) as delivery:
+        with StatusBuilder("wex_1", sinks=[delivery], close_timeout=PATIENCE) as status:
+            for number in range(5_000):
+                status.add_task(f"t{number}", status=TaskStatus.COMPLETED)
+        assert delivery.flush(PATIENCE)
+    assert provider.force_flush()
+    provider.shutdown()
+    assert len({span.span_id for span in received(collector)}) == 5_001
+
+
+LIFE = """
+import os, sys
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from statusbuilder import Snapshot, StatusBuilder
+from statusbuilder.sinks.otel import OpenTelemetrySink
+
+endpoint, path = sys.argv[1:]
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True)))
+sink = OpenTelemetrySink(provider)
+if not os.path.exists(path):
+    status = StatusBuilder("wex_1", sinks=[sink])
+    with status.task("first"):
+        pass
+    status.add_task("second", status="IN_PROGRESS")
+    with open(path, "w") as file:
+        file.write(status.snapshot().to_json())
+    os.kill(os.getpid(), 9)
+initial = Snapshot.from_dict(__import__("json").load(open(path)))
+with StatusBuilder("wex_1", sinks=[sink], initial=initial, restart=True) as status:
+    with status.task("second"):
+        pass
+provider.shutdown()
+"""
+
+
+def test_after_a_kill_the_next_process_goes_on_with_the_trace(collector: Collector, tmp_path: Path) -> None:
+    """Of an execution that was killed and begun again there is one trace, no orphan and no duplicate."""
+    command = [sys.executable, "-c", LIFE, collector.endpoint, str(tmp_path / "snapshot.json")]
+    lives = [subprocess.run(command, capture_output=True, text=True, timeout=60) for _ in range(2)]
+    assert [life.returncode for life in lives] == [-9, 0], lives[1].stderr
+    spans = received(collector)
+    assert len({span.trace_id for span in spans}) == 1
+    assert sorted(span.name for span in spans) == ["first", "second", "second", "workflow execution"]
+    own = next(span for span in spans if span.name == "workflow execution")
+    assert {span.parent_span_id for span in spans if span is not own} == {own.span_id}
+    assert len({span.span_id for span in spans}) == 4
+    interrupted = next(span for span in spans if span.status.code == 2)
+    assert interrupted.status.message == "interrupted by a restart"
 
 
 def test_metrics_reach_a_real_receiver(collector: Collector) -> None:

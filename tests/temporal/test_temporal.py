@@ -83,7 +83,9 @@ def test_a_cancelled_workflow_is_cancelled_with_its_tasks(temporal: str) -> None
             with pytest.raises(WorkflowFailureError):
                 await handle.result()
             assert whole(at.shelf.last(handle.id)) == ended(
-                "CANCELLED", task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True})
+                "CANCELLED",
+                task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True}),
+                error="cancelled",
             )
 
     run(body())

@@ -155,6 +155,17 @@ class TaskRecord:
         self.metadata = JsonObject(merged)
         self.most_bytes += len(to_text(metadata).encode())
         if self.most_bytes > max_bytes:
+            self.fit(max_bytes)
+
+    def fit(self, max_bytes: int) -> None:
+        """Cut metadata that grew too large: the oldest attempts go before anything else."""
+        attempts = read_attempts(self.metadata)
+        while (size := len(to_text(self.metadata).encode())) > max_bytes and attempts:
+            attempts = JsonArray(attempts[1:])
+            rest = {key: item for key, item in self.metadata.items() if key != "attempts"}
+            self.metadata = JsonObject({**rest, "attempts": attempts} if attempts else rest)
+        self.most_bytes = size
+        if size > max_bytes:
             self.metadata, self.most_bytes = fit_metadata(self.metadata, max_bytes)
 
     # Where it goes

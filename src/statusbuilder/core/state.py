@@ -171,6 +171,8 @@ class ExecutionState:
             record.move(status, now)
         record.stay()
         record.take(given, self.max_bytes)
+        if current.is_terminal:
+            record.fit(self.max_bytes)
         self.touch(record)
         return self._follow(now, status, type(now) is Told and current is not _IN_PROGRESS)
 
@@ -197,6 +199,8 @@ class ExecutionState:
             record.take(given, self.max_bytes)
         if current is _IN_PROGRESS or status is current or status is None:
             return CHANGED
+        if current is _FAILED:
+            record.fit(self.max_bytes)
         return self._follow(now, status, type(now) is Told)
 
     def leave(self, task_id: str, error: str) -> None:

@@ -1,8 +1,12 @@
-"""What deliveries count, as OpenTelemetry's observable instruments."""
+"""What deliveries count, as OpenTelemetry's instruments."""
 
 from __future__ import annotations
 
+import atexit
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from importlib.metadata import version
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -11,15 +15,25 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from ..delivery import DeliveryStats
 
+_CODE: Final = "rpc.grpc.status_code"
 _COUNTERS: Final = (
     ("sent", "{snapshot}", "Snapshots that the backend took."),
     ("superseded", "{revision}", "Revisions that were not sent because a newer one replaced them."),
     ("retried", "{attempt}", "Attempts that were made because an earlier one had failed."),
-    ("failed", "{attempt}", "Attempts that failed."),
     ("spooled", "{snapshot}", "Snapshots that were written to the spool."),
     ("lost", "{execution}", "Executions whose last snapshot was given up."),
+    ("conflicts", "{execution}", "Executions of which the backend shows something else than was delivered."),
     ("bytes", "By", "Bytes of all requests that were sent."),
+    ("cpu_seconds", "s", "CPU time of the delivery's own threads."),
 )
+_LEVELS: Final = (
+    ("pending", "{execution}", "Executions that have something to send now."),
+    ("waiting", "{row}", "Rows of the spool that wait until they may be sent."),
+    ("rows", "{row}", "Rows in the spool."),
+    ("pending_age", "s", "Age of the oldest state that is not delivered; 0 when there is none."),
+    ("last_success_age", "s", "Seconds since the backend last took something, or since the sink was made."),
+)
+_NAMES: Final = {"pending_age": "pending.age", "last_success_age": "last_success.age", "cpu_seconds": "cpu.time"}
 
 
 class HasStats(Protocol):
@@ -30,26 +44,68 @@ class HasStats(Protocol):
         ...
 
 
-Sinks = WeakKeyDictionary[Any, dict[str, str]]
-"""The sinks that one meter provider observes, and the attributes of their observations."""
+class _Observed:
+    """The sinks that one meter provider is told of, and the instruments that read them."""
 
-_observed: WeakKeyDictionary[MeterProvider, Sinks] = WeakKeyDictionary()
+    def __init__(self, provider: MeterProvider) -> None:
+        self._sinks: list[tuple[Any, dict[str, str]]] = []
+        meter = metrics.get_meter("statusbuilder", version("statusbuilder"), provider)
+        for name, unit, description in _COUNTERS:
+            meter.create_observable_counter(_title(name), [self._reader(name)], unit, description)
+        for name, unit, description in _LEVELS:
+            meter.create_observable_gauge(_title(name), [self._reader(name)], unit, description)
+        meter.create_observable_counter(
+            _title("failed"), [self._failures], "{attempt}", "Attempts that failed, by code."
+        )
+        self._durations = meter.create_histogram(_title("attempt.duration"), "s", "How long attempts took.")
+
+    def add(self, sink: Any, attributes: dict[str, str]) -> None:
+        """Read this sink, too."""
+        self._sinks.append((sink, attributes))
+        if hasattr(sink, "on_attempt"):
+            sink.on_attempt = partial(self._attempt, attributes, sink.on_attempt)
+
+    def _attempt(self, attributes: dict[str, str], further: Any, code: str, seconds: float) -> None:
+        self._durations.record(seconds, {**attributes, _CODE: code})
+        if further is not None:
+            further(code, seconds)
+
+    def _reader(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def read(options: CallbackOptions) -> Iterator[Observation]:
+            for sink, attributes in self._sinks:
+                stats = sink.stats()
+                value = getattr(stats, name)
+                yield Observation(stats.age if value is None else value, attributes)
+
+        return read
+
+    def _failures(self, options: CallbackOptions) -> Iterator[Observation]:
+        for sink, attributes in self._sinks:
+            for code, number in sink.stats().failures.items():
+                yield Observation(number, {**attributes, _CODE: code})
+
+
+_observed: WeakKeyDictionary[MeterProvider, _Observed] = WeakKeyDictionary()
+_numbers: Final = itertools.count(1)
 
 
 def observe(
     sink: HasStats, meter_provider: MeterProvider | None = None, *, attributes: dict[str, str] | None = None
 ) -> None:
-    """Report what a delivery does as metrics, for as long as the sink lives.
+    """Report what a delivery does as metrics, until the provider is shut down.
 
-    The instruments are `statusbuilder.delivery.sent`, `.superseded`, `.retried`, `.failed`, `.spooled`, `.lost`,
-    `.bytes` (counters), `.pending` (executions that have something to send now) and `.last_success.age` (seconds; not
-    reported before the first success). They are read when a metric reader collects, from `sink.stats()`.
+    The instruments are named `statusbuilder.delivery.…`: the counters `sent`, `superseded`, `retried`, `failed` (with
+    the code as `rpc.grpc.status_code`), `spooled`, `lost`, `conflicts`, `bytes` and `cpu.time`; the levels `pending`,
+    `waiting`, `rows`, `pending.age` and `last_success.age`; and the histogram `attempt.duration`. All but the last are
+    read from `sink.stats()` when a metric reader collects. The sink is kept: one that is closed keeps its last figures,
+    and when the process ends it is closed before the provider collects for the last time.
 
     Args:
         sink: a `GrpcSink`, a `Delivery`, or anything else with `stats()`.
         meter_provider: whose metrics they are; None takes the global one, so set that first.
-        attributes: what tells this sink from others; by default `statusbuilder.sink`, the name of its class, and
-            `server.address`, its target, where it has one.
+        attributes: what tells this sink from others; by default `statusbuilder.sink`, the name of its class,
+            `statusbuilder.sink.number`, which no other sink of this process has, and `server.address` and
+            `server.port` of its target, where it has one.
 
     Raises:
         TypeError: the sink has no `stats()`; only one with a delivery has.
@@ -57,44 +113,21 @@ def observe(
     if not callable(getattr(sink, "stats", None)):
         raise TypeError(f"{sink!r} has no stats(), which only sinks with a delivery have; wrap it: Delivery(sink).")
     provider = metrics.get_meter_provider() if meter_provider is None else meter_provider
-    sinks = _observed.get(provider)
-    if sinks is None:
-        sinks = _observed[provider] = WeakKeyDictionary()
-        _instruments(provider, sinks)
-    sinks[sink] = _attributes(sink) if attributes is None else dict(attributes)
+    if provider not in _observed:
+        _observed[provider] = _Observed(provider)
+    _observed[provider].add(sink, _attributes(sink) if attributes is None else dict(attributes))
+    if callable(close := getattr(sink, "close", None)):
+        atexit.register(close)  # comes before the exit of a provider that was made earlier
+
+
+def _title(name: str) -> str:
+    return f"statusbuilder.delivery.{_NAMES.get(name, name)}"
 
 
 def _attributes(sink: Any) -> dict[str, str]:
-    found = {"statusbuilder.sink": type(sink).__name__}
+    found = {"statusbuilder.sink": type(sink).__name__, "statusbuilder.sink.number": str(next(_numbers))}
     target = getattr(sink, "target", None)
-    return {**found, "server.address": target} if isinstance(target, str) else found
-
-
-def _instruments(provider: MeterProvider, sinks: Sinks) -> None:
-    meter = metrics.get_meter("statusbuilder", meter_provider=provider)
-    for name, unit, description in _COUNTERS:
-        meter.create_observable_counter(
-            f"statusbuilder.delivery.{name}", [_callback(sinks, name)], unit=unit, description=description
-        )
-    meter.create_observable_up_down_counter(
-        "statusbuilder.delivery.pending",
-        [_callback(sinks, "pending")],
-        unit="{execution}",
-        description="Executions that have something to send now.",
-    )
-    meter.create_observable_gauge(
-        "statusbuilder.delivery.last_success.age",
-        [_callback(sinks, "last_success_age")],
-        unit="s",
-        description="Seconds since the backend last took something.",
-    )
-
-
-def _callback(sinks: Sinks, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def read(options: CallbackOptions) -> Iterator[Observation]:
-        for sink, attributes in list(sinks.items()):
-            value = getattr(sink.stats(), name)
-            if value is not None:
-                yield Observation(value, attributes)
-
-    return read
+    if isinstance(target, str):
+        host, _, port = target.rpartition(":")
+        found |= {"server.address": host.strip("[]"), "server.port": port} if host else {"server.address": target}
+    return found

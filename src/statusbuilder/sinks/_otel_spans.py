@@ -1,109 +1,167 @@
-"""From the successive snapshots of one execution to spans: what began, what ended, and when."""
+"""Which spans an execution has: their ids, parents, times and attributes, computed from its snapshots alone."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import attrs
-from opentelemetry.context import Context
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    Status,
-    StatusCode,
-    Tracer,
-    set_span_in_context,
-)
+from opentelemetry.trace import StatusCode
 
 from ..agent.model import AgentSnapshot
-from ..core.model.times import to_millis
+from ..core.model.reading import read_enum
+from ..core.model.times import parse_time, to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 
-_LINK: Final = {"statusbuilder.link": "previous attempt"}
+Nanos = int
+Attributes = dict[str, str | int]
+
+_MOST_OF_TEXT: Final = 1024
+_SHORTEST: Final[Nanos] = 1_000
 _OTHER: Final = "_OTHER"
 """What OpenTelemetry's conventions want as `error.type` where there is no name for it."""
+_CLASS: Final = re.compile(
+    r"((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Group|Interrupt|Iteration|Warning|Timeout))(?=:|\s*\Z)"
+)
 
-Millis = int
-Ended = tuple[int, Millis, SpanContext]
-"""The number of the last attempt that has ended, when it did, and its span."""
+
+@attrs.frozen
+class Planned:
+    """A span that can be made, because it has ended."""
+
+    name: str
+    span_id: int
+    parent_id: int | None
+    """None for the execution's own span, whose parent is not ours."""
+    start: Nanos
+    end: Nanos
+    attributes: Attributes
+    status: StatusCode = StatusCode.UNSET
+    description: str | None = None
+    link: int | None = None
+    """The span of the attempt before."""
+    events: tuple[tuple[str, Attributes, Nanos], ...] = ()
+
+
+@attrs.frozen
+class Attempt:
+    """One attempt at a task, as its snapshot tells it."""
+
+    number: int
+    start: Nanos
+    end: Nanos | None
+    status: TaskStatus
+    error: str | None
+
+
+def trace_id(execution_id: str, started_at: datetime) -> int:
+    """Return the id of an execution's trace, whoever reports it."""
+    return _digest(16, execution_id, str(to_millis(started_at)))
+
+
+def execution_span_id(execution_id: str, anew: int | None) -> int:
+    """Return the id of an execution's own span; `anew` is the epoch in which it was begun anew."""
+    return _digest(8, execution_id) if anew is None else _digest(8, execution_id, str(anew))
+
+
+def attempt_span_id(execution_id: str, task_id: str, number: int) -> int:
+    """Return the id of the span of an attempt at a task."""
+    return _digest(8, execution_id, task_id, str(number))
+
+
+def _digest(size: int, *parts: str) -> int:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=size, person=b"statusbuilder").digest(), "big") or 1
+
+
+def attempts_of(task: Task) -> list[Attempt]:
+    """Return what is known of the attempts at a task, in order; empty before the first."""
+    if task.started_at is None:
+        return []
+    earlier = [attempt for one in task.attempts[:-1] if (attempt := _earlier(one)) is not None]
+    number, started_at = task.retry_count + 1, task.started_at
+    if task.attempts:
+        present = task.attempts[-1]
+        number, started_at = int(present["number"]), parse_time(present.get("started_at")) or started_at
+        if "started_at" not in present:  # it waits for its next attempt
+            return earlier
+    end = nanos(task.completed_at) if task.completed_at is not None and task.status.is_terminal else None
+    return [*earlier, Attempt(number, nanos(started_at), end, task.status, task.error)]
+
+
+def _earlier(attempt: Mapping[str, Any]) -> Attempt | None:
+    started, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("completed_at"))
+    if started is None or ended is None:
+        return None
+    status, error = read_enum(TaskStatus, attempt.get("status"), TaskStatus.FAILED), attempt.get("error")
+    error = error if isinstance(error, str) else None
+    return Attempt(int(attempt["number"]), nanos(started), nanos(ended), status, error)
+
+
+def nanos(time: datetime) -> Nanos:
+    """Return nanoseconds since 1970."""
+    return to_millis(time) * 1_000_000
 
 
 @attrs.define(eq=False)
 class Execution:
-    """The spans of one execution, from the first snapshot of a builder to the last."""
+    """The spans of one execution, from the first snapshot to the last; it remembers only which are made."""
 
-    tracer: Tracer
-    clock: Callable[[], datetime]
-    span: Span
-    context: Context
-    """With the execution's span."""
+    execution_id: str
     started_at: datetime
-    """As the snapshots say, which tells two builders' executions apart."""
-    floor: Millis
-    """Nothing that was over before this belongs here: another builder did it, and has its own spans."""
-    epoch: int
+    floor: Nanos
+    """When it, or its present beginning, began: nothing begins before."""
+    anew: int | None = None
+    """The epoch in which it was begun anew, after an end; None otherwise."""
+    name: Callable[[Task], str] | None = None
+    epoch: int = -1
     revision: int = -1
     blocks: tuple[tuple[Task, ...], ...] = ()
-    running: dict[str, tuple[int, Millis, Span]] = attrs.Factory(dict)
-    """By task: the number of the attempt, when it began, and its span."""
-    ended: dict[str, Ended] = attrs.Factory(dict)
+    made: dict[str, int] = attrs.Factory(dict)
+    """By task: the number of the last attempt whose span is made, or is somebody else's to make."""
 
-    @classmethod
-    def begin(
-        cls,
-        tracer: Tracer,
-        clock: Callable[[], datetime],
-        snapshot: Snapshot,
-        started_at: datetime,
-        parent: Context | None,
-        previous: SpanContext | None,
-    ) -> Execution:
-        """Start the span of an execution that has started."""
-        agent = isinstance(snapshot, AgentSnapshot)
-        started, now = to_millis(started_at), to_millis(clock())
-        # A default epoch is the time at which its builder was made, which for one that goes on is later than the start.
-        floor = max(started, snapshot.epoch) if snapshot.epoch <= now else started
-        span = tracer.start_span(
-            "agent execution" if agent else "workflow execution",
-            parent,
-            attributes={"statusbuilder.execution.id": snapshot.execution_id},
-            links=() if previous is None else (Link(previous, _LINK),),
-            start_time=_nanos(floor),
-        )
-        return cls(tracer, clock, span, set_span_in_context(span, parent), started_at, floor, snapshot.epoch)
+    @property
+    def span_id(self) -> int:
+        """The id of its own span."""
+        return execution_span_id(self.execution_id, self.anew)
 
-    def goes_on(self, snapshot: Snapshot) -> bool:
-        """Whether the snapshot is of the execution as it was begun here, perhaps by another builder."""
-        return snapshot.epoch == self.epoch or snapshot.started_at == self.started_at
+    def leave(self, snapshot: Snapshot, before: Nanos) -> None:
+        """Take the attempts that had ended before as made: another process, or an earlier beginning, made them."""
+        for task in snapshot.tasks:
+            over = [one.number for one in attempts_of(task) if one.end is not None and one.end < before]
+            if over:
+                self.made[task.task_id] = max(over)
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Start and end the spans that this snapshot asks for."""
+    def apply(self, snapshot: Snapshot) -> Iterator[Planned]:
+        """Yield the spans of what has ended since the last snapshot."""
         if snapshot.epoch != self.epoch:  # another builder's revisions may have begun anywhere
             self.epoch, self.revision, self.blocks = snapshot.epoch, -1, ()
-        changed = [task for task in self._changed(snapshot) if self._belongs(task, snapshot)]
-        # All begin before any ends, because a parent may have ended in the same snapshot as its child.
-        pending = {task.task_id: task for task in changed}
-        while pending:
-            self._start(pending.pop(next(iter(pending))), pending)
-        for task in changed:
-            if task.status.is_terminal:
-                self._end(task)
+        for task in self._changed(snapshot):
+            for attempt in attempts_of(task):
+                if attempt.end is not None and attempt.number > self.made.get(task.task_id, 0):
+                    self.made[task.task_id] = attempt.number
+                    if not _is_event(task):
+                        yield self._task(snapshot, task, attempt, attempt.end)
         self.revision = snapshot.revision
         if snapshot.is_terminal:
-            self._finish(snapshot)
+            end = self.floor if snapshot.completed_at is None else nanos(snapshot.completed_at)
+            yield from self.abandon(snapshot, end)
 
-    def abandon(self) -> None:
-        """End what is open without saying how it went, because nobody follows it any further."""
-        now = time.time_ns()
-        for _, began, span in self.running.values():
-            span.end(max(now, _nanos(began)))
-        self.running.clear()
-        self.span.end(max(now, _nanos(self.floor)))
+    def abandon(self, snapshot: Snapshot, end: Nanos) -> Iterator[Planned]:
+        """Yield the spans of what is open, with no status, because nobody follows it any further, and its own."""
+        for task in snapshot.tasks:
+            for attempt in attempts_of(task)[-1:]:
+                if attempt.end is None and not task.status.is_terminal:
+                    yield self._task(snapshot, task, attempt, end)
+        yield self._own(snapshot, end)
+
+    def present(self, snapshot: Snapshot, task_id: str) -> int:
+        """Return the id of the span of the attempt at a task that goes on."""
+        attempts = attempts_of(snapshot.task(task_id))
+        return attempt_span_id(self.execution_id, task_id, attempts[-1].number if attempts else 1)
 
     def _changed(self, snapshot: Snapshot) -> Iterator[Task]:
         """The tasks that changed; without a look at those whose block is the same object as before."""
@@ -114,105 +172,118 @@ class Execution:
             if index >= len(old) or old[index] is not block:
                 yield from (task for task in block if task.revision > self.revision)
 
-    def _belongs(self, task: Task, snapshot: Snapshot) -> bool:
-        if task.started_at is None or task.status is TaskStatus.PENDING:
-            return False
-        ended = self.ended.get(task.task_id)
-        if ended is not None:
-            return _attempt(task) > ended[0]
-        if task.task_id in self.running or self.revision >= 0 or task.revision == snapshot.revision:
-            return True
-        return task.completed_at is None or to_millis(task.completed_at) >= self.floor
-
-    def _start(self, task: Task, pending: dict[str, Task]) -> None:
-        """Start the span of a task after that of its parent, which `pending` may have."""
-        attempt, running = _attempt(task), self.running.get(task.task_id)
-        if running is not None and running[0] == attempt:
-            return
-        parent_id = task.metadata.get("parent_id")
-        parent = pending.pop(parent_id, None) if isinstance(parent_id, str) else None
-        if parent is not None:
-            self._start(parent, pending)
-        if running is not None:  # it failed and began again between two snapshots
-            self._end_unseen(task, *running)
-        ended = self.ended.get(task.task_id)
-        began = self._beginning(task, self.floor if ended is None else ended[1])
-        span = self.tracer.start_span(
-            _name(task),
-            self._parent_context(parent_id),
-            attributes=_attributes(task, attempt),
-            links=() if ended is None else (Link(ended[2], _LINK),),
-            start_time=_nanos(began),
+    def _task(self, snapshot: Snapshot, task: Task, attempt: Attempt, end: Nanos) -> Planned:
+        parent_id, start = self._parent(snapshot, task, attempt)
+        code, description = _outcome(snapshot, task, attempt)
+        facts: Attributes = {
+            "statusbuilder.execution.id": self.execution_id,
+            "statusbuilder.task.id": task.task_id,
+            "statusbuilder.attempt": attempt.number,
+            "statusbuilder.task.name": task.task_name,
+            "statusbuilder.task.type": task.task_type.name,
+            "statusbuilder.task.status": attempt.status.name,
+            **_conventions(task),
+        }
+        if code is StatusCode.ERROR:
+            facts["error.type"] = _error_type(attempt.error)
+        return Planned(
+            _name(task) if self.name is None else str(self.name(task)),
+            attempt_span_id(self.execution_id, task.task_id, attempt.number),
+            parent_id,
+            start,
+            max(end, start + _SHORTEST),
+            facts,
+            code,
+            description,
+            attempt_span_id(self.execution_id, task.task_id, attempt.number - 1) if attempt.number > 1 else None,
         )
-        self.running[task.task_id] = (attempt, began, span)
 
-    def _beginning(self, task: Task, floor: Millis) -> Millis:
-        """When this attempt began; a task keeps the time of its first one."""
-        started = 0 if task.started_at is None else to_millis(task.started_at)
-        if started >= floor or task.completed_at is not None:
-            return max(started, floor)
-        return max(floor, to_millis(self.clock()))
+    def _parent(self, snapshot: Snapshot, task: Task, attempt: Attempt) -> tuple[int, Nanos]:
+        """Return the span that an attempt is below, and when it begins, not before that one."""
+        floor, found, seen = self.floor, None, {task.task_id}
+        child, start = task, attempt.start
+        while child.parent_id is not None and child.parent_id not in seen:
+            seen.add(child.parent_id)
+            try:
+                parent = snapshot.task(child.parent_id)
+            except KeyError:
+                break
+            begun = [one for one in attempts_of(parent) if one.start <= start] or attempts_of(parent)[:1]
+            if not begun or _is_event(parent):
+                break
+            if found is None:
+                found = attempt_span_id(self.execution_id, parent.task_id, begun[-1].number)
+            child, start = parent, begun[-1].start
+            floor = max(floor, start)
+        return self.span_id if found is None else found, max(attempt.start, floor)
 
-    def _parent_context(self, parent_id: Any) -> Context:
-        running = self.running.get(parent_id) if isinstance(parent_id, str) else None
-        if running is not None:
-            return set_span_in_context(running[2], self.context)
-        ended = self.ended.get(parent_id) if isinstance(parent_id, str) else None
-        return self.context if ended is None else set_span_in_context(NonRecordingSpan(ended[2]), self.context)
-
-    def _end(self, task: Task) -> None:
-        attempt, began, span = self.running.pop(task.task_id)
-        span.set_attribute("statusbuilder.task.status", task.status.name)
-        if task.status is TaskStatus.FAILED:
-            _fail(span, task.error, "cancelled" if task.metadata.get("cancelled") is True else _OTHER)
-        elif task.status is TaskStatus.COMPLETED:
-            span.set_status(Status(StatusCode.OK))
-        over = began if task.completed_at is None else max(began, to_millis(task.completed_at))
-        span.end(_nanos(over))
-        self.ended[task.task_id] = (attempt, over, span.get_span_context())
-
-    def _end_unseen(self, task: Task, attempt: int, began: Millis, span: Span) -> None:
-        """End an attempt of which only is known that it failed, and that another one began."""
-        _fail(span, None, _OTHER)
-        span.set_attribute("statusbuilder.task.status", TaskStatus.FAILED.name)
-        over = max(began, to_millis(self.clock()) if task.completed_at is None else began)
-        span.end(_nanos(over))
-        self.ended[task.task_id] = (attempt, over, span.get_span_context())
-
-    def _finish(self, snapshot: Snapshot) -> None:
-        over = self.floor if snapshot.completed_at is None else max(self.floor, to_millis(snapshot.completed_at))
-        for _, began, span in self.running.values():  # only in a snapshot that no builder of ours made
-            span.end(_nanos(max(began, over)))
-        self.running.clear()
-        self.span.set_attributes(dict(_facts(snapshot)))
+    def _own(self, snapshot: Snapshot, end: Nanos) -> Planned:
+        progress, is_agent = snapshot.progress, isinstance(snapshot, AgentSnapshot)
+        facts: Attributes = {
+            "statusbuilder.execution.id": self.execution_id,
+            "statusbuilder.execution.phase": snapshot.phase.name,
+            "statusbuilder.execution.epoch": snapshot.epoch,
+            "statusbuilder.execution.revision": snapshot.revision,
+            "statusbuilder.tasks.total": progress.total,
+            "statusbuilder.tasks.failed": progress.failed,
+        }
+        if snapshot.temporal_workflow_id is not None:
+            facts["temporalWorkflowID"] = snapshot.temporal_workflow_id  # as Temporal's own spans call it
+        if is_agent:
+            facts["gen_ai.operation.name"] = "invoke_agent"
+            facts["gen_ai.agent.id"] = facts["gen_ai.conversation.id"] = self.execution_id
+        code, description = StatusCode.UNSET, None
         if snapshot.phase is ExecutionPhase.FAILED:
-            _fail(self.span, snapshot.error, _OTHER)
+            code, description = StatusCode.ERROR, _cut(snapshot.error)
+            facts["error.type"] = _error_type(snapshot.error)
         elif snapshot.phase is ExecutionPhase.COMPLETED:
-            self.span.set_status(Status(StatusCode.OK))
-        self.span.end(_nanos(over))
+            code = StatusCode.OK
+        return Planned(
+            "agent execution" if is_agent else "workflow execution",
+            self.span_id,
+            None,
+            self.floor,
+            max(end, self.floor + _SHORTEST),
+            facts,
+            code,
+            description,
+            None if self.anew is None else execution_span_id(self.execution_id, None),
+            tuple(_skips(snapshot)) if snapshot.is_terminal else (),
+        )
 
 
-def _facts(snapshot: Snapshot) -> Iterable[tuple[str, str | int]]:
-    progress = snapshot.progress
-    yield "statusbuilder.execution.phase", snapshot.phase.name
-    yield "statusbuilder.execution.epoch", snapshot.epoch
-    yield "statusbuilder.execution.revision", snapshot.revision
-    yield "statusbuilder.tasks.total", progress.total
-    yield "statusbuilder.tasks.failed", progress.failed
-    if snapshot.temporal_workflow_id is not None:
-        yield "temporalWorkflowID", snapshot.temporal_workflow_id  # as Temporal's own spans call it
+def _is_event(task: Task) -> bool:
+    """Whether a task was skipped without a start."""
+    return task.status is TaskStatus.SKIPPED and task.started_at == task.completed_at
 
 
-def _fail(span: Span, error: str | None, kind: str) -> None:
-    span.set_status(Status(StatusCode.ERROR, error))
-    span.set_attribute("error.type", kind)
-    if error is not None:
-        span.set_attribute("error.message", error)
+def _skips(snapshot: Snapshot) -> Iterator[tuple[str, Attributes, Nanos]]:
+    for task in snapshot.tasks:
+        if _is_event(task) and task.completed_at is not None:
+            facts: Attributes = {"statusbuilder.task.id": task.task_id, "statusbuilder.task.name": task.task_name}
+            yield "task skipped", facts, nanos(task.completed_at)
 
 
-def _attempt(task: Task) -> int:
-    count = task.metadata.get("retry_count")
-    return int(count) if isinstance(count, (int, float)) else 0
+def _outcome(snapshot: Snapshot, task: Task, attempt: Attempt) -> tuple[StatusCode, str | None]:
+    if attempt.status is TaskStatus.COMPLETED:
+        return StatusCode.OK, None
+    by_cancelling = task.cancelled or (
+        snapshot.phase is ExecutionPhase.CANCELLED and task.completed_at == snapshot.completed_at
+    )
+    if attempt.status is not TaskStatus.FAILED or (by_cancelling and attempt.error == task.error):
+        return StatusCode.UNSET, None
+    return StatusCode.ERROR, _cut(attempt.error)
+
+
+def _error_type(error: str | None) -> str:
+    match = _CLASS.match(error or "")
+    return _OTHER if match is None else match[1]
+
+
+def _cut(error: str | None) -> str | None:
+    if error is None or len(data := error.encode("utf-8", "replace")) <= _MOST_OF_TEXT:
+        return error
+    return data[: _MOST_OF_TEXT - 3].decode("utf-8", "ignore") + "…"
 
 
 def _name(task: Task) -> str:
@@ -223,23 +294,13 @@ def _name(task: Task) -> str:
     return task.task_name
 
 
-def _attributes(task: Task, attempt: int) -> dict[str, str | int]:
-    facts: dict[str, str | int] = {
-        "statusbuilder.task.id": task.task_id,
-        "statusbuilder.task.name": task.task_name,
-        "statusbuilder.task.type": task.task_type.name,
-    }
-    if attempt:
-        facts["statusbuilder.task.retry_count"] = attempt
+def _conventions(task: Task) -> Attributes:
     if task.task_type is TaskType.TOOL_CALL:
-        facts["gen_ai.operation.name"] = "execute_tool"
-        facts["gen_ai.tool.name"] = task.task_name
-        facts["gen_ai.tool.call.id"] = task.task_id
-    elif task.task_type is TaskType.AGENT_INVOCATION:
-        facts["gen_ai.operation.name"] = "invoke_agent"
-        facts["gen_ai.agent.name"] = task.task_name
-    return facts
-
-
-def _nanos(millis: Millis) -> int:
-    return millis * 1_000_000
+        return {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": task.task_name,
+            "gen_ai.tool.call.id": task.task_id,
+        }
+    if task.task_type is TaskType.AGENT_INVOCATION:
+        return {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": task.task_name}
+    return {}
