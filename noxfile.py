@@ -83,12 +83,12 @@ def _install_all(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Show a run from end to end; `-- agent` and `-- temporal` show those runners."""
+    """Show a run from end to end; `-- --web` in a browser, too; `-- agent` and `-- temporal` show those runners."""
     name, *rest = session.posargs or [""]
     script, needs = {
         "agent": ("agent_runner.py", [".[console,langgraph,server]"]),
         "temporal": ("workflow_runner.py", [".[console,server,temporal]", *_group("temporal-server")]),
-    }.get(name, ("demo.py", [".[console,server]"]))
+    }.get(name, ("demo.py", [".[console,server,web]"]))
     session.install(*needs)
     session.run("python", f"examples/{script}", *(rest if name in ("agent", "temporal") else session.posargs))
 

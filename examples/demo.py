@@ -1,12 +1,13 @@
 """Hash the files of a folder in parallel, one task per subfolder, and watch it through a real backend.
 
-    python examples/demo.py [FOLDER]
+    python examples/demo.py [--web] [FOLDER]
 
 FOLDER is the standard library unless you name another one, and of that only a few packages.
 The status goes from the workflow through GrpcSink, over a socket, into the embedded server; the live view knows only
 what the server's `subscribe` says. Two more tasks work on a small folder that the demo makes. One of its subfolders is
 empty, so its task is skipped. In the other an upload is completed, that is renamed, just when the unfinished file is to
-be hashed, so that the task fails and is retried. The exit status is 0 when the execution completed.
+be hashed, so that the task fails and is retried. With --web there is a page to look at, until Ctrl-C. The exit status
+is 0 when the execution completed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -40,7 +42,7 @@ STOP = threading.Event()
 SEEN = """\
 You saw {} tasks, four at a time: a fan-out. One failed, as its upload was renamed meanwhile, and was retried.
 One was skipped, as there was nothing in its folder. All of it went over gRPC into a server, and back to this screen.
-Next: `nox -s demo -- agent` and `nox -s demo -- temporal` show other runners; docs/tutorial.md builds one."""
+Next: `nox -s demo -- --web` shows it in a browser, `-- agent` and `-- temporal` other runners; or docs/tutorial.md."""
 CHUNK = 1 << 20
 
 ListFiles: TypeAlias = Callable[[], list[Path]]
@@ -52,10 +54,16 @@ class WorkflowError(Exception):
 
 def main() -> int:
     """Run the demo; return its exit status."""
-    folder = read_arguments()
+    folder, has_page = read_arguments()
     execution_id = f"demo-{int(time.time())}"
-    with Server() as server, GrpcSink(server.target) as sink, Client(server.target) as client:
+    with (
+        Server(web=0 if has_page else None) as server,
+        GrpcSink(server.target) as sink,
+        Client(server.target) as client,
+    ):
         print(f"Server on {server.target}, execution {execution_id}, hashing {folder}", flush=True)
+        if has_page:
+            print(f"Page at {server.web_url}executions/workflow/{execution_id}", flush=True)
         viewer = threading.Thread(target=watch, args=(client, execution_id), daemon=True)
         viewer.start()
         try:
@@ -67,6 +75,10 @@ def main() -> int:
             print(f"Not completed: {error}", file=sys.stderr)
         viewer.join(timeout=10)
         held = client.get(execution_id)
+        if has_page:
+            print("Ctrl-C ends the page.", flush=True)
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
     is_completed = held.phase is ExecutionPhase.COMPLETED
     lines = task_table(held)
     print("\nWhat the server holds:", *(lines[:1] if is_completed else lines), sep="\n")
@@ -75,14 +87,16 @@ def main() -> int:
     return 0 if is_completed else 1
 
 
-def read_arguments() -> Path:
-    """Return the folder that the command line names."""
+def read_arguments() -> tuple[Path, bool]:
+    """Return the folder that the command line names, and whether there is to be a page."""
     parser = argparse.ArgumentParser(description="Hash a folder's files in parallel and watch it through a backend.")
     parser.add_argument("folder", nargs="?", type=Path, default=LIBRARY, help="default: %(default)s")
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--web", action="store_true", help="show it in a browser, too, until Ctrl-C")
+    options = parser.parse_args()
+    folder: Path = options.folder
     if not folder.is_dir():
         parser.error(f"{folder} is not a folder.")
-    return folder.resolve()
+    return folder.resolve(), options.web
 
 
 def watch(client: Client, execution_id: str) -> None:

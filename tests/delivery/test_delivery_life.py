@@ -98,7 +98,7 @@ def test_a_first_change_at_exit_is_delivered() -> None:
         builder = StatusBuilder("late", sinks=[delivery])
         atexit.register(builder.update_status, ExecutionPhase.CANCELLED)
     """)
-    assert lines(result) == ["late CANCELLED"]
+    assert lines(result) == ["late CANCELLED cancelled"]
 
 
 def test_a_builder_left_open_at_exit_raises_nothing() -> None:
@@ -123,7 +123,7 @@ def test_the_lines_for_sigterm_end_the_execution() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait()
     """)
-    assert lines(result)[-1] == "a CANCELLED"
+    assert lines(result)[-1] == "a CANCELLED cancelled"
 
 
 def test_the_lines_for_sigterm_in_asyncio_end_the_execution() -> None:
@@ -143,7 +143,7 @@ def test_the_lines_for_sigterm_in_asyncio_end_the_execution() -> None:
         except asyncio.CancelledError:
             pass
     """)
-    assert lines(result)[-1] == "a CANCELLED"
+    assert lines(result)[-1] == "a CANCELLED cancelled"
 
 
 FORKS = [
@@ -277,9 +277,8 @@ def test_children_of_a_fork_without_hooks_report_through_an_inherited_sink() -> 
                     pass
                 inherited.update_status(ExecutionPhase.COMPLETED)
                 begun = time.monotonic()
-                receipt, = inherited.close(30)
+                inherited.close(30)
                 assert time.monotonic() - begun < 10, "it waited for what only the parent has"
-                assert "forked from" in receipt.reason, receipt
                 assert delivery.close()
                 assert (delivery.stats().sent, delivery.stats().lost) == (2, 0), delivery.stats()
                 os._exit(0)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from places import ROOT
@@ -84,3 +85,17 @@ def test_a_folder_that_is_none() -> None:
     done = run(Path("/nowhere"))
     assert done.returncode == 2
     assert "/nowhere is not a folder." in done.stderr
+
+
+def test_it_can_be_seen_in_a_browser(folder: Path) -> None:
+    """With --web it prints where the page is, which stays until Ctrl-C."""
+    pytest.importorskip("uvicorn", reason="the extra web is not there")
+    with terminal(sys.executable, str(DEMO), "--web", str(folder), lines=40) as view:
+        view.wait(lambda text: "Ctrl-C ends the page." in text)
+        url = re.search(r"Page at (http://\S+)", view.text)
+        assert url is not None
+        with urlopen(url[1], timeout=20) as answer:
+            assert answer.status == 200
+        view.type(b"\x03")
+        assert view.end() == 0
+        assert "Next: " in view.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -199,7 +200,11 @@ class Deliverer:
             future.set_result(not shell.stats().lost)
         return future, deadline
 
-    def __del__(self, _now: Callable[[], float] = monotonic) -> None:
+    def __del__(
+        self, _is_exiting: Callable[[], bool] = sys.is_finalizing, _now: Callable[[], float] = monotonic
+    ) -> None:
+        if _is_exiting():  # the modules that are needed here may be gone; `atexit` has seen to it
+            return
         shells: PerProcess[Shell] | None = getattr(self, "_shell", None)
         shell = None if shells is None else shells.peek()
         if shell is not None and shell.is_running:  # nobody can attach any more, so nothing is left

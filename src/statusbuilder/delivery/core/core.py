@@ -401,6 +401,7 @@ class Core:
             if self._executions.get(key) is it:
                 del self._executions[key]
             self._sender.forget(it)
+            self._keeper.settled(it)
             self._keeper.leave(it)
             self._forget(it)
 

@@ -94,7 +94,7 @@ class Keeper:
     def settled(self, it: Execution) -> None:
         """Remove what is acknowledged and beyond doubt; what says that an execution is open stays."""
         row = _row(it)
-        if row is None:
+        if row is None or it.is_ended:
             return
         if it.is_delivered and not it.stays:
             self.drop(it)
@@ -129,7 +129,7 @@ class Keeper:
         if isinstance(it.disk, Writing):
             it.set_disk(Writing(it.disk.row, ABSENT))  # what is under way is written to the new file
         elif isinstance(it.disk, Written):
-            is_end = it.disk.has_body and it.final is not None
+            is_end = it.disk.has_body and it.final is not None and it.final.is_terminal
             self.forget(it)
             self.changed(it, is_end)
 

@@ -105,6 +105,10 @@ class Outcomes:
 
     def _reconnect(self, it: Execution, sending: Sending, answer: Answer) -> None:
         it.fail()
+        if answer.in_doubt:  # it had a connection, which may have broken because of what is sent
+            failures, old = it.backoff.failures + 1, it.backoff
+            until = self._desk.now + self._desk.settings.retry.probe_wait(failures, self._random)
+            it.set_backoff(attrs.evolve(old, failures=failures, until=max(old.asked, until)))
         self._sender.unreachable(it, answer.code, answer.reason)
 
     def _retry(self, it: Execution, sending: Sending, answer: Answer) -> None:
