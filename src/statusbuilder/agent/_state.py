@@ -222,9 +222,17 @@ class AgentState(ExecutionState):
         self.touch(record)
         return CHANGED
 
-    def update(self, now: int, task_id: str, status: TaskStatus | None, given: Given | None) -> int:
+    def update(
+        self,
+        now: int,
+        task_id: str,
+        name: str | None,
+        status: TaskStatus | None,
+        given: Given | None,
+        again: bool,
+    ) -> int:
         """Do as for every execution; an output that was given, or the end, ends one that grows."""
-        change = super().update(now, task_id, status, given)
+        change = super().update(now, task_id, name, status, given, again)
         output = None if given is None else given.output
         is_running = self.tasks[task_id].status is TaskStatus.IN_PROGRESS
         if change and self._outputs and (output is not None or not is_running):

@@ -14,19 +14,35 @@ from .model.metadata import make_progress, read_exact
 from .model.values import TaskStatus, TaskType
 from .record import Given
 
+
+class _Names(dict[str, str]):
+    """Names as they are kept; most are met again and again, so the last ones are remembered."""
+
+    def __init__(self, policy: PayloadPolicy) -> None:
+        self._policy = policy
+
+    def __missing__(self, name: str) -> str:
+        text = self._policy.text(name)
+        if len(name) <= 100:
+            if len(self) >= 1000:
+                self.clear()
+            self[name] = text
+        return text
+
+
 _DEFAULT_POLICY = PayloadPolicy()
-_default_names: dict[str, str] = {}
+_default_names = _Names(_DEFAULT_POLICY)
 
 
 class Intake:
     """Checks and converts what the calls of one builder are given."""
 
-    __slots__ = ("_execution_id", "_names", "_policy")
+    __slots__ = ("_execution_id", "_policy", "names")
 
     def __init__(self, execution_id: str, policy: PayloadPolicy) -> None:
         self._execution_id = execution_id
         self._policy = policy
-        self._names = _default_names if policy is _DEFAULT_POLICY else {}
+        self.names = _default_names if policy is _DEFAULT_POLICY else _Names(policy)
 
     def task(self, task_id: str, task_type: Any, input: object, metadata: object, parent_id: str | None) -> Given:
         """Return what a task begins with."""
@@ -76,17 +92,11 @@ class Intake:
             exact["parent_id"] = parent_id
         return more if not exact else fit_metadata(JsonObject({**(more or EMPTY), **exact}), self._policy.max_bytes)[0]
 
-    def name(self, name: str) -> str:
-        """Return a name as it is kept; most are met again and again, so the last ones are remembered."""
-        try:
-            return self._names[name]
-        except Exception:  # a new one, or nothing that can be a key
-            text = self._policy.text(name)
-        if type(name) is str and len(name) <= 100:
-            if len(self._names) >= 1000:
-                self._names.clear()
-            self._names[name] = text
-        return text
+    def name(self, name: Any) -> str | None:
+        """Return a task's name; None is not given."""
+        if type(name) is str:
+            return self.names[name]
+        return None if name is None else self._policy.text(name)
 
     def payload(self, value: object) -> JsonObject | None:
         """Return an input or an output; None is not given."""

@@ -97,7 +97,7 @@ class TaskBlock:
         publisher = self._owner._publisher
         try:
             given = Given(metadata=self._owner._intake.metadata(metadata, message, progress, waiting_for))
-            publisher.change(lambda now: publisher.state.update(now, self.task_id, None, given))
+            publisher.change_task(publisher.state.update, self.task_id, None, None, given, False, None)
         except REFUSALS as error:
             self._owner._refuse(error)
 
@@ -170,9 +170,9 @@ class TaskBlock:
         publisher, intake = self._owner._publisher, self._owner._intake
         try:
             task_id = check_id("task_id", self.task_id, publisher.state.execution_id)
-            name = None if self._task_name is None else intake.name(self._task_name)
+            name = intake.name(self._task_name)
             given = intake.task(task_id, task_type, input, metadata, parent_id)
-            publisher.change(lambda now: publisher.state.start(now, task_id, name, given, again), at)
+            publisher.change_task(publisher.state.start, task_id, name, TaskStatus.IN_PROGRESS, given, again, at)
         except REFUSALS as error:
             self._owner._refuse(error)
             return False
@@ -233,4 +233,4 @@ def _end_record(
     if status is TaskStatus.FAILED:
         is_cancelled = phase is ExecutionPhase.CANCELLED
         given.error, given.metadata = (CANCELLED, _CANCELLED) if is_cancelled else (reason, None)
-    return state.update(now, record.task_id, status, given)
+    return state.update(now, record.task_id, None, status, given, False)

@@ -197,10 +197,9 @@ class StatusBuilder:
                 given = self._intake.task(task_id, kind, input, metadata, parent_id)
             if again and status.is_terminal:
                 raise ValueError(f"Task {task_id!r} begins again IN_PROGRESS or PENDING, not {status.name}.")
-            name = None if task_name is None else self._intake.name(task_name)
+            name = self._intake.names[task_name] if type(task_name) is str else self._intake.name(task_name)
             publisher = self._publisher
-            add = publisher.state.add
-            publisher.change(lambda now: add(now, task_id, name, status, given, again), at)
+            publisher.change_task(publisher.state.add, task_id, name, status, given, again, at)
         except REFUSALS as error:
             self._refuse(error)
         return task_id
@@ -248,8 +247,7 @@ class StatusBuilder:
                 said = None if status is _FAILED else message
                 given.metadata = self._intake.metadata(metadata, said, progress, waits)
             publisher = self._publisher
-            update = publisher.state.update
-            publisher.change(lambda now: update(now, task_id, status, given), at)
+            publisher.change_task(publisher.state.update, task_id, None, status, given, False, at)
         except REFUSALS as refusal:
             self._refuse(refusal)
 

@@ -180,14 +180,12 @@ class TaskRecord:
             started = self.started
             self.completed = now if started is None or now > started else started
         self.status = status
-        self.stay()
+        if self.inherited or self.left is not None:
+            self.stay()
 
     def stay(self) -> None:
         """Note that it is this builder's, and goes on here."""
-        if self.inherited:
-            self.inherited = False
-        if self.left is not None:
-            self.left = None
+        self.inherited, self.left = False, None
 
     def begin_attempt(self) -> None:
         """Put the attempt that has ended among the earlier ones, and be PENDING; what only that one had goes away."""

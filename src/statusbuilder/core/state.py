@@ -126,7 +126,7 @@ class ExecutionState:
         self.changed.append(record)
         if given is not None:
             record.begin_with(given)
-        if status is not _IN_PROGRESS and type(now) is not Told:
+        if type(now) is not Told and (self.phase is not _NOT_STARTED or status is not _IN_PROGRESS):
             return CHANGED
         return self._follow(now, status, type(now) is Told)
 
@@ -148,12 +148,14 @@ class ExecutionState:
             raise DuplicateTaskError(self.execution_id, record.task_id, record.status)
         return self._take_up(now, record, name, status, given)
 
-    def start(self, now: int, task_id: str, name: str | None, given: Given | None, again: bool) -> int:
+    def start(
+        self, now: int, task_id: str, name: str | None, status: TaskStatus, given: Given | None, again: bool
+    ) -> int:
         """Start a task for a block: a new one, or one that is PENDING, FAILED or inherited."""
         record = self.tasks.get(task_id)
         if record is not None:
             again = again or record.inherited or record.left is not None or record.status in (_PENDING, _FAILED)
-        return self.add(now, task_id, name, _IN_PROGRESS, given, again, "task")
+        return self.add(now, task_id, name, status, given, again, "task")
 
     def _take_up(self, now: int, record: TaskRecord, name: str | None, status: TaskStatus, given: Given | None) -> int:
         """Begin the next attempt of a task that has ended; one that has not goes on in the present one."""
@@ -176,8 +178,19 @@ class ExecutionState:
         self.touch(record)
         return self._follow(now, status, type(now) is Told and current is not _IN_PROGRESS)
 
-    def update(self, now: int, task_id: str, status: TaskStatus | None, given: Given | None) -> int:
-        """Move a task to a status, or change the other fields of one that has it already; None is the present one."""
+    def update(
+        self,
+        now: int,
+        task_id: str,
+        name: str | None,
+        status: TaskStatus | None,
+        given: Given | None,
+        again: bool,
+    ) -> int:
+        """Move a task to a status, or change the other fields of one that has it already; None is the present one.
+
+        It takes what `add` takes; a name is none, and `again` says nothing here.
+        """
         if self.over:
             raise self.ended("update_task_status", task_id, status)
         record = self.tasks.get(task_id) or self._find(task_id)
