@@ -28,7 +28,7 @@ SHORT = [
     "tests/core",
     "tests/payload",
     "tests/contracts",
-    "tests/delivery/test_delivery_retry.py",
+    *(f"tests/delivery/test_{name}.py" for name in ("core_sending", "core_spool", "core_truth", "delivery_retry")),
     "tests/server/test_server.py",
 ]
 # Half of the time goes by in waiting; a file's tests stay together, as they share servers.
