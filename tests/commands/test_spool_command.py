@@ -11,7 +11,7 @@ from time import time
 
 import attrs
 import pytest
-from spool_kit import key, owned, row, rows_of, write
+from spool_kit import claim, key, owned, row, rows_of, write
 
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.cli import main
@@ -91,6 +91,21 @@ def test_list_as_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "state": "orphan",
         "owner_alive": False,
     }
+
+
+@pytest.mark.parametrize("change", ["written_at = 'x'", "revision = 'x'", "phase = x'00'", "state = 1.5"])
+def test_a_row_with_another_type_in_a_column_is_listed_and_set_aside(
+    change: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What SQLite lets anybody write is no error: such a row is listed, and who claims it sets it aside."""
+    left(path, "here:1", "wex_1")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE executions SET {change}")
+        connection.commit()
+    assert run("list", path) == run("list", path, "--json") == 0
+    assert "wex_1" in capsys.readouterr().out
+    with owned(path) as store:
+        assert [row.damage != "" for row in claim(store)] == [True]
 
 
 def test_list_of_an_empty_file_is_only_the_headings(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

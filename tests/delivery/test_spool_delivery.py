@@ -608,7 +608,7 @@ def test_orphans_are_reported_and_stay(
     assert len(either.calls) == calls
     assert rows_of(path)["wex_1"].state is State.ORPHANED
     said = [record.getMessage() for record in caplog.records if "died" in record.getMessage()]
-    assert said == ["The process of 1 executions died before they ended: wex_1"] * 2
+    assert said == ["The process of 1 execution died before the end: wex_1"] * 2
     with spooling(either) as sink:
         status = StatusBuilder("wex_1", sinks=[sink], close_timeout=0.0, initial=either.snapshot("wex_1"))
         end(status)
@@ -642,7 +642,7 @@ def test_orphans_fail_when_asked(
         assert [(task.task_id, task.status) for task in shown.tasks] == [("t", TaskStatus.FAILED)]
         until(lambda: rows_of(path) == {})
         assert sink.orphans() == ()
-        until(lambda: "The process of 1 executions died before they ended: wex_1" in caplog.messages)
+        until(lambda: "The process of 1 execution died before the end: wex_1" in caplog.messages)
 
 
 def test_orphaned_agent_fails_with_its_messages(path: Path, spooling: Open, backend: FaultyBackend) -> None:

@@ -17,7 +17,7 @@ from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
 from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
-from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform
+from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform, executions
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk beyond its deadline."""
@@ -491,10 +491,10 @@ class Core:
     def _say_end(self, kept: list[Execution], lost: list[Execution]) -> None:
         if lost:
             text = f"for example {lost[0].id!r}: {lost[0].fate.reason}"
-            text = f"Closed with the last state of {len(lost)} executions not delivered, {text}"
+            text = f"Closed with the last state of {executions(lost)} not delivered, {text}"
             self._desk.log("warning", text, lost[0].id, is_loss=True)
         if kept:
-            self._desk.log("warning", f"Closed with the last state of {len(kept)} executions in the spool")
+            self._desk.log("warning", f"Closed with the last state of {executions(kept)} in the spool")
 
     def _refuse(self, event: on.Event) -> None:
         """Answer those who come too late."""

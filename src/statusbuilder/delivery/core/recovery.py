@@ -17,7 +17,7 @@ from .outcomes import Outcomes
 from .retry import RETRYABLE
 from .sender import Sender
 from .steps import Asking, Doubt, Found, Last, Taking, Written
-from .values import Answer, Standing, State
+from .values import Answer, Standing, State, executions
 
 CLAIM_EVERY = 15.0
 """Seconds between two looks for owners that have died."""
@@ -94,7 +94,7 @@ class Recovery:
             return
         if self._orphans:
             names = ", ".join(self._orphans[:10]) + (", …" if len(self._orphans) > 10 else "")
-            self._desk.log("warning", f"The process of {len(self._orphans)} executions died before they ended: {names}")
+            self._desk.log("warning", f"The process of {executions(self._orphans)} died before the end: {names}")
             self._orphans = []
         if not self._has_looked and self._claim_at > self._desk.now:
             self._has_looked = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from enum import Enum, IntEnum
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -224,3 +224,8 @@ class Standing(Enum):
     """It has what the row's owner sent last."""
     NEWER = "newer"
     """Somebody else went on, or the execution has ended: the row gives way."""
+
+
+def executions(some: Sized) -> str:
+    """Return how many executions there are, in words."""
+    return f"{len(some):,} execution{'' if len(some) == 1 else 's'}"

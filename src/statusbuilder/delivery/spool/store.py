@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from time import time
 from typing import Any
@@ -229,10 +229,12 @@ class Store:
             if wanted not in (None, check) or not isinstance(body, bytes | None):
                 raise ValueError("it does not fit its checksum")
             epoch, revision, phase, state = facts[3:]
+            if not _fits(key, facts[3:], written_at):
+                raise ValueError("a column holds a value of another type")
             row = Row(key, epoch, revision, phase, State(state), written_at, body, claimed_at, *notes)
         except ValueError as error:
             self._set_aside("rowid = ?", (number,), str(error))
-            return Row(key, 0, 0, ExecutionPhase.FAILED, State.CLOSED, 0.0, damage=str(error))
+            return Row(Key(*map(str, key)), 0, 0, ExecutionPhase.FAILED, State.CLOSED, 0.0, damage=str(error))
         self._connection.execute("UPDATE executions SET owner = ? WHERE rowid = ?", (self._owner, number))
         self._seal(check, key, claimed_at or time(), *notes)
         return row
@@ -276,8 +278,11 @@ class Store:
         found = self._connection.execute(f"SELECT {columns} FROM executions ORDER BY written_at").fetchall()
         alive = {owner: is_alive(self.path, owner) for owner in self._owners()}
         return [
-            Listed(Row(Key(*key), epoch, revision, phase, _state(state), written_at), alive.get(owner, False), size)
+            Listed(Row(Key(*map(str, key)), *numbers, _state(state), written_at), alive.get(owner, False), size)
+            if _fits(key, numbers, written_at)
+            else Listed(Row(Key(*map(str, key)), 0, 0, 0, State.CLOSED, 0.0), False, 0)
             for *key, epoch, revision, phase, state, written_at, owner, size in found
+            for numbers in [(epoch, revision, phase)]
         ]
 
     # The file
@@ -324,3 +329,9 @@ def _text(data: bytes) -> str:
 
 def _state(number: int) -> State:
     return State(number) if number in (*State,) else State.CLOSED
+
+
+def _fits(key: Iterable[object], numbers: Iterable[object], written_at: object) -> bool:
+    """Whether the columns of a row hold what they should; SQLite itself does not mind."""
+    is_known = all(isinstance(part, str) for part in key) and all(isinstance(number, int) for number in numbers)
+    return is_known and isinstance(written_at, (int, float))
