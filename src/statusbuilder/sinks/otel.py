@@ -88,7 +88,7 @@ class _Open:
     last: Snapshot | None = None
     tracer: Tracer = attrs.Factory(trace.NoOpTracer)
     ids: _Ids | None = None
-    trace: int = 0
+    trace_number: int = 0
     flags: TraceFlags = attrs.field(factory=TraceFlags)
     own: Span | None = None
     """The span of the execution where ids cannot be told, so that it has to be there before those below it."""
@@ -103,11 +103,11 @@ class _Open:
         """Go on where an earlier builder of the same execution left off."""
         self.execution, self.last, self.own = before.execution, before.last, before.own
         self.context, self.tracer, self.ids = before.context, before.tracer, before.ids
-        self.trace, self.flags = before.trace, before.flags
+        self.trace_number, self.flags = before.trace_number, before.flags
 
     def span(self, span_id: int) -> SpanContext:
         """Return the context of one of its spans, made or not."""
-        return SpanContext(self.trace, span_id, is_remote=False, trace_flags=self.flags)
+        return SpanContext(self.trace_number, span_id, is_remote=False, trace_flags=self.flags)
 
     def below(self, span_id: int, inside: Context | None = None) -> Context:
         """Return the context in which one of its spans is the current one."""
@@ -284,7 +284,7 @@ class OpenTelemetrySink:
         execution = Execution(snapshot.execution_id, started_at, start, anew, self._name)
         if goes_on:
             execution.leave(opened.inherited or snapshot, made)
-        opened.trace = above.trace_id if above.is_valid else trace_id(snapshot.execution_id, started_at)
+        opened.trace_number = above.trace_id if above.is_valid else trace_id(snapshot.execution_id, started_at)
         opened.flags = _flags(opened, above)
         if opened.ids is None:
             opened.own = opened.tracer.start_span("execution", opened.context, start_time=start)
@@ -315,7 +315,7 @@ def _make_span(opened: _Open, planned: Planned) -> None:
     else:
         above = opened.context if planned.parent_id is None else opened.below(planned.parent_id)
         links = [] if planned.link is None or opened.ids is None else [Link(opened.span(planned.link), _LINK)]
-        with opened.ids.tell(opened.trace, planned.span_id) if opened.ids is not None else nullcontext():
+        with opened.ids.tell(opened.trace_number, planned.span_id) if opened.ids is not None else nullcontext():
             span = opened.tracer.start_span(
                 planned.name, above, attributes=dict(planned.attributes), links=links, start_time=planned.start
             )
@@ -338,7 +338,7 @@ def _flags(opened: _Open, above: SpanContext) -> TraceFlags:
     sampler: Any = getattr(opened.tracer, "sampler", None)
     if sampler is None:
         return above.trace_flags
-    decision = sampler.should_sample(opened.context, opened.trace, "execution").decision
+    decision = sampler.should_sample(opened.context, opened.trace_number, "execution").decision
     return TraceFlags(TraceFlags.SAMPLED if decision.is_sampled() else TraceFlags.DEFAULT)
 
 
