@@ -15,6 +15,8 @@ from time import monotonic, thread_time
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
+import attrs
+
 from ..core.model.values import Receipt, Snapshot
 from ._link import DeliveryLink
 from ._mailbox import Mailbox, seconds_until
@@ -56,6 +58,7 @@ class Shell(Mailbox):
         self._options = options
         self._sink = sink
         self._is_child = is_child
+        self._born = monotonic()
         self._core = Core(
             options.settings(ends_in_time=transport.ends_in_time, max_bytes=transport.max_bytes), Random()
         )
@@ -221,25 +224,19 @@ class Shell(Mailbox):
 
     def stats(self) -> DeliveryStats:
         """Return what was done so far; from any thread."""
-        core, now = self._core, monotonic()
-        counters = core.counters
+        core, oldest, now = self._core, self._core.oldest, monotonic()
+        counts = attrs.asdict(core.counters)
+        success, codes = counts.pop("last_success"), counts.pop("codes")
         return DeliveryStats(
-            sent=counters.sent,
-            superseded=counters.superseded,
-            retried=counters.retried,
-            failed=counters.failed,
-            spooled=counters.spooled,
-            lost=counters.lost,
-            bytes=counters.bytes,
+            **counts,
             pending=core.pending,
-            last_success_age=None if counters.last_success is None else now - counters.last_success,
-            last_error=counters.last_error,
+            last_success_age=None if success is None else now - success,
             waiting=core.waiting,
-            conflicts=counters.conflicts,
-            failures=dict(counters.codes),
-            pending_age=0.0 if core.oldest is None else now - core.oldest,
+            failures=dict(codes),
+            pending_age=0.0 if oldest is None else now - oldest,
             rows=core.rows,
             cpu_seconds=self._cpu,
+            age=now - self._born,
         )
 
     # What the core wants
