@@ -6,6 +6,7 @@ It says `ready` on stdout, begins with a line on stdin, and runs until it is kil
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from datetime import timedelta
 
@@ -19,12 +20,14 @@ from statusbuilder.temporal import StatusPlugin
 
 async def main(temporal: str, queue: str, backend: str) -> None:
     client = await Client.connect(temporal)
+    spool = os.environ.get("TEMPORAL_WORKER_SPOOL")
+    kept = {} if spool is None else {"spool": spool, "orphans": "fail"}
     worker = Worker(
         client,
         task_queue=queue,
         workflows=[flows.Fifty],
         activities=[flows.work],
-        plugins=[StatusPlugin(GrpcSink(backend, min_interval=0.0))],
+        plugins=[StatusPlugin(GrpcSink(backend, min_interval=0.0, **kept))],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=10,
     )

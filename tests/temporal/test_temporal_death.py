@@ -96,6 +96,32 @@ async def held(backend: FaultyBackend, execution_id: str, done: int, tasks: int 
             await asyncio.sleep(0.02)
 
 
+def test_a_killed_workers_runs_are_no_orphans(temporal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that starts on the spool of one that was killed, and fails orphans, does not end a run that goes on."""
+    queue = name = f"orphan-{os.getpid()}-{time.monotonic_ns()}"
+    monkeypatch.setenv("TEMPORAL_WORKER_SPOOL", str(tmp_path / "spool.db"))
+    gate = tmp_path / "gate"
+
+    async def body() -> None:
+        client = await Client.connect(temporal)
+        with FaultyBackend(aware=True) as backend:
+            with worker(temporal, queue, backend.target, gate) as first:
+                begin(first)
+                handle = await client.start_workflow(flows.Fifty.run, id=name, task_queue=queue, task_timeout=SOON)
+                await held(backend, name, 12)
+                os.kill(first.pid, signal.SIGKILL)
+            with worker(temporal, queue, backend.target, gate) as second:
+                begin(second)
+                gate.touch()
+                assert await handle.result() == 45
+            last = await held(backend, name, 50)
+            phases = [each.call.snapshot.phase for each in backend.history.applied_of(name)]
+        assert last.error is None
+        assert ExecutionPhase.FAILED not in phases
+
+    run(body())
+
+
 def test_a_killed_worker_loses_nothing(temporal: str, tmp_path: Path) -> None:
     """After kill -9 in the midst of 50 activities the next worker ends all of them, and nothing older is ever shown."""
     queue = name = f"fifty-{os.getpid()}-{time.monotonic_ns()}"
