@@ -42,6 +42,7 @@ from ag_ui.core import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import living
 
 from statusbuilder import AgentSnapshot, AgentStatusBuilder, ExecutionPhase, TaskStatus, TaskType
 from statusbuilder.agui import apply_event, track
@@ -387,7 +388,7 @@ def test_any_events_in_any_order_raise_nothing(events: list[Any]) -> None:
 
 def test_nothing_is_kept_of_a_status_that_is_gone() -> None:
     """What is known of a stream goes with its status."""
-    before = sum(type(thing).__name__ == "Stream" for thing in gc.get_objects())
+    before = living("Stream")
     feed(STARTED, *call("c1"))
     gc.collect()
-    assert sum(type(thing).__name__ == "Stream" for thing in gc.get_objects()) == before
+    assert living("Stream") == before

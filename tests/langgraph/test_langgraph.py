@@ -15,6 +15,7 @@ pytest.importorskip("langchain_core")
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, LLMResult
 from langchain_core.prompt_values import ChatPromptValue
+from memory import living
 
 from statusbuilder import AgentStatusBuilder, ExecutionPhase, MessageType, Snapshot, TaskStatus, TaskType, TodoStatus
 from statusbuilder.langgraph import StatusCallbackHandler, apply_event
@@ -677,7 +678,7 @@ def test_a_token_costs_the_same_in_a_long_run(status: AgentStatusBuilder) -> Non
 
     def remembered() -> int:
         gc.collect()
-        return sum(type(thing).__name__ == "Run" for thing in gc.get_objects())
+        return living("Run")
 
     before = remembered()
     feed(status, event("chain_start", "r"))

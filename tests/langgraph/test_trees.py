@@ -29,6 +29,7 @@ from langgraph_kit import (
     search,
     toy,
 )
+from memory import living
 
 from statusbuilder import AgentSnapshot, AgentStatusBuilder, ExecutionPhase, MessageType, TaskStatus, TaskType
 from statusbuilder.langgraph import StatusCallbackHandler, apply_event, track
@@ -639,7 +640,7 @@ def test_streams_that_were_given_up_are_forgotten() -> None:
 
     def remembered() -> int:
         gc.collect()
-        return sum(type(thing).__name__ == "Run" for thing in gc.get_objects())
+        return living("Run")
 
     status, before = AgentStatusBuilder("aex_01"), remembered()
     for number in range(1000):
