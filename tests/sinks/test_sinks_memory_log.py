@@ -66,6 +66,27 @@ def test_log_writes_a_line_per_transition(caplog: pytest.LogCaptureFixture) -> N
     assert not hasattr(records[0], "task_id")
 
 
+def test_log_says_which_attempt_it_is_and_what_a_task_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt is in the line of its transitions, a wait has a line of its own, and what is known is in `extra`."""
+    caplog.set_level(logging.INFO, logger="statusbuilder.status")
+    with StatusBuilder("wex_1", sinks=[LogSink()]) as status:
+        status.add_task("a", status=TaskStatus.IN_PROGRESS)
+        status.update_task_status("a", TaskStatus.IN_PROGRESS, waiting_for="a lock", progress=(1, 4))
+        status.update_task_status("a", TaskStatus.FAILED, "no answer")
+        status.update_task_status("a", TaskStatus.IN_PROGRESS)
+        status.update_task_status("a", TaskStatus.COMPLETED)
+    lines = [line.removeprefix("Execution wex_1: task a ") for line in caplog.messages if "task a" in line]
+    assert lines == [
+        "IN_PROGRESS",
+        "IN_PROGRESS -> IN_PROGRESS (waiting for a lock)",
+        "IN_PROGRESS -> FAILED: no answer",
+        "FAILED -> IN_PROGRESS (attempt 2)",
+        "IN_PROGRESS -> COMPLETED (attempt 2)",
+    ]
+    records: list[Any] = [record for record in caplog.records if hasattr(record, "known")]
+    assert records[1].known == {"progress": {"done": 1, "total": 4}, "waiting_for": "a lock"}
+
+
 def test_log_takes_a_logger(caplog: pytest.LogCaptureFixture) -> None:
     """Lines go to the logger that was given."""
     caplog.set_level(logging.INFO, logger="mine")

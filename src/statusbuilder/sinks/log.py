@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
+from ..core.model.metadata import KEYS
 from ..core.model.printable import one_line
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 
@@ -21,7 +23,7 @@ class _Seen:
     epoch: int
     revision: int = -1
     phase: ExecutionPhase | None = None
-    statuses: dict[str, TaskStatus] = attrs.Factory(dict)
+    statuses: dict[str, tuple[TaskStatus, str | None]] = attrs.Factory(dict)
 
 
 class LogSink:
@@ -29,8 +31,9 @@ class LogSink:
 
     Other changes (messages, outputs, metadata) are not logged. Each record carries as `extra` what its line says, for
     structured handlers: `execution_id`, `revision`, `phase`, `from_status`, `to_status` (names; `from_status` is None
-    at first), and for a task also `task_id` and `task_name`, and `error` where there is one. These are the values as
-    they are; the line is one line of characters that can be seen. FAILED is logged as a WARNING, all else as INFO.
+    at first), and for a task also `task_id`, `task_name` and `known` (what its metadata has under the fixed keys), and
+    `error` where there is one. A task's attempt, and what it begins to wait for, are in the line. These are the values
+    as they are; the line is one line of characters that can be seen. FAILED is logged as a WARNING, all else as INFO.
 
     Args:
         logger: where to write; by default the logger `statusbuilder.status`.
@@ -71,28 +74,42 @@ class LogSink:
         what = "Execution %s"
         names = [snapshot.execution_id]
         if task is not None:
-            extra |= {"task_id": task.task_id, "task_name": task.task_name}
+            known = {key: task.metadata[key] for key in KEYS if key in task.metadata}
+            extra |= {"task_id": task.task_id, "task_name": task.task_name, "known": known}
             what += ": task %s"
             names.append(task.task_id)
         if error is not None:
             extra["error"] = error
         change = " %s" if was is None else " %s -> %s"
+        notes = [] if task is None else list(_notes(task))
+        if notes:
+            change += " (%s)"
         if error is not None:
             change += ": %s"
         states = [state.name for state in (was, now) if state is not None]
-        arguments = map(one_line, [*names, *states, *([] if error is None else [error])])
+        told = [text for text in (", ".join(notes) or None, error) if text is not None]
+        arguments = map(one_line, [*names, *states, *told])
+            one_line, [*names, *states, *([", ".join(notes)] if notes else []), *([] if error is None else [error])]
+        )
         level = logging.WARNING if now.name == "FAILED" else logging.INFO
         self._logger.log(level, what + change, *arguments, extra=extra)
+
+
+def _notes(task: Task) -> Iterator[str]:
+    if task.attempts:
+        yield f"attempt {task.attempts[-1]['number']:.0f}"
+    if task.waiting_for is not None:
+        yield f"waiting for {task.waiting_for}"
 
 
 def _changes(seen: _Seen, snapshot: Snapshot) -> list[dict[str, Any]]:
     """Return the transitions that `seen` does not know, and make it know them."""
     found: list[dict[str, Any]] = []
     for task in snapshot.changed_since(seen.revision):
-        was = seen.statuses.get(task.task_id)
-        if was is not task.status:
+        was, waited = seen.statuses.get(task.task_id, (None, None))
+        if was is not task.status or (task.waiting_for is not None and task.waiting_for != waited):
             found.append({"was": was, "now": task.status, "task": task, "error": task.error})
-            seen.statuses[task.task_id] = task.status
+        seen.statuses[task.task_id] = (task.status, task.waiting_for)
     if seen.phase is not snapshot.phase:
         phase = {"was": seen.phase, "now": snapshot.phase, "task": None, "error": snapshot.error}
         found.insert(0 if seen.phase is None else len(found), phase)
