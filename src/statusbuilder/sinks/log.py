@@ -89,8 +89,6 @@ class LogSink:
         states = [state.name for state in (was, now) if state is not None]
         told = [text for text in (", ".join(notes) or None, error) if text is not None]
         arguments = map(one_line, [*names, *states, *told])
-            one_line, [*names, *states, *([", ".join(notes)] if notes else []), *([] if error is None else [error])]
-        )
         level = logging.WARNING if now.name == "FAILED" else logging.INFO
         self._logger.log(level, what + change, *arguments, extra=extra)
 
