@@ -280,7 +280,9 @@ def test_children_of_a_fork_without_hooks_report_through_an_inherited_sink() -> 
                 inherited.close(30)
                 assert time.monotonic() - begun < 10, "it waited for what only the parent has"
                 assert delivery.close()
-                assert (delivery.stats().sent, delivery.stats().lost) == (2, 0), delivery.stats()
+                # The beginning may have been overtaken by the end.
+                assert delivery.stats().sent in (1, 2), delivery.stats()
+                assert (delivery.stats().lost, delivery.stats().pending) == (0, 0), delivery.stats()
                 os._exit(0)
             assert os.wait()[1] == 0
         inherited.update_status(ExecutionPhase.COMPLETED)
