@@ -108,15 +108,15 @@ def read_clock(clock: Callable[[], datetime]) -> int:
 
 
 def refuse_attribute(owner: object, name: str) -> AttributeError:
-    """Make the error for an attribute that cannot be set, with the one that is meant."""
+    """Make the error for an attribute that cannot be set, with the one that is meant; Python guesses no other."""
     from difflib import get_close_matches
 
     kind = type(owner)
     if hasattr(kind, name):
-        return AttributeError(f"{kind.__name__}.{name} cannot be set.", name=name, obj=owner)
+        return AttributeError(f"{kind.__name__}.{name} cannot be set.")
     known = [known for known in dir(kind) if not known.startswith("_")]
     near = get_close_matches(name, known, 1, 0.5) or ["output"]
-    return AttributeError(f"{kind.__name__} has no attribute {name!r}; did you mean {near[0]!r}?", name=name, obj=owner)
+    return AttributeError(f"{kind.__name__} has no attribute {name!r}; did you mean {near[0]!r}?")
 
 
 def refuse_pickling(owner: object, instead: str) -> TypeError:
