@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import temporal_workflows as flows
-from temporal_kit import Stage, run, shown, stage
+from temporal_kit import PATIENCE, Stage, run, shown, stage
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
@@ -252,6 +252,16 @@ def test_only_ends_that_are_missing_are_told(temporal: str, aware: bool) -> None
     run(body())
 
 
+async def has_completed_an_activity(handle: Any) -> None:
+    """Wait until the server says so of a run, which may be one that a reset began."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            events = (await handle.fetch_history()).events
+            if any(event.HasField("activity_task_completed_event_attributes") for event in events):
+                return
+            await asyncio.sleep(0.05)
+
+
 def test_only_the_newest_run_of_an_execution_counts(temporal: str) -> None:
     """A terminated run whose workflow id came again, or that was reset, says nothing of the execution."""
 
@@ -278,7 +288,9 @@ def test_only_the_newest_run_of_an_execution_counts(temporal: str) -> None:
                 assert not backend.snapshot(again).is_terminal
                 assert not backend.snapshot(reset).is_terminal
                 for name in (again, reset):
-                    await at.client.get_workflow_handle(name).terminate()
+                    present = at.client.get_workflow_handle(name)
+                    await has_completed_an_activity(present)
+                    await present.terminate()
                 await listed(at, 4)
                 assert (await look(at, sink)).told == 2
                 run = await at.client.get_workflow_handle(reset).describe()
