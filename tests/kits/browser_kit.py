@@ -13,6 +13,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
 
 class Browser:
@@ -31,6 +32,8 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.resize(width, height)
         self.driver.get(url)
+        # `get` may return while a large page still comes in.
+        WebDriverWait(self.driver, 30).until(lambda _: self.run("return document.readyState") == "complete")
 
     def resize(self, width: int, height: int = 900) -> None:
         """Change the window's size; below 500 pixels it is a phone's."""
