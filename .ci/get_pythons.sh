@@ -5,7 +5,7 @@ set -euo pipefail
 
 folder=$(realpath -m "$1")
 shift
-root=$folder/root
+root=$folder/tree
 apt=$folder/apt
 # What an interpreter links to; the C library among them, so that an older system's is no hindrance.
 wanted='^(python3|libpython3|libc6_|libssl3|libsqlite3-0|libffi|zlib1g_|libbz2|liblzma|libexpat1_|libncurses|libtinfo'
