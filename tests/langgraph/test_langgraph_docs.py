@@ -34,16 +34,16 @@ def run(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, AgentSnapshot]:
 def test_the_how_to_for_agent_runners(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its runs is completed at the server with its answer."""
     held = run("agent-runners.md", monkeypatch)
-    assert sorted(held) == ["aex_01", "aex_02", "aex_03", "aex_04", "aex_05"]
+    assert sorted(held) == ["aex_141", "aex_142", "aex_143", "aex_144", "aex_145"]
     assert {item.phase for item in held.values()} == {ExecutionPhase.COMPLETED}
-    for name in ("aex_01", "aex_02", "aex_03"):
+    for name in ("aex_141", "aex_142", "aex_143"):
         assert [message.content for message in held[name].messages] == ["hi", "Hello."]
-    assert [message.content for message in held["aex_04"].messages] == ["hi", "You said yes."]
-    assert [task.status for task in held["aex_04"].tasks] == [TaskStatus.COMPLETED]
-    assert held["aex_05"].messages[-1].content == "Two files."
+    assert [message.content for message in held["aex_144"].messages] == ["hi", "You said yes."]
+    assert [task.status for task in held["aex_144"].tasks] == [TaskStatus.COMPLETED]
+    assert held["aex_145"].messages[-1].content == "Two files."
 
 
 def test_the_how_to_for_hand_written_builders(monkeypatch: pytest.MonkeyPatch) -> None:
     """The execution goes on from what the server holds."""
-    held = run("coming-from-a-hand-written-builder.md", monkeypatch)["aex_01"]
+    held = run("coming-from-a-hand-written-builder.md", monkeypatch)["aex_181"]
     assert [message.content for message in held.messages] == ["hi", "Hello.", "Once more."]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,28 +17,47 @@ import statusbuilder
 from statusbuilder.cli import COMMANDS, Command
 
 REFERENCE = snippets.ROOT / "docs" / "reference"
-_counts: dict[str, int] = {}
+IDS = re.compile(r"\b[wa]ex_\w*\d")
+_pasted: dict[Path, int] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def total(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Say how many snippets ran, once all have."""
+    """Say what was pasted, once all has been."""
     yield
     capture = request.config.pluginmanager.getplugin("capturemanager")
+    found = [remark for page in snippets.pages() for remark in snippets.hidden(page.read_text())]
     with capture.global_and_fixture_disabled():
-        print(f"\n{sum(_counts.values())} snippets of {len(_counts)} pages executed")
+        print(f"\n{len(_pasted)} pages, {sum(_pasted.values())} snippets pasted, {len(found)} hidden")
 
 
-@pytest.mark.parametrize("page", snippets.pages(), ids=lambda path: str(path.relative_to(snippets.ROOT)))
-def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every snippet does what the page says, offline, from top to bottom."""
-    monkeypatch.chdir(tmp_path)
-    before = dict(os.environ)
-    try:
-        _counts[str(page)] = snippets.Page(page, tmp_path).run()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in snippets.pages() if any(one.is_pasted for one in snippets.snippets(page.read_text()))],
+    ids=lambda path: str(path.relative_to(snippets.ROOT)),
+)
+def test_a_page_can_be_pasted(page: Path, tmp_path: Path) -> None:
+    """Every snippet does what the page says, as it stands, from top to bottom, in one process."""
+    _pasted[page] = snippets.paste(page, tmp_path)
+
+
+def test_nothing_is_hidden() -> None:
+    """No page has code that its readers do not see."""
+    for page in snippets.pages():
+        text = page.read_text()
+        assert snippets.hidden(text) == [], page
+        fences = re.findall(r"^```(?:python|bash|\{code-block\}.*)$", text, re.MULTILINE)
+        assert sum(one.is_pasted for one in snippets.snippets(text)) == len(fences), page
+
+
+def test_each_page_has_ids_of_its_own() -> None:
+    """Whoever pastes two pages has two executions: no id stands on two of them."""
+    found: dict[str, set[str]] = {}
+    for page in snippets.pages():
+        for execution_id in IDS.findall(page.read_text()):
+            found.setdefault(execution_id, set()).add(page.name)
+    assert len(found) > 50
+    assert {execution_id: sorted(places) for execution_id, places in found.items() if len(places) > 1} == {}
 
 
 INNER = re.compile(
