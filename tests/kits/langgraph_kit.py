@@ -138,7 +138,7 @@ def graph_of(**nodes: Any) -> Any:
     return graph.compile()
 
 
-def handled(*turns: Turn, tools: tuple[Any, ...]) -> Any:
+def handled(*turns: Turn, tools: tuple[Any, ...], checkpointer: Any = None) -> Any:
     """Return a hand-made agent whose one tools node answers all calls of a turn, errors too."""
     model = ScriptedModel(turns=list(turns))
     graph = StateGraph(State)
@@ -147,7 +147,7 @@ def handled(*turns: Turn, tools: tuple[Any, ...]) -> Any:
     graph.add_edge(START, "think")
     graph.add_conditional_edges("think", lambda state: "act" if state["messages"][-1].tool_calls else END)
     graph.add_edge("act", "think")
-    return graph.compile()
+    return graph.compile(checkpointer=checkpointer)
 
 
 HI = {"messages": [("user", "hi")]}

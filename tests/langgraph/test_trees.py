@@ -22,8 +22,10 @@ from langgraph_kit import (
     State,
     Way,
     agent,
+    ask,
     fail,
     graph_of,
+    handled,
     run_ainvoke,
     says,
     search,
@@ -338,6 +340,19 @@ def test_a_call_that_a_person_takes_away_is_skipped(way: Way) -> None:
     assert first.snapshot().phase is ExecutionPhase.COMPLETED
 
 
+@ways
+def test_a_call_that_runs_again_after_a_decision_is_one_call(way: Way) -> None:
+    """A tools node of all calls does them again when it is resumed: those that had ended begin another attempt."""
+    turns = [("Let me.", [("search", X, "c1"), ("ask", {"question": "?"}, "c2")]), ("Done.", [])]
+    graph = handled(*turns, tools=(search, ask), checkpointer=InMemorySaver())
+    first = run(way, graph, config=CONFIG)
+    assert calls(first) == [("c1", "COMPLETED", "found x"), ("c2", "IN_PROGRESS", None)]
+    initial = AgentSnapshot.from_dict(first.snapshot().to_dict())
+    second = run(way, graph, Command(resume="yes"), CONFIG, initial=initial)
+    assert calls(second) == [("c1", "COMPLETED", "found x"), ("c2", "COMPLETED", "a person said yes")]
+    assert done(second)
+
+
 # Equal ids, and runs at once
 
 
@@ -428,6 +443,50 @@ def test_messages_under_another_key_are_shown(way: Way) -> None:
 
 
 @ways
+def test_a_state_that_is_a_list_of_messages(way: Way) -> None:
+    """A graph whose whole state is its messages is shown as one that has them under a key, cached ones too."""
+    model = ScriptedModel(turns=[("Look.", [("search", X, "c1")]), ("Found.", [])])
+
+    async def think(state: Any) -> Any:
+        return await model.ainvoke(state)
+
+    def unknown(state: Any) -> Any:
+        return [ToolMessage("nothing", tool_call_id="c1"), AIMessage("No model said this.")]
+
+    graph = StateGraph(Annotated[list[BaseMessage], add_messages])  # type: ignore[type-var]
+    graph.add_node("think", think)
+    graph.add_node("act", unknown, cache_policy=CachePolicy(key_func=lambda state: "always"))
+    graph.add_edge(START, "think")
+    graph.add_edge("think", "act")
+    compiled = graph.compile(cache=InMemoryCache())
+    asyncio.run(compiled.ainvoke([HumanMessage("hi")]))
+    status = run(way, compiled, [HumanMessage("hi")])
+    assert told(status) == [("HUMAN", "hi"), ("AI", "Look."), ("TOOL", "search"), ("AI", "No model said this.")]
+    assert calls(status) == [("c1", "COMPLETED", "nothing")]
+    assert done(status)
+
+
+@ways
+def test_the_answer_of_a_graph_in_a_node_is_its_own(way: Way) -> None:
+    """A graph whose words its node keeps from the state says nothing in the main conversation."""
+    helper = graph_of(talk=lambda state: {"messages": [AIMessage("Apples.")]})
+
+    class Result(TypedDict):
+        result: str
+
+    async def ask_helper(state: Result) -> dict[str, Any]:
+        return {"result": (await helper.ainvoke(HI))["messages"][-1].content}
+
+    graph = StateGraph(Result)
+    graph.add_node("ask", ask_helper)
+    graph.add_edge(START, "ask")
+    status = run(way, graph.compile(), {"result": ""})
+    assert texts(status) == []
+    assert agents(status) == [("ask", "COMPLETED", "Apples.")]
+    assert done(status)
+
+
+@ways
 def test_an_answer_from_the_node_cache_is_shown(way: Way) -> None:
     """What a cached node adds to the state is shown as if it had run, once, before what comes after it."""
 
@@ -472,6 +531,22 @@ def test_what_is_replaced_in_the_state_is_replaced(way: Way) -> None:
     status = run(way, graph, {"messages": [("user", "I am eve@example.com")]})
     assert "@" not in status.snapshot().to_json()
     assert len(texts(status)) == 2
+    assert done(status)
+
+
+@ways
+def test_a_result_that_its_node_replaces_is_replaced(way: Way) -> None:
+    """What stands in the state in a tool's place, because its result was too large, for example, is the result."""
+    from langchain.agents.middleware import AgentMiddleware
+
+    class Evict(AgentMiddleware):
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            message = await handler(request)
+            return message.model_copy(update={"content": "saved in a file"})
+
+    turns = [("Look.", [("search", X, "c1")]), ("Done.", [])]
+    status = run(way, agent(*turns, middleware=[Evict()]))
+    assert calls(status) == [("c1", "COMPLETED", "saved in a file")]
     assert done(status)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from ..core.model.values import TaskStatus
@@ -15,14 +15,12 @@ CUT = "the run ended before this call finished"
 OPEN = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
 
 
-def beside(status: AgentStatusBuilder, wanted: str, live: Container[str] = ()) -> tuple[str | None, str]:
-    """Return the newest open task with this id or one beside it, that is not live, and an id that is free."""
-    number, task_id, left = 1, wanted, None
-    while (now := status.task_status(task_id)) is not None:
-        left = task_id if now in OPEN and task_id not in live else left
-        number += 1
-        task_id = f"{wanted}#{number}"
-    return left, task_id
+def beside(status: AgentStatusBuilder, wanted: str) -> list[str]:
+    """Return an id and those beside it, the newest last, of which that one is free."""
+    ids = [wanted]
+    while status.task_status(ids[-1]) is not None:
+        ids.append(f"{wanted}#{len(ids) + 1}")
+    return ids
 
 
 def wait(status: AgentStatusBuilder, task_id: str, what: str) -> None:

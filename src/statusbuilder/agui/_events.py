@@ -102,7 +102,7 @@ def _run_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> Non
         more = {"interrupt_id": str(get(interrupt, "id"))}
         given = {"tool_call_id": get(interrupt, "tool_call_id"), "reason": get(interrupt, "reason")}
         if status.task_status(more["interrupt_id"]) is not TaskStatus.IN_PROGRESS:
-            task_id, approval, now = beside(status, more["interrupt_id"])[1], TaskType.APPROVAL, TaskStatus.IN_PROGRESS
+            task_id, approval, now = beside(status, more["interrupt_id"])[-1], TaskType.APPROVAL, TaskStatus.IN_PROGRESS
             status.add_task(task_id, name, now, task_type=approval, input=given, metadata=more)
     waiting = [stream.calls.pop(call_id).task_id for call_id in list(stream.calls)]
     for task_id in (*waiting, *(get(outcome, "pending_tool_call_ids") or ())):
@@ -132,7 +132,7 @@ def _agent_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> No
         return
     call = stream.calls.get(get(event, "parent_tool_call_id"))
     above = stream.agents.get(parent_id, parent_id) if call is None else call.task_id
-    stream.agents[run_id] = beside(status, run_id)[1]
+    stream.agents[run_id] = beside(status, run_id)[-1]
     status.start_sub_agent(stream.agents[run_id], get(event, "name"), get(event, "description"), parent_id=above)
 
 

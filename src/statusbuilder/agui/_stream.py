@@ -108,7 +108,7 @@ class Stream:
             self.calls[call_id] = Call(call_id, name, parent_id)
             wait(status, call_id, "")
         else:
-            call = self.calls[call_id] = Call(beside(status, call_id)[1], name, parent_id)
+            call = self.calls[call_id] = Call(beside(status, call_id)[-1], name, parent_id)
             status.start_tool_call(call.task_id, name, parent_id=parent_id, status=TaskStatus.PENDING)
 
     def add_args(self, call_id: str, delta: str) -> None:

@@ -135,8 +135,8 @@ class Calls:
         """Start a call; returns whether it goes on where it was left."""
         status, wanted = self._status, shown.call.call_id
         if not shown.task_id:
-            failed = root.resumed and status.builder.task_status(wanted) is TaskStatus.FAILED
-            shown.task_id = status.left(wanted) or (wanted if failed else status.task_id(wanted))
+            runs_again = root.resumed and (shown.is_old or not shown.turn)
+            shown.task_id = status.left(wanted) or (runs_again and status.left(wanted, True)) or status.task_id(wanted)
         now = status.builder.task_status(shown.task_id)
         status.take(root, shown.task_id)
         if now in (None, TaskStatus.PENDING):
@@ -184,8 +184,9 @@ class Calls:
             self._show(root, shown)
             self._take_result(root, shown, message, None)
         elif shown.scope is scope and not shown.failed and isa(shown.result, str) and result != shown.result:
+            is_more = shown.ns == ns != "" and shown.result in str(result)  # a tools node may add to what its tool gave
             shown.result = result
-            if shown.ns != ns or not ns:  # a tools node may add to what its tool gave
+            if not is_more:
                 self._status.builder.update_task_status(shown.task_id, TaskStatus.COMPLETED, output=result)
 
     def wait_for_client(self, root: Root, added: Iterable[object]) -> None:

@@ -149,7 +149,7 @@ class Conversation:
                 self._take(root, scope, message, run.ns)
             elif read.kind_of(message) == "tool":
                 self._calls.answer(root, scope, message, run.ns)
-        if messages and run.is_main:
+        if messages and run.is_main and (run.is_node or not run.agents):
             root.answer = messages[-1]
 
     def reconcile(self, root: Root, output: object) -> None:

@@ -134,8 +134,9 @@ def _is_message(value: object) -> bool:
 
 
 def lists_of(state: object) -> list[tuple[str, list[Any]]]:
-    """Return the lists of messages that a graph's state holds, with their keys."""
-    items = list(state.items()) if isa(state, Mapping) else [("messages", get(state, "messages"))]
+    """Return the lists of messages that a graph's state holds, with their keys, or that it is."""
+    whole = state if isa(state, list) else get(state, "messages")
+    items = list(state.items()) if isa(state, Mapping) else [("messages", whole)]
     return [(str(key), value) for key, value in items if isa(value, list) and value and _is_message(value[-1])]
 
 

@@ -46,11 +46,12 @@ class Status:
 
     def task_id(self, wanted: str) -> str:
         """Return the id, or where the execution has it already, one beside it."""
-        return adapters.beside(self.builder, wanted)[1]
+        return adapters.beside(self.builder, wanted)[-1]
 
-    def left(self, wanted: str) -> str | None:
-        """Return the newest task with this id, or one beside it, that is open, and that no run works on."""
-        return adapters.beside(self.builder, wanted, self.live)[0]
+    def left(self, wanted: str, ended: bool = False) -> str | None:
+        """Return the newest task with this id, or one beside it, that is open or `ended`, and no run works on."""
+        ids = (one for one in reversed(adapters.beside(self.builder, wanted)[:-1]) if one not in self.live)
+        return next((one for one in ids if ended or self.builder.task_status(one) in adapters.OPEN), None)
 
     def take(self, root: Root, task_id: str) -> None:
         """Note that a root run works on a task."""
@@ -67,10 +68,12 @@ class Status:
         adapters.wait(self.builder, task_id, what)
 
     def go_on(self, task_id: str) -> None:
-        """Go on with a task that was left open, or that failed."""
+        """Go on with a task that was left open, or begin the next attempt of one that has ended."""
         status, builder = self.builder.task_status(task_id), self.builder
-        waits = status is TaskStatus.IN_PROGRESS and builder.snapshot().task(task_id).metadata.get("waiting_for")
-        builder.update_task_status(task_id, TaskStatus.IN_PROGRESS, metadata={"waiting_for": ""} if waits else None)
+        if status is TaskStatus.IN_PROGRESS:
+            adapters.wait(builder, task_id, "")
+        else:
+            builder.add_task(task_id, builder.snapshot().task(task_id).task_name, TaskStatus.IN_PROGRESS, again=True)
 
     def fail(self, task_id: str, error: Any) -> None:
         """End a task by an error."""
