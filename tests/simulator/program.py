@@ -214,12 +214,14 @@ def _wait(world: World, number: int, x: float) -> None:
 
 def _long(world: World, number: int, x: float) -> None:
     world.was_long = True
-    world.advance(950.0 + 100.0 * x)
+    if world.network == "refused":
+        world.set_network("down")  # a try a second for so long shows nothing new
+    world.advance_long(950.0 + 100.0 * x)
 
 
 def _network(world: World, number: int, x: float) -> None:
     world.network_since = world.now
-    world.network = ("down", "refused", "silent", "before", "after", "late", "wild", "wild")[number]
+    world.set_network(("down", "refused", "silent", "before", "after", "late", "wild", "wild")[number])
 
 
 def _weather(world: World, number: int, x: float) -> None:
@@ -231,7 +233,7 @@ def _weather(world: World, number: int, x: float) -> None:
 
 
 def _calm(world: World, number: int, x: float) -> None:
-    world.network = "fine"
+    world.set_network("fine")
     world.backend.weather = "fine"
     world.key_fails = world.encoding_fails = False
 

@@ -19,6 +19,7 @@ from .backend import Backend, Shown
 from .checks import Checks
 from .disk import Disk, OnDisk
 
+NO_CONNECTION = Answer("UNAVAILABLE", "no connection", answered=False)
 SETTLE = 20.0
 TIMEOUT = 10.0
 
@@ -180,6 +181,9 @@ class World:
         )
         self.network = "fine"
         self.network_since = 0.0
+        self._connecting: list[tuple[Process, float]] = []
+        self._claiming: list[tuple[Process, do.Claim]] = []
+        self._is_long = False
         self.key_fails = self.encoding_fails = False
         self.has_faults = True
         self.has_jumped = False
@@ -383,6 +387,13 @@ class World:
 
     # The network
 
+    def set_network(self, kind: str) -> None:
+        """Change what the network does; who waits for a connection hears of it."""
+        self.network = kind
+        waiting, self._connecting = self._connecting, []
+        for process, deadline in waiting:
+            self.later(0.0, lambda process=process, deadline=deadline: self._try_to_connect(process, deadline))  # type: ignore[misc]
+
     def _connect(self, process: Process, effect: do.Connect) -> None:
         self._try_to_connect(process, self.now + effect.timeout)
 
@@ -392,9 +403,16 @@ class World:
         if self.network not in ("down", "refused"):
             self.post(process, on.Connected(Answer()))
         elif self.now >= deadline or self.network == "refused":
-            self.post(process, on.Connected(Answer("UNAVAILABLE", "no connection", answered=False)))
+            self.post(process, on.Connected(NO_CONNECTION))
         else:
-            self.later(min(0.25, deadline - self.now), lambda: self._try_to_connect(process, deadline))
+            waiting = (process, deadline)
+            self._connecting.append(waiting)
+            self.later(deadline - self.now, lambda: self._connect_no_more(waiting))
+
+    def _connect_no_more(self, waiting: tuple[Process, float]) -> None:
+        if waiting in self._connecting:
+            self._connecting.remove(waiting)
+            self._try_to_connect(*waiting)
 
     def _send(self, process: Process, effect: do.Send) -> None:
         self.checks.send(process, effect)
@@ -597,16 +615,35 @@ class World:
         self._job(process, run)
 
     def _claim(self, process: Process, effect: do.Claim) -> None:
-        self._job(process, lambda: self.claimed(process, effect.most))
+        if self._is_long and not self.claimable(process):
+            self._claiming.append((process, effect))
+        else:
+            self._job(process, lambda: self.claimed(process, effect.most))
 
-    def claimed(self, process: Process, most: int) -> on.Event:
-        """Take over rows of the dead."""
+    def _claim_held(self) -> None:
+        held, self._claiming = self._claiming, []
+        for process, effect in held:
+            self._job(process, lambda process=process, effect=effect: self.claimed(process, effect.most))  # type: ignore[misc]
+
+    def advance_long(self, seconds: float) -> None:
+        """Let much time go by; a look for rows of the dead that would find none ends when it would find some."""
+        self._is_long = True
+        self.advance(seconds)
+        self._is_long = False
+        self._claim_held()
+
+    def claimable(self, process: Process) -> list[tuple[str, OnDisk]]:
+        """Return the rows of the dead."""
         living = {other.owner for other in self.processes if self.is_alive(other)}
-        found = [
+        return [
             (execution_id, row)
             for execution_id, row in self.disk.rows.items()
             if row.owner is not process.owner and row.owner not in living and self.may_claim(process)
         ]
+
+    def claimed(self, process: Process, most: int) -> on.Event:
+        """Take over rows of the dead."""
+        found = self.claimable(process)
         found.sort(key=lambda item: (not item[1].is_terminal, item[1].written))
         rows = []
         for execution_id, row in found[:most]:
@@ -671,6 +708,7 @@ class World:
         process.wake = None
         process.gone_at = self.now
         process.left_rows = {name for name, row in self.disk.rows.items() if row.owner is process.owner}
+        self._claim_held()
 
     def kill(self, process: Process) -> None:
         """End a process without a word."""
@@ -722,7 +760,8 @@ class World:
     def end_faults(self) -> None:
         """Let everything be well from now on."""
         self.has_faults = False
-        self.network = self.backend.weather = self.disk.mode = "fine"
+        self.backend.weather = self.disk.mode = "fine"
+        self.set_network("fine")
         self.key_fails = self.encoding_fails = False
         self.backend.limit = 1 << 30
 

@@ -80,12 +80,13 @@ class Core:
         self._desk.begin(now)
         if not self._is_closed:
             self._look()
-            if self._flushes or self._waiters.next() < inf:
+            if self._flushes or self._waiters.at < inf:
                 self._look_at_waiters()
             self._sender.begin()
             if self._keeper.is_on:
                 self._keeper.due(self._sender.target.limit)
-            self._look_at_end()
+            if self._deadline is not None:
+                self._look_at_end(self._deadline)
         return self._desk.end()
 
     def wake(self) -> float | None:
@@ -359,14 +360,13 @@ class Core:
     def _on_claimed(self, event: on.Claimed) -> None:
         for row in event.rows:
             it, old = self._recovery.open(row), self._executions.get(row.ref.execution_id)
-            if it is None:
-                continue
             if old is None or old.ref.is_row:
                 self._executions[it.id if old is None else it.ref] = it
-                it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
+                if not it.is_ended:
+                    it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
                 self._after(it)
             else:  # a builder of this process goes on; what the dead one sent last may still be under way
-                old.set_doubt(old.doubt or it.doubt)
+                old.set_doubt(max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since))
                 if not isinstance(old.disk, Absent):
                     self._keeper.forget(it)  # it was overwritten
                 self._give_way(it)
@@ -451,10 +451,8 @@ class Core:
         doubtful = [it for it in self._executions.values() if it.doubt is not None and not it.is_ended]
         return [it for it in [*self._news, *doubtful] if not it.ref.is_row and not is_spooled(it)]
 
-    def _look_at_end(self) -> None:
-        deadline, now, settle = self._deadline, self._desk.now, self._desk.settings.settle
-        if deadline is None:
-            return
+    def _look_at_end(self, deadline: float) -> None:
+        now, settle = self._desk.now, self._desk.settings.settle
         hopes = (
             not isinstance(it.step, Idle) and (not isinstance(it.step, Ready) or it.due(settle) <= deadline)
             for it in self._executions.values()

@@ -70,6 +70,8 @@ class Execution:
 
     # What goes on with whoever follows
     step: Step = IDLE
+    again: Ready | None = None
+    """What came while something was under way."""
     doubt: Doubt | None = None
     backoff: Backoff = CALM
     not_before: float = 0.0
@@ -116,7 +118,7 @@ class Execution:
     @property
     def has_newer(self) -> bool:
         """Whether something came while something was under way."""
-        return not isinstance(self.step, RESTING) and self.step.again is not None
+        return self.again is not None
 
     @property
     def has_news(self) -> bool:
@@ -144,35 +146,33 @@ class Execution:
     def want(self, ready: Ready) -> None:
         """Note that there is something to send."""
         step = self.step
-        if isinstance(step, Idle):
-            self.step = ready
-        elif isinstance(step, Ready):
-            self.step = step.and_also(ready)
+        if isinstance(step, RESTING):
+            self.step = ready.and_also(step if isinstance(step, Ready) else None)
         else:
-            self.step = attrs.evolve(step, again=ready.and_also(step.again))
+            self.again = ready.and_also(self.again)
 
     def go(self, step: Busy) -> None:
-        """Make the next step, taking along what came meanwhile."""
-        self.step = attrs.evolve(step, again=self.busy.again) if self.has_newer else step
+        """Make the next step."""
+        self.step = step
 
     def rest(self) -> None:
         """Have nothing to send, but for what came meanwhile."""
-        self.step = IDLE if isinstance(self.step, RESTING) else self.step.again or IDLE
+        self.step, self.again = self.again or IDLE, None
 
     def stop(self) -> None:
         """Have nothing to send, but for what is under way."""
-        self.step = IDLE if isinstance(self.step, RESTING) else attrs.evolve(self.step, again=None)
+        self.step, self.again = IDLE if isinstance(self.step, RESTING) else self.step, None
 
     def fail(self, is_retry: bool = True) -> None:
         """Have what was under way sent once more, unless nothing is any more."""
         step, old = self.busy, self.ready
-        anew = Ready(old.rank, old.since, True, old.settles, is_retry or old.is_retry)
-        is_over = self.is_ended or (isinstance(step, Sending) and step.ref != self.ref)
-        self.step = step.again or IDLE if is_over else anew.and_also(step.again)
+        if not (self.is_ended or (isinstance(step, Sending) and step.ref != self.ref)):
+            self.again = Ready(old.rank, old.since, True, old.settles, is_retry or old.is_retry).and_also(self.again)
+        self.rest()
 
     def follow(self, old: Execution) -> None:
         """Go on where another builder, or a row, was in charge."""
-        self.step, self.doubt, self.not_before = old.step, old.doubt, old.not_before
+        self.step, self.again, self.doubt, self.not_before = old.step, old.again, old.doubt, old.not_before
         self.marks, self.is_known = old.marks, old.is_known
         self.backoff = Backoff(old.backoff.failures, old.backoff.asked, old.backoff.asked)
 

@@ -150,7 +150,7 @@ class Keeper:
         """Write what was taken for the disk, unless it is there."""
         self._taking.discard(it)
         is_open = not (request.is_terminal or it.outlives or it.final is not None)
-        if _row(it) == Written(request.version, True, is_open):
+        if it.is_ended or _row(it) == Written(request.version, True, is_open):
             return
         if isinstance(it.disk, Writing) and not it.is_last(request.version, request.is_terminal):
             self._later.add(it)
@@ -204,6 +204,8 @@ class Keeper:
 
     def due(self, limit: int | None) -> None:
         """Have taken what is to be written now, in at most so many bytes each."""
+        if not (self._ends or self._others or self._timers.at <= self._desk.now):
+            return
         for it in self._timers.pop_due(self._desk.now):
             self._others[it] = None
         due, self._ends = [it for it in self._ends if it not in self._taking], {}

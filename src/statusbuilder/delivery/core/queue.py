@@ -18,18 +18,13 @@ class ReadyQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._queues: tuple[OrderedDict[T, None], ...] = tuple(OrderedDict() for _ in Rank)
-        self._ranks: dict[T, Rank] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._ranks)
+        self.ranks: dict[T, Rank] = {}
+        """What is queued."""
 
     @property
     def best(self) -> int:
         """The rank of what is served first."""
-        for rank, queue in enumerate(self._queues):
-            if queue:
-                return rank
-        return len(self._queues)
+        return next((rank for rank, queue in enumerate(self._queues) if queue), len(self._queues))
 
     @property
     def first(self) -> T:
@@ -38,9 +33,9 @@ class ReadyQueue(Generic[T]):
 
     def push(self, item: T, rank: Rank) -> None:
         """Queue an item, or move it to another rank; it keeps its place in its own."""
-        if self._ranks.get(item) is not rank:
+        if self.ranks.get(item) is not rank:
             self.remove(item)
-            self._ranks[item] = rank
+            self.ranks[item] = rank
             self._queues[rank][item] = None
 
     def pop(self) -> T:
@@ -51,7 +46,7 @@ class ReadyQueue(Generic[T]):
 
     def remove(self, item: T) -> None:
         """Take an item out, if it is queued."""
-        rank = self._ranks.pop(item, None)
+        rank = self.ranks.pop(item, None)
         if rank is not None:
             del self._queues[rank][item]
 
@@ -60,6 +55,8 @@ class Timers(Generic[T]):
     """What is to be looked at later; each item once."""
 
     def __init__(self) -> None:
+        self.at = inf
+        """Nothing is due before that; never without an item."""
         self._times: dict[T, float] = {}
         self._heap: list[tuple[float, int, T]] = []
         self._ticket = 0
@@ -76,6 +73,7 @@ class Timers(Generic[T]):
             self._times[item] = time
             self._ticket += 1
             heapq.heappush(self._heap, (time, self._ticket, item))
+            self.at = self._heap[0][0]
 
     def remove(self, item: T) -> None:
         """Do not look at the item."""
@@ -84,19 +82,15 @@ class Timers(Generic[T]):
     def next(self) -> float:
         """Return when the next item is due; never without one."""
         heap = self._heap
-        while heap:
-            time, _, item = heap[0]
-            if self._times.get(item) == time:
-                return time
+        while heap and self._times.get(heap[0][2]) != heap[0][0]:
             heapq.heappop(heap)
-        return inf
+        self.at = heap[0][0] if heap else inf
+        return self.at
 
     def pop_due(self, now: float) -> list[T]:
         """Take out the items that are due."""
         due: list[T] = []
-        if not self._heap or self._heap[0][0] > now:
-            return due
-        while self.next() <= now:
+        while self.at <= now and self.next() <= now:
             item = heapq.heappop(self._heap)[2]
             del self._times[item]
             due.append(item)

@@ -59,15 +59,16 @@ class Recovery:
         self._claim_at = self._desk.now + (CLAIM_EVERY if event.is_all else 0.0)
         self._look_on()
 
-    def open(self, row: Row) -> Execution | None:
-        """Begin with a row; None where it is damaged, and set aside."""
+    def open(self, row: Row) -> Execution:
+        """Begin with a row; one that is damaged is set aside, and only its doubt stays."""
         desk, now = self._desk, self._desk.now
+        doubt = Doubt(now - max(0.0, row.doubt or 0.0))  # what its owner sent last may still be under way
         if row.damage:
             text = f"The spool's row of execution {row.ref.execution_id!r} is set aside: {row.damage}"
             desk.log("error", text, row.ref.execution_id, is_loss=True)
             desk.count("lost")
             desk.do(SetAside(row.ref, row.damage))
-            return None
+            return Execution(row.ref, row.version[0], is_ended=True, doubt=doubt)
         if row.claimed is None:
             desk.do(Note(row.ref, claimed=0.0))
         claimed, written = now - max(0.0, row.claimed or 0.0), now - max(0.0, row.age)
@@ -77,7 +78,7 @@ class Recovery:
         is_bare = not row.has_body or row.state is State.OPEN
         it.set_disk(Written(row.version, row.has_body, is_bare))
         it.detach(Last(row.version, row.is_terminal, written))
-        it.set_doubt(Doubt(now - max(0.0, row.doubt or 0.0)))  # what its owner sent last may still be under way
+        it.set_doubt(doubt)
         it.know(row.marks)
         if row.has_body:
             desk.fate(it, spooled=row.version[1])

@@ -108,10 +108,10 @@ class Sender:
 
     def _next(self) -> ReadyQueue[Execution] | None:
         """Return the queue whose turn it is; None without one, or without room."""
-        queue = self._ready
-        if self._questions and self._asking < MOST_QUESTIONS and self._questions.best <= queue.best:
-            queue = self._questions
-        if not queue or len(self._busy) >= self._desk.settings.max_in_flight:
+        queue, questions = self._ready, self._questions
+        if questions.ranks and self._asking < MOST_QUESTIONS and questions.best <= queue.best:
+            queue = questions
+        if not queue.ranks or len(self._busy) >= self._desk.settings.max_in_flight:
             return None
         return queue if not self._bytes or self._bytes + queue.first.size <= MAX_BYTES else None
 

@@ -54,7 +54,6 @@ class Asking:
     attempt: int
     ready: Ready
     started: float
-    again: Ready | None = None
 
 
 @attrs.frozen
@@ -63,7 +62,6 @@ class Taking:
 
     ref: Ref
     ready: Ready
-    again: Ready | None = None
 
 
 @attrs.frozen
@@ -73,7 +71,6 @@ class Storing:
     request: Request
     ref: Ref
     ready: Ready
-    again: Ready | None = None
 
 
 @attrs.frozen
@@ -88,7 +85,6 @@ class Sending:
     limit: int | None
     is_first: bool
     """Whether its source has sent this version for the first time."""
-    again: Ready | None = None
 
 
 Busy: TypeAlias = Asking | Taking | Storing | Sending

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from math import inf
-from typing import TypeAlias
-
 import attrs
 
 from .values import RetryPolicy, Uniform
@@ -13,31 +11,6 @@ from .values import RetryPolicy, Uniform
 MAX_HALVINGS = 4
 AWAY_AFTER = 1.0
 """Seconds without a connection, or without an answer to somebody who waits, after which the backend is away."""
-
-
-@attrs.frozen
-class Connecting:
-    """A probe waits for a connection."""
-
-    started: float
-
-
-@attrs.frozen
-class Connected:
-    """There is a connection for a probe."""
-
-    started: float
-
-
-@attrs.frozen
-class Probing:
-    """An execution is sent to see whether the backend answers."""
-
-    started: float
-    key: Hashable
-
-
-Probe: TypeAlias = Connecting | Connected | Probing
 
 
 @attrs.frozen
@@ -50,11 +23,17 @@ class Down:
     """Whether there is a connection on which nothing comes back."""
     reason: str
     probe_at: float
-    probe: Probe | None = None
 
-    def __attrs_post_init__(self) -> None:
-        if self.failures < 1:
-            raise ValueError("a backend is only down when something failed")
+
+@attrs.frozen
+class Probe:
+    """What is done to see whether the backend is back."""
+
+    started: float
+    key: Hashable = None
+    """The execution that is sent; None while a connection is waited for."""
+    is_connected: bool = False
+    """Whether there is a connection, for an execution that is not sent yet."""
 
 
 class Target:
@@ -66,6 +45,8 @@ class Target:
         self.limit = limit
         """Bytes of a request at most."""
         self.last_answer = -inf
+        self._probe: Probe | None = None
+        """Only while the backend is down."""
         self._has_kept_waiting = False
         self._halvings = 0
         self._retry = retry
@@ -91,36 +72,34 @@ class Target:
 
         A backend that keeps silent may only be slow with one execution, which must not be the only one to probe.
         """
-        down = self.down
-        if down is None or isinstance(down.probe, Connecting):
-            return inf
-        if isinstance(down.probe, Probing):
-            return max(down.probe_at, down.probe.started + self._retry.connection_cap) if down.is_silent else inf
-        return down.probe_at if down.probe is None else down.probe.started
+        down, probe = self.down, self._probe
+        if down is None or probe is None:
+            return inf if down is None else down.probe_at
+        if probe.key is not None:
+            return max(down.probe_at, probe.started + self._retry.connection_cap) if down.is_silent else inf
+        return probe.started if probe.is_connected else inf
 
     def connect(self, now: float) -> bool:
         """Begin a probe; False when there is a connection for it."""
-        down = self.down
-        assert down is not None
-        if isinstance(down.probe, Connected):
+        if self._probe is not None and self._probe.is_connected:
             return False
-        self.down = attrs.evolve(down, probe=Connecting(now))
+        self._probe = Probe(now)
         return True
 
     def connected(self, now: float) -> None:
         """Note that a probe may be sent."""
-        if self.down is not None and isinstance(self.down.probe, Connecting):
-            self.down = attrs.evolve(self.down, probe=Connected(now))
+        if self._probe is not None and self._probe.key is None:
+            self._probe = Probe(now, is_connected=True)
 
     def probe(self, key: Hashable, now: float) -> None:
         """Note which execution is sent as a probe."""
         if self.down is not None:
-            self.down = attrs.evolve(self.down, probe=Probing(now, key))
+            self._probe = Probe(now, key)
 
     def end_probe(self, key: Hashable) -> None:
         """Note that the probe has ended without a word about the backend."""
-        if self.down is not None and isinstance(self.down.probe, Probing) and self.down.probe.key == key:
-            self.down = attrs.evolve(self.down, probe=None)
+        if self._probe is not None and self._probe.key == key:
+            self._probe = None
 
     def fail(self, key: Hashable | None, now: float, is_silent: bool, reason: str) -> bool | None:
         """Note that the backend could not be reached, or kept silent; says whether that, or the reason, is news.
@@ -128,18 +107,13 @@ class Target:
         It says None where the attempt began before that was known. `key` is the execution that was sent; None where no
         connection could be made.
         """
-        down = self.down
-        if down is None:
-            self.down = Down(now, 1, is_silent, reason, now + self._retry.probe_wait(1, self._random))
-            return True
-        probe = down.probe
-        is_probe = probe.key == key if isinstance(probe, Probing) else isinstance(probe, Connecting) and key is None
-        if not is_probe:
+        down, probe = self.down, self._probe
+        if down is not None and (probe is None or probe.key != key or probe.is_connected):
             return None
-        failures = down.failures + 1
+        failures, since = (1, now) if down is None else (down.failures + 1, down.since)
         wait = self._retry.probe_wait(failures, self._random)
-        self.down = Down(down.since, failures, is_silent, reason, now + wait)
-        return reason != down.reason
+        self.down, self._probe = Down(since, failures, is_silent, reason, now + wait), None
+        return down is None or reason != down.reason
 
     def hurry(self, now: float) -> None:
         """Probe at once."""
@@ -150,7 +124,7 @@ class Target:
         """Note that the backend answered; returns how many seconds it was down, None when it was not."""
         self.last_answer = now
         self._has_kept_waiting = False
-        down, self.down = self.down, None
+        down, self.down, self._probe = self.down, None, None
         return None if down is None else now - down.since
 
     def shrink(self, tried: int | None, size: int) -> bool:
