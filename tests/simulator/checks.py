@@ -53,6 +53,7 @@ class Checks:
         self._dropped: list[tuple[Process, Ref, Version]] = []
         self._behind: set[Process] = set()
         self._pending: dict[Process, deque[float]] = defaultdict(deque)
+        self._busy_since: dict[Process, float] = {}
         self._disk_failed: set[tuple[Process, Ref]] = set()
         self._answers: dict[tuple[Process, Ref], tuple[Answer, Any]] = {}
         self._missing: dict[str, float] = {}
@@ -252,6 +253,11 @@ class Checks:
             for facts in (self._asked_to_wait, self._first_answer, self._sent_at, self._ends_ready, self._ranks):
                 facts.pop(key, None)  # type: ignore[attr-defined]
 
+    def supersedes(self, process: Process, execution_id: str) -> None:
+        """Note that a builder goes on, so that nothing of an earlier one has to be sent."""
+        self._ends_ready.pop((process, execution_id), None)
+        self._ranks.pop((process, execution_id), None)
+
     # Rows
 
     def asked(self, process: Process, effect: do.Ask) -> None:
@@ -309,6 +315,8 @@ class Checks:
     def persisting(self, process: Process, effect: do.Persist) -> None:
         """Note what is about to be written."""
         self._persisting.setdefault((process, effect.ref, effect.version), self.world.now)
+        if not self._pending[process]:
+            self._busy_since[process] = self.world.now
         self._pending[process].append(self.world.now)
         request = effect.request
         if request is not None:
@@ -327,7 +335,7 @@ class Checks:
     def logged(self, process: Process, effect: do.Log) -> None:
         """Check what is said of the disk."""
         if effect.text.startswith("The spool is too slow"):
-            if not self._pending[process] or self.world.now < self._pending[process][0] + 0.499:
+            if not self._pending[process] or self.world.now < self._busy_since[process] + 0.499:
                 self.fail(f"{process.name} does not wait for the disk, which is not slow")
             self._behind.add(process)
 
@@ -361,8 +369,8 @@ class Checks:
         if fate is not None and fate.outcome is not None:
             return
         builder = process.builders.get(ref.execution_id)
-        if ref.is_row and builder is not None:
-            return
+        if builder is not None and builder.is_attached and builder.number > ref.number:
+            return  # it goes on with the doubt, too
         newest = self._acknowledged.get((process, ref.execution_id))
         if newest is None or newest < (ref.number, row.version):
             found = self._answers.get((process, ref))

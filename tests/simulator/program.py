@@ -51,7 +51,7 @@ _OPS = (
     ("network", 5), ("weather", 4), ("calm", 5), ("together", 2), ("withdraw", 1), ("anew", 1), ("limit", 1),
     ("loose", 1), ("key", 1), ("encoding", 1), ("foreign", 2), ("long", 1),
 )  # fmt: skip
-_MORE_OPS = (("kill", 2), ("exit", 2), ("start", 3), ("fork", 1), ("jump", 1))
+_MORE_OPS = (("kill", 2), ("exit", 2), ("start", 5), ("fork", 1), ("jump", 1))
 _SPOOL_OPS = (("disk", 3), ("flip", 1), ("power", 1), ("emptied", 1))
 
 
@@ -112,6 +112,9 @@ def _alive(world: World, number: int) -> Process | None:
 
 def _builder(world: World, number: int) -> Builder | None:
     usable = [builder for builder in world.builders if world.is_usable(builder)]
+    if not usable:
+        _open(world, number, number * 0.137 % 1)
+        usable = [builder for builder in world.builders if world.is_usable(builder)]
     return usable[number % len(usable)] if usable else None
 
 

@@ -50,6 +50,7 @@ class Builder:
         while not given and world.epochs.setdefault((execution_id, wall), process) is not process:
             wall += 1
         self.epoch = wall if not given else max(wall, world.last_epoch.get(execution_id, 0) + 1)
+        world.epochs.setdefault((execution_id, self.epoch), process)
         world.last_epoch[execution_id] = max(self.epoch, world.last_epoch.get(execution_id, 0))
         self.number = process.next_number()
         self.ref = Ref(execution_id, self.number)
@@ -328,6 +329,7 @@ class World:
                     builder.epoch += other.epoch == builder.epoch
             process.holders[builder.ref] = Holder(builder)
             self.checks.begins(process, builder.execution_id)
+            self.checks.supersedes(process, builder.execution_id)
             event = on.Attached(builder.ref, builder.epoch, builder.given, False, builder.marks)
             process.inbox.append(event)
 
@@ -418,7 +420,7 @@ class World:
         self.checks.send(process, effect)
         process.in_flight[effect.attempt] = effect
         request, random = effect.request, self.random
-        latency = 0.001 + 0.05 * random.random()
+        latency = (0.001 + 0.05 * random.random()) * (60 if self._is_long else 1)
         kind = self.network
         if kind == "wild":
             kind = random.choice(("fine", "before", "after", "late", "late", "proxy", "never"))
@@ -732,12 +734,17 @@ class World:
         for execution_id, row in list(self.disk.rows.items()):
             if row.written > self.now - seconds:
                 del self.disk.rows[execution_id]
-                self.excuse(execution_id)
+                self._know_no_more(execution_id)
+
+    def _know_no_more(self, execution_id: str) -> None:
+        self.excuse(execution_id)
+        for process in self.processes:
+            process.left_rows.discard(execution_id)
 
     def lose_file(self) -> None:
         """Have somebody remove the spool's file; who has it open begins a new one."""
         for execution_id in self.disk.rows:
-            self.excuse(execution_id)
+            self._know_no_more(execution_id)
         self.disk.rows.clear()
         for process in self.processes:
             if process.is_alive:
@@ -797,7 +804,8 @@ class World:
             if not gives_way and any(ref.execution_id == execution_id for ref in other.core.known):
                 return False
         row = self.disk.rows.get(execution_id)
-        return self.config.knows_versions or row is None or row.owner is process.owner
+        is_later = self.config.knows_versions and not self.has_jumped  # else the row's owner may have a later epoch
+        return is_later or row is None or row.owner is process.owner
 
     def open(self, process: Process, execution_id: str, given: bool) -> None:
         """Make a builder."""

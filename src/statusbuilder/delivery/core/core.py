@@ -17,7 +17,7 @@ from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
 from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
-from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform, executions
+from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform, Version, executions
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk beyond its deadline."""
@@ -47,6 +47,8 @@ class Core:
         self._news: dict[Execution, float] = {}
         """Those of this process that have something to send, or under way, and since when."""
         self._rows: dict[Execution, float] = {}
+        self._overtaken: dict[Hashable, Version] = {}
+        """What was sent by builders that came and went while rows are claimed, which may be older."""
         self._storing: Timers[Execution] = Timers()
         self._flushes: dict[Hashable, float] = {}
         self._waiters: Timers[Waiter] = Timers()
@@ -166,11 +168,14 @@ class Core:
     def _replace(self, old: Execution, new: Execution) -> None:
         self._storing.remove(old)
         self._sender.replace(old, new)
+        self._outrank(new, old)
+        self._give_way(old)
+        self._after(new)
+
+    def _outrank(self, new: Execution, old: Execution) -> None:
         if not new.is_fixed and new.epoch <= old.epoch:
             new.take_over(old.epoch + 1, is_fixed=False)
             self._desk.do(do.TakeOver(new.ref, new.epoch))
-        self._give_way(old)
-        self._after(new)
 
     def _give_way(self, it: Execution) -> None:
         """Have nothing more to do with somebody whose execution another builder goes on with."""
@@ -360,17 +365,19 @@ class Core:
     def _on_claimed(self, event: on.Claimed) -> None:
         for row in event.rows:
             it, old = self._recovery.open(row), self._executions.get(row.ref.execution_id)
-            if old is None or old.ref.is_row:
+            if not it.is_ended and self._overtaken.get(row.ref.execution_id, row.version) > row.version:
+                self._give_way(it)
+            elif old is None or old.ref.is_row:
                 self._executions[it.id if old is None else it.ref] = it
                 if not it.is_ended:
                     it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
                 self._after(it)
             else:  # a builder of this process goes on; what the dead one sent last may still be under way
                 old.set_doubt(max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since))
-                if not isinstance(old.disk, Absent):
-                    self._keeper.forget(it)  # it was overwritten
+                self._outrank(old, it)
                 self._give_way(it)
                 self._after(old)
+        self._overtaken.clear()
         self._recovery.claimed(event)
 
     def _on_emptied(self, event: on.Emptied) -> None:
@@ -400,6 +407,8 @@ class Core:
             key = it.ref if self._executions.get(it.ref) is it else it.id
             if self._executions.get(key) is it:
                 del self._executions[key]
+            if self._recovery.is_claiming and not it.ref.is_row:
+                self._overtaken[it.id] = it.tried
             self._sender.forget(it)
             self._keeper.settled(it)
             self._keeper.leave(it)

@@ -108,7 +108,7 @@ class Keeper:
         self.leave(it)
         row = _row(it)
         if row is not None:
-            self._desk.do(Drop(it.ref, (max(it.epoch, row.version[0]), ANY)))
+            self._desk.do(Drop(it.ref, row.version if it.ref.is_row else (max(it.epoch, row.version[0]), ANY)))
             self.forget(it)
 
     def forget(self, it: Execution) -> None:
@@ -121,6 +121,7 @@ class Keeper:
         self._ends.pop(it, None)
         self._others.pop(it, None)
         self._later.discard(it)
+        self._taking.discard(it)
         self._timers.remove(it)
 
     def emptied(self, it: Execution) -> None:
@@ -150,7 +151,8 @@ class Keeper:
         """Write what was taken for the disk, unless it is there."""
         self._taking.discard(it)
         is_open = not (request.is_terminal or it.outlives or it.final is not None)
-        if it.is_ended or _row(it) == Written(request.version, True, is_open):
+        is_over = it.is_ended or (request.revision <= it.fate.delivered and it.doubt is None)
+        if is_over or _row(it) == Written(request.version, True, is_open):
             return
         if isinstance(it.disk, Writing) and not it.is_last(request.version, request.is_terminal):
             self._later.add(it)
