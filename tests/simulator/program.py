@@ -212,13 +212,15 @@ def _flush_all(world: World, number: int, x: float) -> None:
 
 
 def _wait(world: World, number: int, x: float) -> None:
-    world.advance(x * (0.05, 0.05, 0.3, 1.0, 3.0, 12.0, 25.0, 70.0)[number])
+    seconds = x * (0.05, 0.05, 0.3, 1.0, 3.0, 12.0, 25.0, 70.0)[number]
+    if seconds > 12.0:
+        world.advance_long(seconds)
+    else:
+        world.advance(seconds)
 
 
 def _long(world: World, number: int, x: float) -> None:
     world.was_long = True
-    if world.network == "refused":
-        world.set_network("down")  # a try a second for so long shows nothing new
     world.advance_long(950.0 + 100.0 * x)
 
 

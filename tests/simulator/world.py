@@ -344,7 +344,7 @@ class World:
             if holder.builder is not None and holder.builder.epoch != state.epoch:
                 state = holder.final = holder.builder.snapshot()
         elif holder.row_version is not None:
-            row = self.disk.mine(effect.ref.execution_id, process.owner, (1 << 62, 0))
+            row = self.disk.mine(effect.ref.execution_id, process.owner, holder.row_version)
             if row is None or row.body is None:
                 process.inbox.append(on.Taken(effect.ref, None))
                 return
@@ -397,7 +397,11 @@ class World:
             self.later(0.0, lambda process=process, deadline=deadline: self._try_to_connect(process, deadline))  # type: ignore[misc]
 
     def _connect(self, process: Process, effect: do.Connect) -> None:
-        self._try_to_connect(process, self.now + effect.timeout)
+        deadline = self.now + effect.timeout
+        if self._is_long:  # a try a second shows nothing new in a long wait
+            self.later(10 * self.random.random(), lambda: self._try_to_connect(process, deadline))
+        else:
+            self._try_to_connect(process, deadline)
 
     def _try_to_connect(self, process: Process, deadline: float) -> None:
         if not process.is_alive:
@@ -494,8 +498,7 @@ class World:
             self.post(process, on.Ended(effect.attempt, answer))
 
     def _ask(self, process: Process, effect: do.Ask) -> None:
-        self.checks.asked(process, effect)
-        row = self.disk.mine(effect.ref.execution_id, process.owner, (1 << 62, 0))
+        row = self._row(process, effect.ref)
         latency = 0.001 + 0.05 * self.random.random()
         if self.network in ("down", "refused", "before"):
             answer = Answer("UNAVAILABLE", "no connection", answered=False)
@@ -518,7 +521,12 @@ class World:
 
     # The disk
 
-    def _job(self, process: Process, run: Callable[[], on.Event | None]) -> None:
+    def _row(self, process: Process, ref: Ref) -> OnDisk | None:
+        holder = process.holders[ref]
+        newest = holder.row_version if holder.final is None else (holder.final.epoch, holder.final.revision)
+        return self.disk.mine(ref.execution_id, process.owner, newest or (1 << 62, 0))
+
+    def _job(self, process: Process, run: Callable[[], on.Event | None], removed: str = "") -> None:
         """Have something done to the file, in the order in which it was asked for."""
         delay = {"slow": 1.5, "hanging": 60.0}.get(self.disk.mode, 0.002)
         process.disk_at = max(process.disk_at, self.now) + delay * (0.5 + self.random.random())
@@ -530,6 +538,8 @@ class World:
                     self.post(process, event)
             elif not process.was_killed and self.now < process.gone_at + 0.5:
                 run()  # a sink that closes gives the disk a moment
+            elif removed and self.config.get != "served":
+                self.excuse(removed)  # it is sent again, and nobody can say that something newer is there
 
         self.later(process.disk_at - self.now, done)
 
@@ -570,17 +580,7 @@ class World:
             elif row is not None:
                 row.body = None
 
-        self._job(process, run)
-
-    def _shut(self, process: Process, effect: do.Shut) -> None:
-        def run() -> None:
-            row = self.disk.mine(effect.ref.execution_id, process.owner, effect.version)
-            if row is not None and row.body is None:
-                del self.disk.rows[effect.ref.execution_id]
-            elif row is not None:
-                row.state = State.CLOSED
-
-        self._job(process, run)
+        self._job(process, run, effect.ref.execution_id)
 
     def _drop(self, process: Process, effect: do.Drop) -> None:
         self.checks.dropping(process, effect.ref, effect.version)
@@ -589,7 +589,7 @@ class World:
             if self.disk.mine(effect.ref.execution_id, process.owner, effect.version) is not None:
                 del self.disk.rows[effect.ref.execution_id]
 
-        self._job(process, run)
+        self._job(process, run, effect.ref.execution_id)
 
     def _set_aside(self, process: Process, effect: do.SetAside) -> None:
         self.checks.set_aside(process, effect)
@@ -628,7 +628,7 @@ class World:
             self._job(process, lambda process=process, effect=effect: self.claimed(process, effect.most))  # type: ignore[misc]
 
     def advance_long(self, seconds: float) -> None:
-        """Let much time go by; a look for rows of the dead that would find none ends when it would find some."""
+        """Let much time go by, in which the network is slow, and a look for rows that finds none ends when it does."""
         self._is_long = True
         self.advance(seconds)
         self._is_long = False

@@ -179,7 +179,11 @@ class Spooling:
     def take(self, record: Record) -> None:
         """Read a row's request again."""
         assert record.row is not None
-        self._disk.read(record.row.key, partial(self._reply, self._taken, record, record.row))
+        self._read(record, record.row, self._taken, record, record.row)
+
+    def _read(self, record: Record, row: Row, then: Callable[..., None], *arguments: Any) -> None:
+        newest = record.take() or row  # else it is another process's that died since
+        self._disk.read(row.key, newest.epoch, newest.revision, partial(self._reply, then, *arguments))
 
     def _taken(self, record: Record, row: Row, body: bytes | None) -> None:
         request, error = None, ""
@@ -193,7 +197,7 @@ class Spooling:
     def _ask(self, effect: effects.Ask) -> None:
         record = self._records[effect.ref]
         assert record.row is not None
-        self._disk.read(record.row.key, partial(self._reply, self._fetch, effect, record, record.row))
+        self._read(record, record.row, self._fetch, effect, record, record.row)
 
     def _fetch(self, effect: effects.Ask, record: Record, row: Row, body: bytes | None) -> None:
         try:

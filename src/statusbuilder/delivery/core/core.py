@@ -17,7 +17,7 @@ from .queue import Timers
 from .recovery import Recovery
 from .sender import Sender
 from .steps import RESTING, Absent, Idle, Last, Ready, Sending, Storing, Taking, Writing
-from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform, Version, executions
+from .values import Answer, Counters, Fate, Rank, Ref, Settings, Uniform, executions
 
 CLOSE_WAIT = 0.4
 """Seconds that closing waits for the disk beyond its deadline."""
@@ -47,8 +47,6 @@ class Core:
         self._news: dict[Execution, float] = {}
         """Those of this process that have something to send, or under way, and since when."""
         self._rows: dict[Execution, float] = {}
-        self._overtaken: dict[Hashable, Version] = {}
-        """What was sent by builders that came and went while rows are claimed, which may be older."""
         self._storing: Timers[Execution] = Timers()
         self._flushes: dict[Hashable, float] = {}
         self._waiters: Timers[Waiter] = Timers()
@@ -365,9 +363,7 @@ class Core:
     def _on_claimed(self, event: on.Claimed) -> None:
         for row in event.rows:
             it, old = self._recovery.open(row), self._executions.get(row.ref.execution_id)
-            if not it.is_ended and self._overtaken.get(row.ref.execution_id, row.version) > row.version:
-                self._give_way(it)
-            elif old is None or old.ref.is_row:
+            if old is None or old.ref.is_row:
                 self._executions[it.id if old is None else it.ref] = it
                 if not it.is_ended:
                     it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
@@ -377,7 +373,6 @@ class Core:
                 self._outrank(old, it)
                 self._give_way(it)
                 self._after(old)
-        self._overtaken.clear()
         self._recovery.claimed(event)
 
     def _on_emptied(self, event: on.Emptied) -> None:
@@ -407,8 +402,6 @@ class Core:
             key = it.ref if self._executions.get(it.ref) is it else it.id
             if self._executions.get(key) is it:
                 del self._executions[key]
-            if self._recovery.is_claiming and not it.ref.is_row:
-                self._overtaken[it.id] = it.tried
             self._sender.forget(it)
             self._keeper.settled(it)
             self._keeper.leave(it)

@@ -98,9 +98,9 @@ class Disk:
         """
         self._post(_Job(lambda store: [look(row) for row in store.claim(target, most)], done, []))
 
-    def read(self, key: Key, done: Callable[[bytes | None], object]) -> None:
-        """Read the request of a row; `done` gets None where there is none."""
-        self._post(_Job(lambda store: store.read(key), done))
+    def read(self, key: Key, epoch: int, revision: int, done: Callable[[bytes | None], object]) -> None:
+        """Read the request of a row, see `Store.read`; `done` gets None where there is none."""
+        self._post(_Job(lambda store: store.read(key, epoch, revision), done))
 
     def close(self, timeout: float) -> None:
         """Finish, and leave the rows that remain to whoever opens the spool next.

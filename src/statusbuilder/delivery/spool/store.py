@@ -239,9 +239,10 @@ class Store:
         self._seal(check, key, claimed_at or time(), *notes)
         return row
 
-    def read(self, key: Key) -> bytes | None:
-        """Return the request of a row; None when the row is gone, or has none."""
-        found = self._connection.execute(f"SELECT body FROM executions WHERE {_KEY}", key).fetchone()
+    def read(self, key: Key, epoch: int, revision: int) -> bytes | None:
+        """Return the request of a row of that revision, or an older one; None when the row is gone, or has none."""
+        query = f"SELECT body FROM executions WHERE {_MINE}"
+        found = self._connection.execute(query, self._mine(key, epoch, revision)).fetchone()
         return None if found is None else found[0]
 
     def retarget(self, target: str) -> int:
