@@ -79,7 +79,10 @@ class Core:
         """Do what is due, and send what may be sent; owed after each batch of events and at `wake`."""
         self._desk.begin(now)
         if not self._is_closed:
-            self._look()
+            if min(self._sender.at, self._storing.at) <= now:
+                self._look()
+            if self._keeper.is_on and now >= self._recovery.wake():
+                self._recovery.claim()
             if self._flushes or self._waiters.at < inf:
                 self._look_at_waiters()
             self._sender.begin()
@@ -431,8 +434,6 @@ class Core:
         for it in self._storing.pop_due(now):
             self._keeper.fall_behind()
             self._launch(it)
-        if self._keeper.is_on and now >= self._recovery.wake():
-            self._recovery.claim()
 
     # The end
 

@@ -68,8 +68,10 @@ class Timers(Generic[T]):
         return iter(list(self._times))
 
     def set(self, item: T, time: float) -> None:
-        """Look at the item at that time, and not at another one."""
-        if self._times.get(item) != time:
+        """Look at the item at that time, and not at another one; not at all, where that never comes."""
+        if time == inf:
+            self._times.pop(item, None)
+        elif self._times.get(item) != time:
             self._times[item] = time
             self._ticket += 1
             heapq.heappush(self._heap, (time, self._ticket, item))

@@ -45,20 +45,18 @@ class Sender:
 
     def schedule(self, it: Execution) -> None:
         """Queue an execution, or look at it later, as pace, backoff and doubt ask for."""
-        now, settle = self._desk.now, self._desk.settings.settle
-        if isinstance(it.step, Idle) and it.doubt is not None and not it.is_ended:
+        now, settle, doubt = self._desk.now, self._desk.settings.settle, it.doubt
+        if doubt is not None and isinstance(it.step, Idle) and not it.is_ended:
             it.want(Ready(Rank.OTHER, now, is_anew=True, settles=True))
-        due = it.due(settle) if isinstance(it.step, Ready) else inf if it.doubt is None else it.doubt.since + settle
+        step = it.step
+        due = it.due(settle) if isinstance(step, Ready) else inf if doubt is None else doubt.since + settle
         queue = self._questions if it.ref.is_row else self._ready
-        if isinstance(it.step, Ready) and due <= now:
-            queue.push(it, it.step.rank)
-            self._timers.remove(it)
-            return
-        queue.remove(it)
-        if due == inf:
-            self._timers.remove(it)
+        if isinstance(step, Ready) and due <= now:
+            queue.push(it, step.rank)
+            due = inf
         else:
-            self._timers.set(it, due)
+            queue.remove(it)
+        self._timers.set(it, due)
 
     def forget(self, it: Execution) -> None:
         """Do not look at an execution any more."""
@@ -83,6 +81,11 @@ class Sender:
         if isinstance(it.step, Asking | Taking | Storing):
             it.rest()
             self.release(it)
+
+    @property
+    def at(self) -> float:
+        """Nothing is to be looked at before that."""
+        return min(self._timers.at, self._overdue.at)
 
     def pop_due(self) -> list[Execution]:
         """Take out the executions that are to be looked at now."""
