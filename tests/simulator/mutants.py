@@ -179,8 +179,8 @@ def _() -> list[Patch]:
 @mutant("a superseded builder is sent on")
 def _() -> list[Patch]:
     def replace(self: Any, old: Any, new: Any) -> None:
-        self._executions[new.id] = old
-        self._executions[new.ref] = new
+        self._register.executions[new.id] = old
+        self._register.executions[new.ref] = new
 
     return [(core.Core, "_replace", replace)]
 
@@ -301,7 +301,6 @@ def _() -> list[Patch]:
 @mutant("another builder's state counts as delivered")
 def _() -> list[Patch]:
     def replace(self: Any, old: Any, new: Any) -> None:
-        self._storing.remove(old)
         self._sender.replace(old, new)
         self._give_way(old)
         self._after(new)
@@ -332,7 +331,7 @@ def _() -> list[Patch]:
     old = core.Core._on_detached
 
     def detached(self: Any, event: Any) -> None:
-        it = self._find(event.ref)
+        it = self._register.find(event.ref)
         if it is not None and it.tried == (-1, -1):
             self._desk.fate(it, delivered=event.version[1])
         old(self, event)
@@ -497,7 +496,7 @@ def _() -> list[Patch]:
     old = sender.Sender.begin
 
     def begin(self: Any) -> None:
-        while self._questions:
+        while self._questions.ranks:
             it = self._questions.pop()
             self._hold(it, it.size)
             self.take(it)

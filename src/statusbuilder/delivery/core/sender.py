@@ -32,6 +32,7 @@ class Sender:
         self._questions: ReadyQueue[Execution] = ReadyQueue()
         """Those of the ready ones that have to be asked for first."""
         self._timers: Timers[Execution] = Timers()
+        self._storing: Timers[Execution] = Timers()
         self._busy: dict[Execution, int] = {}
         """What is under way, and its bytes."""
         self._bytes = 0
@@ -76,6 +77,7 @@ class Sender:
     def interrupt(self, it: Execution) -> None:
         """Let go of what was about to be sent; an attempt under way is left to its end."""
         it.stop()
+        self._storing.remove(it)
         if isinstance(it.step, Asking):
             self.end(it.step.attempt)
         if isinstance(it.step, Asking | Taking | Storing):
@@ -85,7 +87,7 @@ class Sender:
     @property
     def at(self) -> float:
         """Nothing is to be looked at before that."""
-        return min(self._timers.at, self._overdue.at)
+        return min(self._timers.at, self._overdue.at, self._storing.at)
 
     def pop_due(self) -> list[Execution]:
         """Take out the executions that are to be looked at now."""
@@ -136,6 +138,22 @@ class Sender:
         it.measure(request.size)
         others = self._bytes - self._busy[it]
         return not others or others + request.size <= MAX_BYTES
+
+    def store(self, it: Execution, request: Request, patience: float) -> None:
+        """Wait so long for the disk before what was taken is sent."""
+        it.go(Storing(request, it.ref, it.ready))
+        self._storing.set(it, self._desk.now + patience)
+
+    def pop_stored(self) -> list[Execution]:
+        """Take out those for whom the disk was too slow."""
+        return self._storing.pop_due(self._desk.now)
+
+    def launch(self, it: Execution) -> None:
+        """Send what has waited for the disk."""
+        self._storing.remove(it)
+        step = it.busy
+        assert isinstance(step, Storing)
+        self.send(it, step.request)
 
     def send(self, it: Execution, request: Request) -> None:
         """Send what was taken, and is on disk where it has to be."""
@@ -209,4 +227,4 @@ class Sender:
     def wake(self) -> float:
         """Return when something is to be done."""
         probe_at = self.target.next_probe() if self.target.down is not None and self._next() else inf
-        return min(self._timers.next(), self._overdue.next(), probe_at)
+        return min(self._timers.next(), self._overdue.next(), self._storing.next(), probe_at)

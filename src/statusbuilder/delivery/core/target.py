@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from math import inf
+
 import attrs
 
 from .values import RetryPolicy, Uniform
