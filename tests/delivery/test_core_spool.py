@@ -249,7 +249,7 @@ def test_one_refused_row_holds_up_no_other():
     table.newest[Ref("y", -2)] = (1, 5, True)
     table.tell(on.Claimed((on.Row(Ref("y", -2), (1, 5), True, State.CLOSED, True),)))
     assert table.of(do.Ask)[-1].ref == Ref("y", -2)
-    assert table.core.waiting == 2
+    assert table.core.counters.waiting == 2
 
 
 def test_row_in_doubt_is_compared_again_before_it_is_sent_again():

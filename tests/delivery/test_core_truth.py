@@ -272,7 +272,7 @@ def test_failures_are_counted_by_code():
     table = Table()
     table.change(table.open())
     table.answer(Answer("ABORTED", "again"))
-    assert dict(table.core.counters.codes) == {"ABORTED": 1}
+    assert table.core.counters.failures == {"ABORTED": 1}
     assert table.core.counters.last_error == "ABORTED: again"
     assert table.core.pending == 1
-    assert table.core.oldest == 100.0
+    assert table.core.counters.oldest == 100.0

@@ -378,6 +378,7 @@ class World:
             holder.builder.fate = effect.fate
 
     def _set_outage(self, process: Process, effect: do.SetOutage) -> None:
+        self.checks.changed_outage(process)
         if effect.outage is None:
             process.is_down, process.down_at = False, 1e18
         else:

@@ -224,17 +224,13 @@ class Shell(Mailbox):
 
     def stats(self) -> DeliveryStats:
         """Return what was done so far; from any thread."""
-        core, oldest, now = self._core, self._core.oldest, monotonic()
-        counts = attrs.asdict(core.counters)
-        success, codes = counts.pop("last_success"), counts.pop("codes")
+        now = monotonic()
+        counts = attrs.asdict(self._core.counters, recurse=False)
+        success, oldest = counts.pop("last_success"), counts.pop("oldest")
         return DeliveryStats(
             **counts,
-            pending=core.pending,
             last_success_age=None if success is None else now - success,
-            waiting=core.waiting,
-            failures=dict(codes),
             pending_age=0.0 if oldest is None else now - oldest,
-            rows=core.rows,
             cpu_seconds=self._cpu,
             age=now - self._born,
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, get_args
 
+import attrs
+
 from ...core.model.values import Outcome
 from . import effects as do
 from . import events as on
@@ -101,28 +103,15 @@ class Core:
     @property
     def counters(self) -> Counters:
         """What was counted so far."""
-        return self._desk.counters
+        news, rows = self._register.news.copy(), self._register.rows.copy()
+        oldest = min((*news.values(), *rows.values()), default=None)
+        kept = self._keeper.rows + len(rows)
+        return attrs.evolve(self._desk.counters, pending=len(news), waiting=len(rows), rows=kept, oldest=oldest)
 
     @property
     def pending(self) -> int:
         """Executions of this process that have something to send, or under way."""
         return len(self._register.news)
-
-    @property
-    def waiting(self) -> int:
-        """Rows of other processes that are not delivered yet."""
-        return len(self._register.rows)
-
-    @property
-    def rows(self) -> int:
-        """Rows that this process has in the spool."""
-        return self._keeper.rows + len(self._register.rows)
-
-    @property
-    def oldest(self) -> float | None:
-        """When the oldest state that is not acknowledged became one; None without one."""
-        some = (self._register.news.copy(), self._register.rows.copy())
-        return min((since for each in some for since in each.values()), default=None)
 
     @property
     def known(self) -> tuple[Ref, ...]:
@@ -217,8 +206,7 @@ class Core:
             self._desk.finish(it, Outcome.SUPERSEDED, WITHDRAWN)
             self._keeper.drop(it)
             self._after(it)
-        former = self._register.former.pop(event.ref, None)
-        if former is not None:
+        if self._register.former.pop(event.ref, None) is not None:
             self._desk.do(do.Forget(event.ref))
 
     # Who waits
@@ -245,22 +233,20 @@ class Core:
             self._gone(it, event)
         elif not isinstance(it.step, Taking):
             self._keeper.take(it, request)
-        elif request.revision <= it.fate.delivered and not it.ready.is_anew:
-            self._keeper.take(it, request)
-            self._let_go(it)  # the signal came late
-        elif not self._sender.has_room_for(it, request):
-            it.fail(is_retry=False)
+        elif (is_late := request.revision <= it.fate.delivered and not it.ready.is_anew) or not (
+            self._sender.has_room_for(it, request)
+        ):
+            if is_late:
+                self._keeper.take(it, request)
+                it.rest()
+            else:
+                it.fail(is_retry=False)
             self._sender.release(it)
             self._after(it)
         elif self._keeper.hold(it, request):
             self._sender.store(it, request, HOLD)
         else:
             self._sender.send(it, request)
-
-    def _let_go(self, it: Execution) -> None:
-        it.rest()
-        self._sender.release(it)
-        self._after(it)
 
     def _gone(self, it: Execution, event: on.Taken) -> None:
         """Give up what cannot be encoded, or whose builder, or row, is gone."""
@@ -350,8 +336,7 @@ class Core:
 
     def _forget(self, it: Execution) -> None:
         """Need nothing more of a source, unless it has still to say what was its last state."""
-        is_open = it.final is None and it.fate.outcome is not None and it.fate.reason != WITHDRAWN
-        if is_open:
+        if it.final is None and it.fate.outcome is not None and it.fate.reason != WITHDRAWN:
             self._register.former[it.ref] = it
         else:
             self._register.former.pop(it.ref, None)

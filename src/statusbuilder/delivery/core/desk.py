@@ -61,8 +61,8 @@ class Desk:
     @property
     def counters(self) -> Counters:
         """What was counted so far."""
-        codes = tuple(self._codes.copy().items())
-        return Counters(**self._counts, last_success=self._last_success, last_error=self._last_error, codes=codes)
+        codes = dict(self._codes.copy())
+        return Counters(**self._counts, last_success=self._last_success, last_error=self._last_error, failures=codes)
 
     def log(self, level: str, text: str, execution_id: str = "", code: str = "", is_loss: bool = False) -> None:
         """Write a line."""

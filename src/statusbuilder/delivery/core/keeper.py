@@ -9,7 +9,7 @@ from .desk import Desk
 from .effects import Acknowledge, Drop, Persist, Take
 from .execution import Execution
 from .queue import Timers
-from .steps import ABSENT, Absent, Writing, Written
+from .steps import ABSENT, Absent, Taking, Writing, Written
 from .values import Request, State, Version
 
 UNACKNOWLEDGED = 1.0
@@ -65,7 +65,9 @@ class Keeper:
         if not self.is_on or it.ref.is_row:
             return
         if is_end:
-            self._ends[it] = None
+            row = _row(it)
+            if not (row is not None and row.has_body and it.final is not None and row.version == it.final.version):
+                self._ends[it] = None
             return
         if isinstance(it.disk, Absent):
             self.mark(it)
@@ -210,7 +212,8 @@ class Keeper:
             return
         for it in self._timers.pop_due(self._desk.now):
             self._others[it] = None
-        due, self._ends = [it for it in self._ends if it not in self._taking], {}
+        # Those that are taken to be sent are written then.
+        due, self._ends = [it for it in self._ends if not (it in self._taking or isinstance(it.step, Taking))], {}
         for _ in range(AT_ONCE):
             if not self._others or self._free_at > self._desk.now:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from enum import Enum, IntEnum
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -211,8 +211,16 @@ class Counters:
     bytes: int = 0
     last_success: float | None = None
     last_error: str = ""
-    codes: tuple[tuple[str, int], ...] = ()
+    failures: Mapping[str, int] = attrs.field(factory=dict)
     """Failed attempts by code."""
+    pending: int = 0
+    """Executions of this process that have something to send, or under way."""
+    waiting: int = 0
+    """Rows of other processes that are not delivered yet."""
+    rows: int = 0
+    """Rows that this process has in the spool."""
+    oldest: float | None = None
+    """When the oldest state that is not acknowledged became one; None without one."""
 
 
 class Standing(Enum):
