@@ -329,3 +329,47 @@ def test_replaced_file_is_written_anew():
     table.answer()
     table.tell(on.Emptied())
     assert [p.request for p in table.of(do.Persist)] == [None, None]
+
+
+def test_doubt_of_a_damaged_row_stays():
+    """What the owner of a damaged row sent last may still be applied, so whoever goes on is sent once more."""
+    table = claimed(damage="its checksum does not fit", settle=5.0)
+    x = table.open(epoch=9)
+    table.end(x)
+    table.answer(shows(True))
+    assert table.of(do.Drop) == []
+    table.wait(6.0)
+    table.answer(shows(True))
+    assert table.revisions == [("x", 1), ("x", 1)]
+    assert [drop.ref for drop in table.of(do.Drop)] == [x]
+
+
+def test_nothing_is_written_of_what_was_given_up():
+    """What was taken for the disk before an execution was given up is not written after that."""
+    table = Table(spool=True)
+    x = table.open()
+    table.end(x)
+    request = table.sent[-1].request
+    table.answer(Answer("INVALID_ARGUMENT", "never"))
+    assert table.outcome(x) == "lost"
+    written = len(table.of(do.Persist))
+    table.tell(on.Taken(x, request))
+    assert len(table.of(do.Persist)) == written
+
+
+def test_row_that_gives_way_goes_even_where_nothing_is_written_over_it():
+    """A row of the dead is dropped for a builder that goes on, in its own version, as the builder's may not be written."""
+    table = Table(spool=True)
+    table.writes = False
+    x = table.open(epoch=9)
+    table.end(x)
+    table.tell(on.Claimed((on.Row(ROW, (1, 5), True, State.CLOSED, True),)))
+    assert table.of(do.Drop) == [do.Drop(ROW, (1, 5))]
+
+
+def test_builder_goes_on_under_a_later_epoch_than_a_row():
+    """A builder that began under an older epoch than a row of the dead, as its clock is behind, takes a later one."""
+    table = Table(spool=True)
+    x = table.open(epoch=3)
+    table.tell(on.Claimed((on.Row(ROW, (7, 5), True, State.CLOSED, True),)))
+    assert table.of(do.TakeOver) == [do.TakeOver(x, 8)]

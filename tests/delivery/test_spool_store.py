@@ -390,6 +390,17 @@ def test_notes_outlive_their_process(path: Path) -> None:
     assert third.missing_at is None
 
 
+def test_request_is_read_as_the_row_that_was_claimed(path: Path) -> None:
+    """What another process wrote in a claimed row's place, before it died too, is not read as that row's request."""
+    leave(path, row(body=b"old"))
+    with owned(path) as store, store.transaction():
+        (first,) = store.claim("here:1", 10)
+        assert store.read(first.key, first.epoch, first.revision) == b"old"
+        assert store.put(row(revision=first.revision + 1, body=b"later"))
+        assert store.read(first.key, first.epoch, first.revision) is None
+        assert store.read(first.key, first.epoch, first.revision + 1) == b"later"
+
+
 def test_last_quarter_of_the_file_is_for_ends(path: Path) -> None:
     """Near its largest size a file takes final states only, and at that size nothing more."""
     owner = Owner(str(path))
