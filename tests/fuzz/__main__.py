@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kits"))
 import payload_values
 import replay
 from google.protobuf.message import DecodeError
+from page import page
 from secret_corpus import FRAGMENTS, innocents, secrets
 
 from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, TaskStatus
@@ -215,7 +216,8 @@ def _change_rows(path: Path, chance: random.Random) -> None:
             connection.execute(f'UPDATE "{table}" SET "{chance.choice(columns)}" = ?', (value,))
 
 
-TARGETS: dict[str, Once] = {once.__name__: once for once in (payload, redaction, from_dict, wire, langgraph, spool)}
+_ALL: list[Once] = [payload, redaction, from_dict, wire, langgraph, spool, page]
+TARGETS = {once.__name__: once for once in _ALL}
 
 
 def main() -> int:

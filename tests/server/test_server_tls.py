@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import ipaddress
+import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from server_calls import Calls, serving
+from websockets.sync.client import connect
 
 from statusbuilder.server import Server, ServerStartError
 
@@ -99,3 +103,21 @@ def test_unusable_certificate_is_an_error(tmp_path: Path, files: tuple[Path, Pat
         Server(tls=(certificate, key)).start()
     assert str(certificate) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_page_is_https(files: tuple[Path, Path]) -> None:
+    """With a certificate the page for people has it, too, and its cookie never goes over plain HTTP."""
+    pytest.importorskip("uvicorn", reason="the extra web is not there")
+    with Server(tls=files, web=0, api_key="key") as server:
+        place = urlsplit(str(server.web_url))
+        assert place.scheme == "https"
+        context = ssl.create_default_context(cafile=str(files[0]))
+        line = http.client.HTTPSConnection(place.netloc, context=context, timeout=20)
+        line.request("POST", "/login", "key=key", {"Origin": f"https://{place.netloc}"})
+        cookie = str(line.getresponse().getheader("set-cookie"))
+        line.close()
+        assert cookie.endswith("; Secure")
+        headers = {"Cookie": cookie.split(";")[0], "Origin": f"https://{place.netloc}"}
+        url = f"wss://{place.netloc}/ws/page/"
+        with connect(url, additional_headers=headers, ssl=context, proxy=None, open_timeout=20) as socket:
+            assert "executions" in socket.recv(20)

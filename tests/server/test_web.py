@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from statusbuilder.server import Server
 from statusbuilder.sinks.grpc import GrpcSink
 
 pytest.importorskip("uvicorn", reason="the extra web is not there")
+from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -120,6 +123,22 @@ def test_it_lists_executions_the_newest_first(server: Server, sink: GrpcSink) ->
     assert Visitor(server.web_url).ask(listed["url"])[0] == 200
 
 
+def test_all_executions_are_there_page_by_page(server: Server, sink: GrpcSink) -> None:
+    """A page has a hundred, and leads to the older ones; a number that is none is the first page."""
+    for number in range(150):
+        sink.send(Snapshot(f"wex_{number}", epoch=1, revision=1))
+        assert number % 50 or sink.flush(TIMEOUT)
+    assert sink.flush(TIMEOUT)
+    visitor = Visitor(server.web_url)
+    first, second = (json.loads(visitor.ask(f"/api/executions?page={page}")[2]) for page in ("x", 2))
+    assert (len(first), len(second)) == (100, 50)
+    assert {one["execution_id"] for one in first + second} == {f"wex_{number}" for number in range(150)}
+    assert 'href="/?page=2">Older' in visitor.ask("/")[2]
+    assert 'href="/?page=1">Newer' in visitor.ask("/?page=2")[2]
+    with visitor.watch("/ws/page/?page=2") as socket:
+        assert len(json.loads(socket.recv(TIMEOUT))["order"]["executions"]) == 50
+
+
 @pytest.mark.parametrize("execution_id", ["wex_1", "a/b c?d#e", "日本", "..", "%2F"])
 def test_an_execution_is_its_snapshot_by_get_and_by_websocket(
     server: Server, sink: GrpcSink, execution_id: str
@@ -213,13 +232,20 @@ def test_the_key_opens_a_session(locked: Visitor) -> None:
     assert (status, "set-cookie" in headers, "This is not the key" in text) == (401, False, True)
     status, headers, _ = locked.login(KEY)
     assert (status, headers["location"]) == (303, "/")
-    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(headers["set-cookie"].split("; "))
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(headers["set-cookie"].split("; "))
     assert [locked.ask(path)[0] for path in PATHS] == [200] * 5
     for path in SOCKETS:
         with locked.watch(path) as socket:
             assert json.loads(socket.recv(TIMEOUT))
     locked.cookie = locked.cookie[:-1] + ("x" if locked.cookie[-1] != "x" else "y")
     assert [locked.ask(path)[0] for path in PATHS] == [401] * 5
+
+
+def test_the_key_opens_nothing_in_a_url(locked: Visitor) -> None:
+    """A key in an address, which logs and histories keep, is none."""
+    for path in (f"/login?{urlencode({'key': KEY})}", f"/?{urlencode({'key': KEY})}"):
+        assert "set-cookie" not in locked.ask(path)[1]
+    assert locked.ask(f"/api/executions?{urlencode({'key': KEY})}", Authorization=f"Bearer {KEY}")[0] == 401
 
 
 def test_a_form_that_is_too_large_is_refused(locked: Visitor) -> None:
@@ -299,6 +325,17 @@ def test_many_viewers_and_one_that_does_not_read(server: Server, sink: GrpcSink)
         for reader in readers:
             reader.join(TIMEOUT)
     assert len(ends) == 200
+
+
+def test_who_has_gone_costs_nothing(server: Server, sink: GrpcSink) -> None:
+    """Of viewers that went away nothing stays behind, also where the execution does not change any more."""
+    show(sink, carrying(True))
+    for path in SOCKETS * 10:
+        with Visitor(server.web_url).watch(path.replace("wex_orders", "wex_catalogue")) as socket:
+            assert socket.recv(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    while viewers := sum(type(one) is WebSocket for one in gc.get_objects()):
+        assert time.monotonic() < deadline, viewers
 
 
 def test_only_what_changed_is_sent(server: Server, sink: GrpcSink) -> None:

@@ -114,6 +114,24 @@ def test_it_goes_on_when_the_backend_comes_back(chromium: Browser, tmp_path: Pat
         until(chromium, lambda: text(chromium, "#state") == "Ended")
 
 
+def test_a_session_that_is_gone_leads_to_the_login(chromium: Browser, tmp_path: Path) -> None:
+    """After a restart the server knows no sessions: the page asks for the key again, by itself."""
+
+    def login() -> None:
+        chromium.driver.find_element("id", "key").send_keys("correct horse", Keys.ENTER)
+        until(chromium, lambda: "wex_catalogue" in text(chromium, "#g-executions"))
+
+    with Server(tmp_path / "db", web=0, api_key="correct horse") as first:
+        port, url = first.port, str(first.web_url)
+        with GrpcSink(first.target, api_key="correct horse") as sink:
+            show(sink, carrying())
+        chromium.visit(url)
+        login()
+    with Server(tmp_path / "db", port=port, web=int(url.rstrip("/").rpartition(":")[2]), api_key="correct horse"):
+        until(chromium, lambda: "API key of this server" in text(chromium, "main"))
+        login()
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("path", ["", "executions/workflow/wex_catalogue", "executions/agent/aex_build", "login"])
 def test_nothing_is_wider_than_the_window(
@@ -124,6 +142,40 @@ def test_nothing_is_wider_than_the_window(
     visit(chromium, server, path, width)
     wide, visible = chromium.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide <= visible <= width
+
+
+def test_nothing_to_show_is_said(chromium: Browser, server: Server, sink: GrpcSink) -> None:
+    """A list without executions says so, and an execution without tasks has no timeline until the first comes."""
+    visit(chromium, server)
+    until(chromium, lambda: text(chromium, "#g-executions") == "There is none yet.")
+    with StatusBuilder("wex_1", sinks=[sink]) as status:
+        assert status.flush(TIMEOUT)
+        until(chromium, lambda: "wex_1" in text(chromium, "#g-executions"))
+        assert "none yet" not in text(chromium, "#g-executions")
+        visit(chromium, server, "executions/workflow/wex_1")
+        assert "Timeline" not in text(chromium, "main")
+        status.add_task("a", "First")
+        until(chromium, lambda: "First" in text(chromium, "main"))
+        assert "Timeline" in text(chromium, "main")
+
+
+def test_the_list_has_room(chromium: Browser, server: Server, sink: GrpcSink) -> None:
+    """The widest badge, count and duration do not lie on each other, on a desk and on a phone."""
+    show(sink, many(2_000))
+    for width in (1280, 390):
+        visit(chromium, server, width=width)
+        until(chromium, lambda: "1,900" in text(chromium, "#g-executions"))
+        lies_on_another = chromium.run("""
+          const boxes = [...document.querySelectorAll('#g-executions .badge, #g-executions .num')].map(one => {
+            const inside = document.createRange();
+            inside.selectNodeContents(one);
+            return (one.className.includes('badge') ? one : inside).getBoundingClientRect();
+          });
+          return boxes.some((one, place) => boxes.slice(place + 1).some(other =>
+            one.left < other.right + 6 && other.left < one.right + 6 &&
+            one.top < other.bottom && other.top < one.bottom));
+        """)
+        assert not lies_on_another, width
 
 
 def test_it_works_by_keyboard(chromium: Browser, server: Server, sink: GrpcSink) -> None:

@@ -10,16 +10,17 @@ from typing import Final
 
 COOKIE: Final = "statusbuilder_session"
 _MOST_SESSIONS: Final = 1_000
-HEADERS: Final = {
-    "Content-Security-Policy": (
+HEADERS: Final = [
+    (
+        "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),  # with "no-referrer" the origin of the login would be "null"
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cache-control", "no-store"),
+]
 """Of every answer: nothing is loaded from elsewhere, framed, sniffed, or kept."""
 
 

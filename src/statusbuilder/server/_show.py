@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import attrs
@@ -22,9 +23,11 @@ from ._store import Store
 
 PERIOD: Final = 0.25
 """Seconds between two states of one viewer, at least."""
-_LISTED: Final = 100
+LISTED: Final = 100
 KIND_NAMES: Final = {"workflow": "WorkflowExecution", "agent": "AgentExecution"}
 _SEGMENTS: Final = {name: segment for segment, name in KIND_NAMES.items()}
+Listed: TypeAlias = dict[Key, tuple[bytes, Snapshot]]
+"""Executions in order, each with the status that its snapshot was read of."""
 _READERS: Final = {"WorkflowExecution": WORKFLOW_EXECUTION, "AgentExecution": AGENT_EXECUTION}
 
 
@@ -44,7 +47,8 @@ class Shown:
     """One thing that people look at: the newest parts of it, and in which version each of them changed last."""
 
     version: int = 0
-    source: object = None
+    made: float = 0.0
+    source: Any = None
     """What it was made of."""
     snapshot: Snapshot | None = None
     _parts: dict[str, tuple[int, str]] = attrs.Factory(dict)
@@ -53,10 +57,11 @@ class Shown:
     _news: dict[int, str] = attrs.Factory(dict)
     _json: str = ""
 
-    def put(self, source: object, parts: Parts, snapshot: Snapshot | None = None) -> None:
+    def put(self, source: Any, parts: Parts, snapshot: Snapshot | None = None) -> None:
         """Take what is to be seen now."""
         self.source, self.snapshot, self._json = source, snapshot, ""
         self.version += 1
+        self.made = time.monotonic()
         self._news.clear()
         gone = {key: "" for key in self._parts if key not in parts.parts}
         for key, html in {**gone, **parts.parts}.items():
@@ -76,7 +81,7 @@ class Shown:
             self._news[since] = json.dumps({"parts": parts, "order": order, **facts}, ensure_ascii=False)
         return self._news[since]
 
-    def json(self) -> str:
+    def json(self, since: int) -> str:
         """Return the snapshot as JSON."""
         if not self._json and self.snapshot is not None:
             self._json = self.snapshot.to_json()
@@ -99,15 +104,10 @@ class Show:
         found = self._store.read(kind, execution_id)
         return None if found is None else read(kind, execution_id, found[1])
 
-    def newest(self) -> list[tuple[str, Snapshot]]:
-        """Return the executions that began last, each with the address of its page."""
-        found = [
-            (address(kind.name, execution_id), read(kind.name, execution_id, status))
-            for kind in KINDS
-            for execution_id, status in self._store.page(kind.name, 0, _LISTED, 0)[1]
-        ]
-        newest = sorted(found, key=lambda pair: to_millis(pair[1].started_at or utc_now()), reverse=True)
-        return newest[:_LISTED]
+    async def newest(self, page: int) -> list[tuple[str, Snapshot]]:
+        """Return a page of all executions, from 1, the newest first, each with the address of its own page."""
+        listed = await asyncio.to_thread(_listed, self._store.newest(LISTED, page - 1), {})
+        return [(address(*key), snapshot) for key, (_, snapshot) in listed.items()]
 
     async def follow(self, key: Key, tell: Callable[[Shown, int], str]) -> AsyncIterator[str]:
         """Yield what `tell` makes of an execution's parts, now and after changes, the last ones always."""
@@ -118,16 +118,16 @@ class Show:
                 yield tell(shown, version)
                 version = shown.version
 
-    async def follow_list(self) -> AsyncIterator[str]:
-        """Yield what changed in the list of executions, until nobody looks."""
+    async def follow_list(self, page: int) -> AsyncIterator[str]:
+        """Yield what changed on a page of the list of executions, until nobody looks."""
         version = 0
 
         async def take() -> State | None:
             if version:
                 await asyncio.sleep(4 * PERIOD)
-            return None if self._feed.closed else State(b"", 0)
+            return None if self._feed.closed else State(b"", page)
 
-        async for shown in self._look(("", ""), take):
+        async for shown in self._look(("", str(page)), take):
             if shown.version > version:
                 yield shown.news(version)
                 version = shown.version
@@ -149,15 +149,33 @@ class Show:
                     table.pop(key)
 
     async def _make(self, key: Key, shown: Shown, state: State) -> None:
-        if key == ("", ""):
-            newest = self.newest()
-            if newest != shown.source:
-                shown.put(newest, list_parts(newest))
-        elif shown.source is not state.body:
-            snapshot = self.one(*key)
+        kind, execution_id = key
+        if not kind:
+            await self._make_list(int(execution_id), shown)
+        elif shown.source != state.body:
+            snapshot = self.one(kind, execution_id)
             if snapshot is not None:
                 parts = await asyncio.to_thread(live_parts, snapshot)
                 shown.put(state.body, parts, snapshot)
+
+    async def _make_list(self, page: int, shown: Shown) -> None:
+        if shown.version and time.monotonic() < shown.made + PERIOD:
+            return
+        rows, held = self._store.newest(LISTED, page - 1), shown.source or {}
+        if not shown.version or rows != [(*key, status) for key, (status, _) in held.items()]:
+            listed = await asyncio.to_thread(_listed, rows, held)
+            shown.put(listed, list_parts((address(*key), snapshot) for key, (_, snapshot) in listed.items()))
+
+
+def _listed(rows: Iterable[tuple[str, str, bytes]], held: Listed) -> Listed:
+    """Read what is in the rows, but what is held already."""
+    found: Listed = {}
+    for kind, execution_id, status in rows:
+        before = held.get((kind, execution_id))
+        if before is None or before[0] != status:
+            before = (status, read(kind, execution_id, status))
+        found[kind, execution_id] = before
+    return found
 
 
 def _millis(time: datetime | None) -> int | None:

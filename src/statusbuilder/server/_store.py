@@ -132,6 +132,13 @@ class Store:
         ).fetchall()
         return count, rows
 
+    def newest(self, size: int, page: int) -> list[tuple[str, str, bytes]]:
+        """Return kind, id and status of the committed executions of all kinds on one page, newest first."""
+        return self._reader.execute(
+            "SELECT kind, execution_id, status FROM executions ORDER BY number DESC LIMIT ? OFFSET ?",
+            (size, page * size),
+        ).fetchall()
+
     def close(self) -> None:
         """Commit and close the file."""
         self._reader.close()

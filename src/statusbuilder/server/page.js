@@ -6,11 +6,12 @@ let pause = 500, skew = 0, start = null, end = null, length = 0;
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const socket = new WebSocket(`${scheme}://${location.host}/ws/page${location.pathname}`);
+  const socket = new WebSocket(`${scheme}://${location.host}/ws/page${location.pathname}${location.search}`);
   socket.onopen = () => { pause = 500; };
   socket.onmessage = (event) => show(JSON.parse(event.data));
   socket.onclose = () => {
     say("No connection; what is shown may be old.");
+    fetch("/page.js").then((answer) => { if (answer.status === 401) location.reload(); }, () => {});
     setTimeout(connect, pause);
     pause = Math.min(2 * pause, 8000);
   };
@@ -61,7 +62,7 @@ function arrange(group, ids) {
     else group.insertBefore(element, next);
   }
   while (next !== null) { const gone = next; next = next.nextElementSibling; gone.remove(); }
-  group.hidden = group.firstElementChild === null;
+  (group.closest("section") || group).hidden = group.firstElementChild === null;
   if (stays && group.id === "g-talk") window.scrollTo(0, document.body.scrollHeight);
 }
 

@@ -117,6 +117,7 @@ def live_parts(snapshot: Snapshot) -> Parts:
 def list_parts(executions: Iterable[tuple[str, Snapshot]]) -> Parts:
     """Return executions, each with the address of its page, as the rows of a list."""
     rows = {f"e{escape(address)}": _execution_row(address, snapshot) for address, snapshot in executions}
+    rows = rows or {"none": '<tr role="row"><td role="cell" class="soft">There is none yet.</td></tr>'}
     return Parts(rows, {"executions": list(rows)}, None, None, "Executions")
 
 
@@ -237,14 +238,19 @@ def _timeline(snapshot: Snapshot, scale: Scale) -> Iterable[str]:
 
 def task_table_head(axis: str) -> str:
     """Return the beginning of the table of tasks, with its headings."""
+    return table_head("Tasks", "tasks", ("Task", "Status", "Start", "Duration", axis))
+
+
+def table_head(label: str, kind: str, headings: Iterable[str]) -> str:
+    """Return the beginning of a table of five columns, of which the third and the fourth have numbers."""
     # Roles, because a browser forgets that it is a table when it is laid out as a grid.
-    headings = "".join(
-        f'<th role="columnheader" scope="col"{extra}>{text}</th>'
-        for text, extra in (
-            ("Task", ""), ("Status", ""), ("Start", ' class="num"'), ("Duration", ' class="num"'), (axis, "")
-        )
-    )  # fmt: skip
-    return f'<table role="table" aria-label="Tasks"><thead role="rowgroup"><tr role="row">{headings}</tr></thead>'
+    numeric = ' class="num"'
+    cells = "".join(
+        f'<th role="columnheader" scope="col"{numeric if place in (2, 3) else ""}>{text}</th>'
+        for place, text in enumerate(headings)
+    )
+    head = f'<thead role="rowgroup"><tr role="row">{cells}</tr></thead>'
+    return f'<table role="table" class="{kind}" aria-label="{label}">{head}'
 
 
 def _most_of_payloads(snapshot: Snapshot) -> int:

@@ -41,6 +41,7 @@ table { border: 1px solid var(--line); border-radius: .5rem; background: var(--c
 tbody { content-visibility: auto; contain-intrinsic-size: auto 220rem; }
 tr { display: grid; grid-template-columns: minmax(9rem, 3fr) 7.5rem 5.5rem 6rem minmax(8rem, 5fr); gap: 0 .75rem;
   padding: .3rem .75rem; border-top: 1px solid var(--line); align-items: start; }
+.list tr { grid-template-columns: minmax(9rem, 3fr) 8.75rem 7rem 6rem minmax(8rem, 5fr); }
 thead tr { border-top: 0; color: var(--soft); font-size: .8rem; }
 th { text-align: left; font-weight: 600; } tbody th { font-weight: 500; }
 th, td { padding: 0; min-width: 0; }
@@ -78,6 +79,10 @@ ul.todos { list-style: none; padding: 0; } ul.todos li { margin: .2rem 0; }
   tr > :first-child { grid-column: 1 / -1; } tr > :nth-child(3) { text-align: left; }
   tr > :nth-child(2) { grid-row: 2; } tr > :nth-child(3) { grid-row: 2; } tr > :nth-child(4) { grid-row: 2; }
   tr > :nth-child(3)::before { content: "at "; color: var(--soft); }
+  .list tr { grid-template-columns: 1fr auto; }
+  .list tr > :nth-child(3) { grid-row: 3; grid-column: 1 / -1; }
+  .list tr > :nth-child(3)::before { content: none; }
+  .list tr > :nth-child(3)::after { content: " tasks"; color: var(--soft); }
   tr > :nth-child(4)::before { content: "for "; color: var(--soft); }
   tr > .none { display: none; }
   tr > :last-child { grid-column: 1 / -1; }
