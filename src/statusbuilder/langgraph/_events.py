@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..agent.builder import AgentStatusBuilder
-from ._read import content_of, get, isa
+from ._read import content_of, get, isa, read_interrupts
 from ._reducer import Reducer, reducer_of
 from ._runs import Kind, Source
 
@@ -52,11 +52,12 @@ def _report(
             messages = get(given, "messages")
             given = {"messages": given if messages is None else messages}
         above, name = parents if isa(parents, (list, tuple)) else (), name if isa(name, str) else ""
-        reducer.start(source, kind, key, above, name, given, get(event, "metadata"), None)
+        reducer.start(source, key, kind, above, name, given, get(event, "metadata"), None)
     elif what == "stream" and kind == "chain":
-        reducer.chunk(source, key, chunk)
+        if (interrupts := read_interrupts(chunk)) is not None:
+            reducer.chunk(source, key, interrupts)
     elif what == "stream":
         content = content_of(chunk)
-        reducer.token(source, key, get(chunk, "text") if content is None else content)
+        reducer.token(source, key, None, get(chunk, "text") if content is None else content)
     elif what in ("end", "error"):
         reducer.end(source, key, data.get("output"), (data.get("error") or "failed") if what == "error" else None)

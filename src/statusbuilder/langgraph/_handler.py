@@ -9,7 +9,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from ..agent.builder import AgentStatusBuilder
-from ._read import content_of, get, isa
+from ._read import get, isa
 from ._reducer import reducer_of
 from ._runs import Kind, Source, names_of
 
@@ -61,7 +61,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a chain, a graph or a node."""
-        self._reducer.end(self._source, run_id, outputs)
+        self._reducer.end(self._source, run_id, outputs, None)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a chain, a graph or a node, or an interrupt."""
@@ -77,8 +77,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **details: Any) -> None:
         """Report streamed text."""
-        content = content_of(get(chunk, "message"))
-        self._reducer.token(self._source, run_id, token if content is None else content)
+        self._reducer.token(self._source, run_id, chunk, token)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **details: Any) -> None:
         """Report the end of a model's turn."""
@@ -87,7 +86,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
         except Exception:
             generation = None
         message = get(generation, "message")
-        self._reducer.end(self._source, run_id, generation if message is None else message)
+        self._reducer.end(self._source, run_id, generation if message is None else message, None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a model."""
@@ -100,7 +99,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **details: Any) -> None:
         """Report what a tool gave."""
-        self._reducer.end(self._source, run_id, output)
+        self._reducer.end(self._source, run_id, output, None)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
         """Report an exception of a tool."""
@@ -112,4 +111,4 @@ class StatusCallbackHandler(BaseCallbackHandler):
             name = get(serialized, "name")
         above, call_id = () if parent is None else (parent,), call_id if isa(call_id, str) and call_id else None
         name, metadata = name if isa(name, str) else "", details.get("metadata")
-        self._reducer.start(self._source, kind, run_id, above, name, given, metadata, call_id)
+        self._reducer.start(self._source, run_id, kind, above, name, given, metadata, call_id)

@@ -46,7 +46,7 @@ def isa(value: object, kind: type[_T] | tuple[type[_T], ...]) -> TypeGuard[_T]:
 def get(thing: object, name: str) -> Any:
     """Return a key of a mapping or an attribute of anything else; None where there is none."""
     try:
-        return thing.get(name) if isa(thing, Mapping) else getattr(thing, name, None)
+        return thing.get(name) if type(thing) is dict or isa(thing, Mapping) else getattr(thing, name, None)
     except Exception:
         return None
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
 
 from ..agent.builder import AgentStatusBuilder
 from . import _read as read
@@ -18,87 +19,97 @@ from ._conversation import Conversation
 from ._runs import MOST_TOLD, Kind, Run, Runs, Source
 from ._status import Status
 
+_F = TypeVar("_F", bound=Callable[..., None])
+_key = lru_cache(MOST_TOLD)(str)  # of a run's id, which comes with each token
+
+
+def _reported(take: _F) -> _F:
+    """Return a way to take an event by which nothing is raised: what goes wrong is counted."""
+
+    @wraps(take)
+    def report(self: Reducer, source: Source, run_id: object, *given: Any) -> None:
+        key = _key(run_id)
+        self.status.report(key, take, self, source, key, *given)
+
+    return cast("_F", report)
+
 
 class Reducer:
     """What is known of the runs that report to one status. Safe for threads; no call raises."""
 
     def __init__(self, status: AgentStatusBuilder) -> None:
-        self._status = Status(status)
+        self.status = Status(status)
         self.runs = Runs()
-        self._calls = Calls(self._status)
-        self._agents = Agents(self._status)
-        self._conversation = Conversation(self._status, self._calls)
+        self._calls = Calls(self.status)
+        self._agents = Agents(self.status)
+        self._conversation = Conversation(self.status, self._calls)
 
+    @_reported
     def start(
-        self, source: Source, kind: Kind, key: Any, parents: Sequence[Any], name: str, input: Any, *details: Any
+        self, source: Source, key: Any, kind: Kind, parents: Sequence[Any], name: str, input: Any, *details: Any
     ) -> None:
         """Take the start of a run.
 
         Args:
             source: Who tells of it.
-            kind: What runs.
             key: The run's id.
+            kind: What runs.
             parents: The ids of the runs that it is part of, as far as known, the nearest last.
             name: The name of the tool or chain.
             input: What it is given.
             details: LangChain's metadata of the run, and the model's id of the tool call where it is known.
         """
         metadata, call_id = details
-        with self._status.adapting(str(key)) as status:
-            run = None if status is None else self.runs.add(source, kind, str(key), parents, name, metadata)
-            if run is None:
-                return
-            run.input = input
-            if run.parent is None:
-                for old in self.runs.roots(source)[:-MOST_TOLD]:
-                    self._end_root(old, None)
-                # A model's prompt is the user's input only where nothing is around the model.
-                takes_input = kind == "chain" or (kind == "model" and not parents)
-                self._conversation.begin(run.root, input if takes_input else {})
-            self._enter(run, metadata, call_id)
-
-    def _enter(self, run: Run, metadata: object, call_id: str | None) -> None:
-        if run.kind == "chain":
+        run = self.runs.add(source, kind, key, parents, name, metadata)
+        if run is None:
+            return
+        run.input = input
+        if run.parent is None:
+            for old in self.runs.roots(source)[:-MOST_TOLD]:
+                self._end_root(old, None)
+            # A model's prompt is the user's input only where nothing is around the model.
+            takes_input = kind == "chain" or (kind == "model" and not parents)
+            self._conversation.begin(run.root, input if takes_input else {})
+        if kind == "chain":
             if run.is_node and run.is_main and "__start__:" not in run.ns:  # that one is given the input, not the state
-                self._conversation.look(run.root, run.input)
-        elif run.kind == "tool" or not read.is_internal(metadata):
+                self._conversation.look(run.root, input)
+        elif kind == "tool" or not read.is_internal(metadata):
             run.scope = self._agents.scope(run)
-            if run.kind == "tool":
+            if kind == "tool":
                 self._calls.start(run, call_id, metadata)
 
-    def token(self, source: Source, key: Any, content: object) -> None:
-        """Take a piece of a model's text; O(1)."""
-        with self._status.adapting(str(key)) as status:
-            run = None if status is None else self.runs.get(source, str(key))
-            if run is not None and run.kind == "model" and (text := read.text_of(content)):
-                self._conversation.say(run, text)
+    @_reported
+    def token(self, source: Source, key: Any, chunk: Any, text: Any) -> None:
+        """Take a piece of a model's text, or the chunk of it; O(1)."""
+        run, message = self.runs.get(source, key), getattr(chunk, "message", None)
+        content = text if message is None else message.content
+        if type(content) is not str:
+            content = read.text_of(content)
+        if content and run is not None and run.kind == "model":
+            self._conversation.say(run, content)
 
-    def chunk(self, source: Source, key: Any, chunk: object) -> None:
-        """Take a piece of a graph's stream, which may tell of an interrupt."""
-        interrupts = read.read_interrupts(chunk)
-        if interrupts is None:
-            return
-        with self._status.adapting(str(key)) as status:
-            if status is not None:
-                run, ended = self.runs.find(str(key)), source.ended
-                root = run.root if run is not None else ended if ended and ended.run_id == str(key) else None
-                self._conversation.ask(root, interrupts)
+    @_reported
+    def chunk(self, source: Source, key: Any, interrupts: list[read.Interrupt]) -> None:
+        """Take the interrupts that a graph's stream tells of."""
+        run, ended = self.runs.find(key), source.ended
+        root = run.root if run is not None else ended if ended and ended.run_id == key else None
+        self._conversation.ask(root, interrupts)
 
-    def end(self, source: Source, key: Any, output: object, error: object = None) -> None:
+    @_reported
+    def end(self, source: Source, key: Any, output: object, error: object) -> None:
         """Take the end of a run: what it gave, or the exception that it raised."""
-        with self._status.adapting(str(key)) as status:
-            run = None if status is None else self.runs.get(source, str(key))
-            if run is None:
-                return
-            self.runs.pop(run)
-            if read.is_interrupt(error):
-                self._conversation.ask(run.root, read.interrupts_of_error(error))
-                self._leave_inner(run, None)
-            else:
-                self._leave_inner(run, error)
-                self._end(run, output, error)
-            if run.parent is None:
-                self._close(run, None if read.is_control_flow(error) else error)
+        run = self.runs.get(source, key)
+        if run is None:
+            return
+        self.runs.pop(run)
+        if read.is_interrupt(error):
+            self._conversation.ask(run.root, read.interrupts_of_error(error))
+            self._leave_inner(run, None)
+        else:
+            self._leave_inner(run, error)
+            self._end(run, output, error)
+        if run.parent is None:
+            self._close(run, None if read.is_control_flow(error) else error)
 
     def _end(self, run: Run, output: object, error: object) -> None:
         if run.kind == "model":
@@ -111,11 +122,11 @@ class Reducer:
         if run.parent is None and error is None:
             self._conversation.reconcile(run.root, output)
 
-    def stop(self, source: Source, error: object) -> None:
+    @_reported
+    def stop(self, source: Source, key: None, error: object) -> None:
         """Take the end of a source's root runs of which nobody tells: a stream raised, was cancelled, or was left."""
-        with self._status.adapting("") as status:
-            for run in self.runs.roots(source) if status is not None else ():
-                self._end_root(run, error)
+        for run in self.runs.roots(source):
+            self._end_root(run, error)
 
     # Ends that nobody tells of
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..agent import adapters
@@ -24,22 +23,20 @@ class Status:
         self.live: set[str] = set()
         """The tasks that a run works on now."""
 
-    @contextmanager
-    def adapting(self, run_id: str) -> Iterator[AgentStatusBuilder | None]:
-        """Enter what is done with one event; None where the builder is gone. Nothing is raised out of it."""
+    def report(self, run_id: Hashable, do: Callable[..., None], *given: Any) -> None:
+        """Do what is to be done with one event, unless the builder is gone. Nothing is raised."""
         status = self._ref()
         if status is None:
-            yield None
             return
         with self._lock, status.adapting(run_id):
             try:
-                yield status
+                do(*given)
             except Exception as error:
                 status.ignored(f"an event of LangGraph was ignored ({error!r})")
 
     @property
     def builder(self) -> AgentStatusBuilder:
-        """The builder, within `adapting`."""
+        """The builder, while something is reported."""
         status = self._ref()
         assert status is not None
         return status

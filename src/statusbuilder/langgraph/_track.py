@@ -65,7 +65,7 @@ def track(
         if not callbacks or get(event, "event") == "on_chain_stream":
             apply(status, event, source)
 
-    return Watched(events, see, lambda error: reducer.stop(source, error))
+    return Watched(events, see, lambda error: reducer.stop(source, None, error))
 
 
 def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:
