@@ -11,7 +11,7 @@ from ..core.record import Given
 from ..core.state import CHANGED, NOTHING, ExecutionState
 from ..errors import InvalidTransitionError, UnknownMessageError
 from ..payload.policy import PayloadPolicy
-from ._messages import MessageRecord, Messages
+from ._messages import Messages, OpenMessage
 from ._text import Output
 from ._todos import GivenTodo, merge_todos
 from .model import AgentSnapshot, MessageType, Todo
@@ -83,27 +83,24 @@ class AgentState(ExecutionState):
             raise ValueError(f"{where} already; change it with replace_message().")
         self.revision += 1
         self._close(self._messages.speaking(run))
-        record = self._messages.add(now, self.revision, type, message_id)
-        record.content = content
-        if metadata:
-            record.metadata = JsonObject({**metadata, **record.metadata})
-        added.append(record.message_id)
+        index = self._messages.add(now, self.revision, type, content, message_id, metadata or EMPTY)
+        added.append(self._messages[index].message_id)
         return CHANGED
 
     def replace_message(self, now: int, message_id: str, content: str | None, metadata: JsonObject | None) -> int:
         """Give a message another content, and merge metadata into it; an open one ends."""
         self._refuse_ended("replace_message")
-        record = self._messages.find(message_id)
-        if record is None:
+        index = self._messages.find(message_id)
+        if index is None:
             raise UnknownMessageError(self.execution_id, message_id)
-        self._messages.close(record)
-        content = record.content if content is None else content
-        more = JsonObject({**record.metadata, **(metadata or EMPTY)})
-        if content == record.content and same(more, record.metadata):
-            return NOTHING
+        change = self._release(now, self._messages.speaking(message_id))
+        message = self._messages[index]
+        content = message.content if content is None else content
+        more = JsonObject({**message.metadata, **(metadata or EMPTY)})
+        if content == message.content and same(more, message.metadata):
+            return change
         self.revision += 1
-        record.content, record.metadata = content, more
-        self._messages.touch(record, self.revision)
+        self._messages.change(index, self.revision, content=content, metadata=more)
         return CHANGED
 
     def append(
@@ -116,24 +113,17 @@ class AgentState(ExecutionState):
             return NOTHING
         self.revision += 1
         key = run if message_id is None else message_id
-        record = self._messages.speaking(key)
-        if record is None:
-            record = self._speak(now, key, message_id, policy)
-        else:
-            self._messages.touch(record, self.revision)
-        record.stream.append(text)  # type: ignore[union-attr]
-        where.append(record.message_id)
+        message = self._messages.speaking(key) or self._speak(now, key, message_id, policy)
+        message.revision = self.revision
+        message.stream.append(text)
+        where.append(message.message_id)
         return CHANGED
 
-    def _speak(self, now: int, key: Hashable, message_id: str | None, policy: PayloadPolicy) -> MessageRecord:
-        record = None if message_id is None else self._messages.find(message_id)
-        if record is None:
-            record = self._messages.add(now, self.revision, MessageType.AI, message_id)
-        elif record.stream is not None:
-            return record  # known by another id as well
-        self._messages.open(record, key, policy.redaction)
-        self._messages.touch(record, self.revision)
-        return record
+    def _speak(self, now: int, key: Hashable, message_id: str | None, policy: PayloadPolicy) -> OpenMessage:
+        index = None if message_id is None else self._messages.find(message_id)
+        if index is None:
+            index = self._messages.add(now, self.revision, MessageType.AI, given=message_id)
+        return self._messages.open(index, self.revision, key, policy.redaction)
 
     def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> int:
         """Add text to the output of a running sub-agent."""
@@ -160,23 +150,20 @@ class AgentState(ExecutionState):
     def end_message(self, now: int, message_id: str | None, run: Hashable) -> int:
         """End an open message; a change where some of its text was held back, or a sink is to know."""
         self._refuse_ended("end_message")
-        if message_id is None:
-            record = self._messages.speaking(run)
-        else:
-            record = self._messages.speaking(message_id) or self._messages.find(message_id)
-        return NOTHING if record is None else self._release(now, record)
+        return self._release(now, self._messages.speaking(run if message_id is None else message_id))
 
     def release(self, now: int) -> int:
         """End all open messages, whatever the phase is."""
-        return max((self._release(now, record) for record in self._messages.all_open()), default=NOTHING)
+        return max((self._release(now, message) for message in self._messages), default=NOTHING)
 
-    def _release(self, now: int, record: MessageRecord) -> int:
-        was_open = record.stream is not None
-        if not self._messages.close(record) and not (was_open and self.tells_ends):
-            self._snapshot = None if was_open else self._snapshot  # which says of each message whether it is open
+    def _release(self, now: int, message: OpenMessage | None) -> int:
+        if message is None:
+            return NOTHING
+        if not self._messages.close(message) and not self.tells_ends:
+            self._snapshot = None  # which says of each message whether it is open
             return NOTHING
         self.revision += 1
-        self._messages.touch(record, self.revision)
+        self._messages.change(message.index, self.revision)
         return CHANGED
 
     # Tool calls and sub-agents
@@ -200,15 +187,13 @@ class AgentState(ExecutionState):
     def _refer(self, now: int, call_id: str, name: str, parent_id: object) -> None:
         """Add the message that refers to a call, or renew it."""
         index = self._shown_calls.get(call_id)
+        more = EMPTY if parent_id is None else JsonObject(parent_id=parent_id)
         if index is None:
-            record = self._messages.add(now, self.revision, MessageType.TOOL)
-            self._shown_calls[call_id] = record.index
+            kind, calls = MessageType.TOOL, (call_id,)
+            self._shown_calls[call_id] = self._messages.add(now, self.revision, kind, name, None, more, calls)
         else:
-            record = self._messages.at(index)
-            self._messages.touch(record, self.revision)
-        record.content, record.tool_calls = name, (call_id,)
-        if parent_id is not None:
-            record.metadata = JsonObject({**record.metadata, "parent_id": parent_id})
+            metadata = JsonObject({**self._messages[index].metadata, **more})
+            self._messages.change(index, self.revision, content=name, metadata=metadata)
 
     def set_input(self, now: int, task_id: str, input: JsonObject) -> int:
         """Replace what a task was given."""
@@ -223,13 +208,7 @@ class AgentState(ExecutionState):
         return CHANGED
 
     def update(
-        self,
-        now: int,
-        task_id: str,
-        name: str | None,
-        status: TaskStatus | None,
-        given: Given | None,
-        again: bool,
+        self, now: int, task_id: str, name: str | None, status: TaskStatus | None, given: Given | None, again: bool
     ) -> int:
         """Do as for every execution; an output that was given, or the end, ends one that grows."""
         change = super().update(now, task_id, name, status, given, again)
@@ -269,14 +248,14 @@ class AgentState(ExecutionState):
         if self.over:
             raise self.ended(call, None, None)
 
-    def _close(self, record: MessageRecord | None) -> None:
+    def _close(self, message: OpenMessage | None) -> None:
         """End an open message, as part of a change."""
-        if record is not None and (self._messages.close(record) or self.tells_ends):
-            self._messages.touch(record, self.revision)
+        if message is not None and (self._messages.close(message) or self.tells_ends):
+            self._messages.change(message.index, self.revision)
 
     def _enter(self, now: int, phase: ExecutionPhase, error: str | None, unfinished: str) -> int:
         if phase.is_terminal:
-            for message in self._messages.all_open():
+            for message in self._messages:
                 self._close(message)
             for task_id in list(self._outputs):
                 self._end_output(task_id, None)

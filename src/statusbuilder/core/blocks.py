@@ -28,6 +28,9 @@ class Blocks(Generic[T]):
             self._items[index] = item
         self._stale.add(index // SIZE)
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def __getitem__(self, index: int) -> T:
         return self._items[index]
 
