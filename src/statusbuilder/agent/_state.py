@@ -13,7 +13,7 @@ from ..errors import InvalidTransitionError, UnknownMessageError
 from ..payload.policy import PayloadPolicy
 from ._messages import Messages, OpenMessage
 from ._text import Output
-from ._todos import GivenTodo, merge_todos
+from ._todos import merge_todos
 from .model import AgentSnapshot, MessageType, Todo
 
 _WAITING = "waiting_for"
@@ -140,8 +140,7 @@ class AgentState(ExecutionState):
         if output is None:
             # A character has at most four bytes, and an output is bounded in bytes.
             output = self._outputs[task_id] = Output(policy.redaction, policy.max_bytes // 4)
-            before = None if record.output is None else record.output.get("value")
-            if isinstance(before, str):
+            if isinstance(before := (record.output or EMPTY).get("value"), str):
                 output.append(before, None)
         output.append(text, message_id)
         self.touch(record)
@@ -225,7 +224,7 @@ class AgentState(ExecutionState):
 
     # Todos
 
-    def set_todos(self, now: int, given: list[GivenTodo]) -> int:
+    def set_todos(self, now: int, given: list[Todo]) -> int:
         """Replace the list of todos."""
         self._refuse_ended("set_todos")
         todos = merge_todos(self.todos, given, from_nanos(now), self._new_todo_id)

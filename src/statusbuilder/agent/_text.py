@@ -11,7 +11,6 @@ MOST_TEXT = 1024 * 1024
 
 _MOST_PENDING = 64 * 1024
 _MOST_TEXTS = 64
-_JOINED = "\0joined"
 
 
 class TextStream:
@@ -79,42 +78,31 @@ class TextStream:
 class Output:
     """What a sub-agent says: texts that may grow side by side, in the order in which they began."""
 
-    __slots__ = ("_limit", "_redaction", "_texts")
+    __slots__ = ("_before", "_limit", "_redaction", "_texts")
 
     def __init__(self, redaction: Redaction, limit: int) -> None:
         self._redaction = redaction
         self._limit = limit
+        self._before = ""
         self._texts: dict[str | None, TextStream] = {}
 
     def append(self, text: str, key: str | None) -> None:
         """Add to the text that is known by a key."""
         stream = self._texts.get(key)
         if stream is None:
-            if len(self._texts) >= _MOST_TEXTS:
-                self._join()
+            if len(self._texts) >= _MOST_TEXTS:  # the oldest grows no more
+                self._before = self._join([self._texts.pop(next(iter(self._texts))).finish()])
             stream = self._texts[key] = TextStream(self._redaction, self._limit)
         stream.append(text)
 
     def read(self) -> str:
         """Return all texts so far."""
-        return self._cut([stream.read() for stream in self._texts.values()])
+        return self._join([stream.read() for stream in self._texts.values()])
 
     def finish(self) -> str:
         """Return all texts whole."""
-        return self._cut([stream.finish() for stream in self._texts.values()])
+        return self._join([stream.finish() for stream in self._texts.values()])
 
-    def _join(self) -> None:
-        """Make one text of all but the newest ones, which may still grow."""
-        keys = list(self._texts)[: -_MOST_TEXTS // 2]
-        before = self._cut([self._texts.pop(key).finish() for key in keys])
-        joined = TextStream(self._redaction, self._limit)
-        joined.append(before)
-        self._texts = {_JOINED: joined, **self._texts}
-
-    def _cut(self, texts: list[str]) -> str:
-        if len(texts) == 1:
-            return texts[0]
-        whole, half = "\n\n".join(text for text in texts if text), self._limit // 2
-        if len(whole) <= self._limit:
-            return whole
-        return f"{whole[:half]}\n… {len(whole) - 2 * half} characters cut …\n{whole[-half:]}"
+    def _join(self, texts: list[str]) -> str:
+        whole, half = "\n\n".join(text for text in (self._before, *texts) if text), self._limit // 2
+        return whole if len(whole) <= self._limit else f"{whole[:half]}{gap(len(whole) - 2 * half)}{whole[-half:]}"

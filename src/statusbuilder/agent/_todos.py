@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
@@ -13,15 +13,7 @@ from ..payload.members import brief
 from .model import Todo, TodoStatus
 
 
-class GivenTodo(NamedTuple):
-    """A todo as the caller wrote it."""
-
-    todo_id: str | None
-    content: str
-    status: TodoStatus
-
-
-def read_todos(todos: object, to_text: Callable[[Any], str]) -> list[GivenTodo]:
+def read_todos(todos: object, to_text: Callable[[Any], str]) -> list[Todo]:
     """Read the caller's list.
 
     Raises:
@@ -31,41 +23,37 @@ def read_todos(todos: object, to_text: Callable[[Any], str]) -> list[GivenTodo]:
     if isinstance(todos, (str, bytes)) or not isinstance(todos, Iterable):
         raise TypeError(f"todos must be a list of todos, not {brief(todos)}.")
     given = [_read_todo(todo, to_text) for todo in (todos.values() if isinstance(todos, Mapping) else todos)]
-    ids = [todo.todo_id for todo in given if todo.todo_id is not None]
-    if len(set(ids)) < len(ids):
-        twice = next(todo_id for todo_id in ids if ids.count(todo_id) > 1)
-        raise ValueError(f"Two todos have the id {twice!r}; give each its own, or none.")
+    ids = Counter(todo.todo_id for todo in given if todo.todo_id)
+    if ids and (twice := ids.most_common(1)[0])[1] > 1:
+        raise ValueError(f"Two todos have the id {twice[0]!r}; give each its own, or none.")
     return given
 
 
-def _read_todo(todo: object, to_text: Callable[[Any], str]) -> GivenTodo:
+def _read_todo(todo: object, to_text: Callable[[Any], str]) -> Todo:
     if isinstance(todo, str):
-        return GivenTodo(None, to_text(todo), TodoStatus.PENDING)
+        return Todo("", to_text(todo), TodoStatus.PENDING)
     read: Callable[[str], Any] = todo.get if isinstance(todo, Mapping) else lambda name: getattr(todo, name, None)
     content = read("content")
     if content is None:
         raise TypeError(f"A todo is a text, or has a content, a status and perhaps an id; this is {brief(todo)}.")
     todo_id = read("todo_id") or read("id")
-    return GivenTodo(None if todo_id is None else to_text(todo_id), to_text(content), read_status(read("status")))
+    return Todo("" if todo_id is None else to_text(todo_id), to_text(content), _read_status(read("status")))
 
 
-def read_status(status: object) -> TodoStatus:
+def _read_status(given: object) -> TodoStatus:
     """Return a status given as such, as its number, or as its name in any case; PENDING when none is given."""
-    if status is None:
-        return TodoStatus.PENDING
-    name: Any = getattr(status, "value", status)
-    found = TodoStatus.__members__.get(name.upper()) if isinstance(name, str) else None
-    if found is not None:
-        return found
+    status: Any = getattr(given, "value", given)
     try:
-        return TodoStatus(name)
-    except ValueError:
-        names = ", ".join(status.name for status in TodoStatus)
-        raise ValueError(f"A todo's status must be one of {names}, not {brief(status)}.") from None
+        if isinstance(status, str):
+            return TodoStatus[status.upper()]
+        return TodoStatus.PENDING if status is None else TodoStatus(status)
+    except (KeyError, ValueError):
+        names = ", ".join(TodoStatus.__members__)
+        raise ValueError(f"A todo's status must be one of {names}, not {brief(given)}.") from None
 
 
 def merge_todos(
-    present: tuple[Todo, ...], given: list[GivenTodo], now: datetime, new_id: Callable[[set[str]], str]
+    present: tuple[Todo, ...], given: list[Todo], now: datetime, new_id: Callable[[set[str]], str]
 ) -> tuple[Todo, ...]:
     """Return the next list; a todo keeps its id and its times as far as it is the same.
 
@@ -81,7 +69,7 @@ def merge_todos(
     if not given:
         return tuple(_change(todo, todo.content, TodoStatus.CANCELLED, now) for todo in present)
     by_id = {todo.todo_id: todo for todo in present}
-    named = {todo.todo_id for todo in given if todo.todo_id is not None}
+    named = {todo.todo_id for todo in given}
     by_content: dict[str, deque[Todo]] = {}
     for todo in present:
         if todo.todo_id not in named:
@@ -89,7 +77,7 @@ def merge_todos(
     taken = named | set(by_id)
     following = []
     for item in given:
-        if item.todo_id is not None:
+        if item.todo_id:
             same = by_id.get(item.todo_id)
         else:
             waiting = by_content.get(item.content)
