@@ -7,7 +7,7 @@
 - `statusbuilder serve`, `statusbuilder watch`, Temporal's server and what ends in `&` go on in another terminal;
 - what installs something is only checked.
 
-Port 50051, and Temporal's 7233, become free ones, so that pages can be pasted side by side.
+Port 50051, Temporal's 7233 and uvicorn's 8000 become free ones, so that pages can be pasted side by side.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CAPTION = re.compile(r":caption: (\S+)\n\n?")
 _CHECKED = re.compile(r"(pip|uv pip) install |python3? -m venv |nox -s |docker |kubectl ")
 _BACKGROUND = re.compile(r"(statusbuilder (serve|watch)|temporal server)\b[^;|]*|.*[^&]&")
 _READING = re.compile(r"\bstatusbuilder (watch|list|report|end)\b")
-_PORTS = {"statusbuilder serve": "50051", "temporal server": "7233"}
+_PORTS = {"statusbuilder serve": "50051", "temporal server": "7233", "uvicorn": "8000"}
 # They come with dependencies of the extras and of these tests, and take longer to load than the pages' tests to run.
 _NO_PLUGINS = "-p no:anyio -p no:langsmith_plugin -p no:hypothesispytest -p no:cacheprovider"
 # What a page may not rely on.
@@ -92,7 +92,7 @@ class Paste:
     """A page while it is pasted."""
 
     page: Path
-    ports: dict[str, str] = attrs.field(factory=lambda: {port: _free_port() for port in _PORTS.values()})
+    ports: dict[str, str] = attrs.field(factory=lambda: {port: free_port() for port in _PORTS.values()})
     namespace: dict[str, Any] = attrs.field(factory=lambda: {"__name__": "__main__"})
     background: list[tuple[str, subprocess.Popen[str]]] = attrs.Factory(list)
 
@@ -164,7 +164,7 @@ class Paste:
             if command.startswith(tool) and "--port" not in command:
                 command += f" --port {self.ports[port]}"
         self.background.append((command, subprocess.Popen(**_shell_arguments(f"exec {command}"))))
-        if found := re.search(r"^(?:statusbuilder serve|temporal server).*--port (\d+)", command):
+        if found := re.search(r"^(?:statusbuilder serve|temporal server|uvicorn).*--port (\d+)", command):
             _await_port(int(found[1]))
 
 
@@ -189,7 +189,8 @@ def check_installation(command: str) -> None:
         assert found, f"{command}: there is no session {session}"
 
 
-def _free_port() -> str:
+def free_port() -> str:
+    """Return a port that nobody has."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return str(listening.getsockname()[1])
 
