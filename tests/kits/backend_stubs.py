@@ -7,7 +7,7 @@ stubs does; so importing this module also proves that both can live in one proce
 from types import ModuleType
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, symbol_database
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
 
@@ -24,6 +24,13 @@ def _rename(message: Message, old: str, new: str) -> None:
                 _rename(part, old, new)
 
 
+# What the backend knows of an execution beside its status, and we do not.
+_SPECS = {
+    "AgentExecutionSpec": {1: "session_id", 2: "agent_id", 3: "message"},
+    "WorkflowExecutionSpec": {1: "workflow_instance_id", 3: "trigger_message"},
+}
+
+
 def _as_the_backend_has_it(module: ModuleType) -> descriptor_pb2.FileDescriptorProto:
     ours = module.DESCRIPTOR
     theirs = "ai.stigmer.agentic." + ours.package.removeprefix("statusbuilder.")
@@ -32,6 +39,8 @@ def _as_the_backend_has_it(module: ModuleType) -> descriptor_pb2.FileDescriptorP
     file.package, file.name = theirs, theirs.replace(".", "/") + "/api.proto"
     for message in file.message_type:
         del message.reserved_range[:]
+        for number, name in _SPECS.get(message.name, {}).items():
+            message.field.add(name=name, number=number, type=FieldDescriptor.TYPE_STRING, label=1)
         if message.name.endswith("ExecutionStatus"):
             kind = f".{theirs}.ExecutionAudit"
             message.field.add(name="audit", number=99, type=FieldDescriptor.TYPE_MESSAGE, type_name=kind, label=1)
@@ -54,4 +63,6 @@ FILES = {module: _register(module) for module in (workflow_pb2, agent_pb2)}
 def message_class(name: str) -> Any:
     """Return the backend's class of that name, such as `WorkflowExecutionUpdateStatusInput`."""
     kinds = [file.message_types_by_name[name] for file in FILES.values() if name in file.message_types_by_name]
-    return message_factory.GetMessageClass(kinds[0])
+    kind = message_factory.GetMessageClass(kinds[0])
+    symbol_database.Default().RegisterMessage(kind)  # as generated code does; Temporal's converter looks there
+    return kind
