@@ -87,7 +87,7 @@ class InvokeAgent:
 
 
 @contextlib.contextmanager
-def runner(file: str, place: Path, temporal: str, backend: Server, seconds: str = "0") -> Iterator[None]:
+def runner(file: str, place: Path, temporal: str, backend: Server) -> Iterator[None]:
     """Run a file of the page as a process, beside stubs."""
     (place / file).write_text(FILES[file])
     kind = "WorkflowExecution" if file.startswith("workflow") else "AgentExecution"
@@ -98,7 +98,6 @@ def runner(file: str, place: Path, temporal: str, backend: Server, seconds: str 
         **os.environ,
         "STIGMER_BACKEND_ENDPOINT": backend.target,
         "TEMPORAL_SERVICE_ADDRESS": temporal,
-        "SECONDS": seconds,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(place), *sys.path])),
     }
     process = subprocess.Popen([sys.executable, file], cwd=place, env=env)
@@ -172,56 +171,32 @@ def test_an_activity_is_short(file: str) -> None:
     assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno + 2 >= 30] == []
 
 
-@pytest.mark.parametrize(("message", "phase"), [("hi", "COMPLETED"), ("fail", "FAILED")])
-def test_the_runner_of_workflows(message: str, phase: str, tmp_path: Path, temporal: str) -> None:
-    """Backend and workflow have the same status, and every payload is json/protobuf."""
-
-    async def case() -> None:
-        with Server() as backend, runner("workflow_runner.py", tmp_path, temporal, backend):
-            worker, handle = await begin(temporal, "Workflow", trigger_message=message)
-            async with worker:
-                status = await asyncio.wait_for(handle.result(), PATIENCE)
-                assert await encodings(handle) == ["json/protobuf"] * 2
-                snapshot = await shown(backend, handle, "workflow")
-        assert snapshot.phase.name == phase
-        assert (status.phase, len(status.tasks), status.error) == (snapshot.phase, 1, snapshot.error or "")
-
-    asyncio.run(case())
-
-
-@pytest.mark.parametrize(("message", "phase"), [("hi", "COMPLETED"), ("fail", "FAILED")])
-def test_the_runner_of_agents(message: str, phase: str, tmp_path: Path, temporal: str) -> None:
-    """A failed agent's activity completes with the FAILED status, so that its messages stay."""
-
-    async def case() -> None:
-        with Server() as backend, runner("agent_runner.py", tmp_path, temporal, backend):
-            worker, handle = await begin(temporal, "Agent", message=message, session_id="s1", agent_id="a1")
-            async with worker:
-                status = await asyncio.wait_for(handle.result(), PATIENCE)
-                assert (await encodings(handle)).count("json/protobuf") == 2
-                snapshot = await shown(backend, handle, "agent")
-        assert isinstance(snapshot, AgentSnapshot)
-        assert snapshot.phase.name == phase
-        assert [one.content for one in status.messages] == [one.content for one in snapshot.messages]
-        assert status.messages[0].content == message
-        assert (status.phase, status.error) == (snapshot.phase, snapshot.error or "")
-
-    asyncio.run(case())
-
-
 @pytest.mark.parametrize(("file", "kind"), [*zip(FILES, ("Workflow", "Agent"), strict=True)])
-def test_a_cancelled_execution_says_so(file: str, kind: str, tmp_path: Path, temporal: str) -> None:
-    """Cancelling reaches the activity by its heartbeats, also where the server gives no heartbeat time-out."""
+def test_the_runners_of_the_page(file: str, kind: str, tmp_path: Path, temporal: str) -> None:
+    """Ends well, fails, is cancelled: the backend says so, and the server's workflow gets the same status."""
+    contract = kind.lower()
 
-    async def case() -> None:
-        with Server() as backend, runner(file, tmp_path, temporal, backend, seconds="3600"):
-            worker, handle = await begin(temporal, kind, **{"message" if kind == "Agent" else "trigger_message": "hi"})
-            async with worker:
-                await running(backend, handle, kind.lower())
+    async def case(message: str, backend: Server) -> None:
+        worker, handle = await begin(temporal, kind, **{"message" if kind == "Agent" else "trigger_message": message})
+        async with worker:
+            if message == "wait":  # by its heartbeats, also where the server gives no heartbeat time-out
+                await running(backend, handle, contract)
                 await handle.cancel()
-                snapshot = await shown(backend, handle, kind.lower())
+                assert (await shown(backend, handle, contract)).phase.name == "CANCELLED"
                 with contextlib.suppress(WorkflowFailureError):  # as the server's workflow takes it
                     await asyncio.wait_for(handle.result(), PATIENCE)
-        assert snapshot.phase.name == "CANCELLED"
+                return
+            status = await asyncio.wait_for(handle.result(), PATIENCE)
+            assert (await encodings(handle)).count("json/protobuf") == 2
+            snapshot = await shown(backend, handle, contract)
+        assert snapshot.phase.name == ("FAILED" if message == "fail" else "COMPLETED")
+        assert (status.phase, status.error) == (snapshot.phase, snapshot.error or "")
+        if isinstance(snapshot, AgentSnapshot):  # what the agent said stays, however it ended
+            assert [one.content for one in status.messages] == [one.content for one in snapshot.messages]
+            assert status.messages[0].content == message
 
-    asyncio.run(case())
+    async def cases() -> None:
+        with Server() as backend, runner(file, tmp_path, temporal, backend):
+            await asyncio.gather(*(case(message, backend) for message in ("hi", "fail", "wait")))
+
+    asyncio.run(cases())
