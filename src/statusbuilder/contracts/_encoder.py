@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -88,10 +89,13 @@ def _messages(encode: Callable[[Message], bytes], **more: Any) -> Lane:
     return Lane(_message_blocks, encode, encode, (OLD_MESSAGE_RUNGS, NEW_MESSAGE_RUNGS), folded_message, **fields)
 
 
+_workflow_lane = cache(lambda: _tasks(_workflow.STATUS.write_item(_workflow.STATUS.lists[0]), TaskType.CUSTOM))
+"""Remembers nothing, so that one does for all executions."""
+
+
 def workflow_encoder() -> Encoder:
     """Return a new encoder of workflow executions."""
-    status = _workflow.STATUS
-    return Encoder(status.frame, _tasks(status.write_item(status.lists[0]), TaskType.CUSTOM))
+    return Encoder(_workflow.STATUS.frame, _workflow_lane())
 
 
 def agent_encoder() -> Encoder:

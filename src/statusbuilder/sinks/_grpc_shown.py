@@ -33,13 +33,13 @@ def status_of(contract: Contract, message: Any, *, is_request: bool = False) -> 
 
 
 def marks_of(status: Any) -> tuple[str, ...]:
-    """Return a text for the error and one for the end that a status shows, without those that are empty."""
+    """Return a text for the error and one for the end that a status, or a snapshot, shows; none for what it has not."""
     error, ended = (getattr(status, name, "") for name in ("error", "completed_at"))
     error = error.encode() if isinstance(error, str) else error
     ended = ended.decode(errors="replace") if isinstance(ended, bytes) else ended
     marks = (
         "error:" + blake2b(error, digest_size=12).hexdigest() if error else "",
-        f"completed_at:{parse_time(ended) or ended}" if ended else "",
+        f"completed_at:{(parse_time(ended) or ended) if isinstance(ended, str) else ended}" if ended else "",
     )
     return tuple(filter(None, marks))
 

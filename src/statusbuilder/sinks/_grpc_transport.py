@@ -232,7 +232,9 @@ class GrpcTransport:
 
 
 def _request(contract: Contract, of: Snapshot, data: bytes) -> Request:
-    marks = marks_of(status_of(contract, data, is_request=True)) if of.is_terminal else ()
+    marks: tuple[str, ...] = ()
+    if of.is_terminal:  # only an error may stand there shorter than in the snapshot
+        marks = marks_of(status_of(contract, data, is_request=True) if of.error else of)
     return Request(of.execution_id, of.epoch, of.revision, of.is_terminal, (contract, data), len(data), marks)
 
 
