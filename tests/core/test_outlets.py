@@ -25,6 +25,7 @@ from statusbuilder import (
     TaskStatus,
 )
 from statusbuilder.core.outlets import call_with_timeout, is_coroutine_sink
+from statusbuilder.sinks import inline_failures
 
 IN_PROGRESS, COMPLETED = TaskStatus.IN_PROGRESS, TaskStatus.COMPLETED
 P = ExecutionPhase
@@ -455,6 +456,23 @@ def test_a_sink_that_recovers_is_well_again(caplog: pytest.LogCaptureFixture) ->
     assert status.flush()
     assert status.close()[0].outcome is Outcome.DELIVERED
     assert [record.getMessage().split()[-5] for record in caplog.records] == ["1", "4"] or len(caplog.records) == 2
+
+
+def test_what_plain_sinks_raised_is_counted() -> None:
+    """Each call that raised counts, of all builders of the process, under the name of the sink's class or function."""
+
+    class Broken:
+        def send(self, snapshot: Snapshot) -> None:
+            raise ValueError("no")
+
+    def broken(snapshot: Snapshot) -> None:
+        raise ValueError("no")
+
+    before = inline_failures()
+    for _ in range(2):
+        make(sinks=[Broken(), broken, Recorder()]).add_task("a")
+    names = {name.rpartition(".")[2]: number for name, number in inline_failures().items() if name not in before}
+    assert names == {"Broken": 2, "broken": 2}
 
 
 def test_a_sink_that_gives_a_coroutine_has_not_sent() -> None:

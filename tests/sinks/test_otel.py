@@ -621,6 +621,7 @@ def readings(reader: InMemoryMetricReader) -> dict[str, dict[str, Any]]:
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
+        if metric.name.startswith("statusbuilder.delivery.")
     }
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -26,48 +23,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
-
-class Collector(grpc.GenericRpcHandler):
-    """A receiver of OTLP over gRPC."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.metrics: list[Any] = []
-        self._server = grpc.server(ThreadPoolExecutor(2), handlers=[self])
-        self.endpoint = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        traces, metrics = trace_service_pb2, metrics_service_pb2
-        known = {
-            "/opentelemetry.proto.collector.trace.v1.TraceService/Export": (
-                traces.ExportTraceServiceRequest,
-                traces.ExportTraceServiceResponse,
-                self.spans,
-            ),
-            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": (
-                metrics.ExportMetricsServiceRequest,
-                metrics.ExportMetricsServiceResponse,
-                self.metrics,
-            ),
-        }
-        if details.method not in known:
-            return None
-        request, response, received = known[details.method]
-
-        def export(message: Any, context: grpc.ServicerContext) -> Any:
-            received.append(message)
-            return response()
-
-        return grpc.unary_unary_rpc_method_handler(
-            export, request_deserializer=request.FromString, response_serializer=response.SerializeToString
-        )
-
-    def stop(self) -> None:
-        self._server.stop(0).wait()
+from otlp_receiver import Collector, received
 
 
 @pytest.fixture
@@ -89,25 +45,13 @@ def test_spans_reach_a_real_receiver(collector: Collector) -> None:
             clock.seconds = 3
     assert provider.force_flush()
     provider.shutdown()
-    received = [
-        span
-        for message in collector.spans
-        for resource in message.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
-    first, second, execution = received
-    nanos = [(span.start_time_unix_nano, span.end_time_unix_nano) for span in received]
+    spans = received(collector)
+    first, second, execution = spans
+    nanos = [(span.start_time_unix_nano, span.end_time_unix_nano) for span in spans]
     assert [(seconds(begin), seconds(end)) for begin, end in nanos] == [(0, 2), (2, 3), (0, 3)]
     assert {first.parent_span_id, second.parent_span_id} == {execution.span_id}
     assert (first.status.code, first.status.message) == (2, "no answer")
     assert second.links[0].span_id == first.span_id
-
-
-def received(collector: Collector) -> list[Any]:
-    """Return all spans that the receiver got."""
-    groups = (resource.scope_spans for message in collector.spans for resource in message.resource_spans)
-    return [span for group in groups for scope in group for span in scope.spans]
 
 
 def test_no_span_is_lost_behind_a_delivery(collector: Collector) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -23,12 +23,25 @@ if TYPE_CHECKING:
 _REASON = PayloadPolicy(max_bytes=1000)
 
 
+_failed: Counter[str] = Counter()
+_failing = threading.Lock()
+
+
+def inline_failures() -> dict[str, int]:
+    """Return how many calls of plain sinks raised in this process, by the sinks' names.
+
+    A name is that of a sink's class, or of the function that it is. What stands behind a `Delivery` is not among them:
+    `stats()` of that has its failures.
+    """
+    with _failing:
+        return dict(_failed)
+
+
 class InlineSink:
     """A plain sink, and what became of its last call."""
 
     def __init__(self, sink: Any, revision: int) -> None:
         self.sink = sink
-        self.failures = 0
         self.revision = revision
         """The last one that it was called with; at first the one that nobody needs to be told of."""
         self._error = ""
@@ -72,7 +85,9 @@ class InlineSink:
         return Receipt(self.sink, outcome, snapshot.revision, reason, snapshot.execution_id)
 
     def _fail(self, snapshot: Snapshot, error: BaseException) -> None:
-        self.failures += 1
+        kind = self.sink if inspect.isroutine(self.sink) else type(self.sink)
+        with _failing:
+            _failed[kind.__qualname__] += 1
         if not self._error:
             self._log(f"revision {snapshot.revision} of execution {snapshot.execution_id!r}", error)
         self._error = _REASON.error(error)

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from ..core.outlets import inline_failures
 from ..delivery import DeliveryStats
 
 _CODE: Final = "rpc.grpc.status_code"
@@ -57,6 +58,9 @@ class _Observed:
         meter.create_observable_counter(
             _title("failed"), [self._failures], "{attempt}", "Attempts that failed, by code."
         )
+        meter.create_observable_counter(
+            "statusbuilder.sink.failed", [_inline], "{call}", "Calls of plain sinks of this process that raised."
+        )
         self._durations = meter.create_histogram(_title("attempt.duration"), "s", "How long attempts took.")
 
     def add(self, sink: Any, attributes: dict[str, str]) -> None:
@@ -85,6 +89,11 @@ class _Observed:
                 yield Observation(number, {**attributes, _CODE: code})
 
 
+def _inline(options: CallbackOptions) -> Iterator[Observation]:
+    for name, number in inline_failures().items():
+        yield Observation(number, {"statusbuilder.sink": name})
+
+
 _observed: WeakKeyDictionary[MeterProvider, _Observed] = WeakKeyDictionary()
 _numbers: Final = itertools.count(1)
 
@@ -98,7 +107,8 @@ def observe(
     the code as `rpc.grpc.status_code`), `spooled`, `lost`, `conflicts`, `bytes` and `cpu.time`; the levels `pending`,
     `waiting`, `rows`, `pending.age` and `last_success.age`; and the histogram `attempt.duration`. All but the last are
     read from `sink.stats()` when a metric reader collects. The sink is kept: one that is closed keeps its last figures,
-    and when the process ends it is closed before the provider collects for the last time.
+    and when the process ends it is closed before the provider collects for the last time. The counter
+    `statusbuilder.sink.failed` has the calls of plain sinks that raised, of all builders of the process.
 
     Args:
         sink: a `GrpcSink`, a `Delivery`, or anything else with `stats()`.

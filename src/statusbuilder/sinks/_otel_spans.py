@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import Any, Final
 
 import attrs
@@ -118,7 +119,6 @@ class Execution:
     """The epoch in which it was begun anew, after an end; None otherwise."""
     name: Callable[[Task], str] | None = None
     epoch: int = -1
-    revision: int = -1
     blocks: tuple[tuple[Task, ...], ...] = ()
     made: dict[str, int] = attrs.Factory(dict)
     """By task: the number of the last attempt whose span is made, or is somebody else's to make."""
@@ -137,15 +137,13 @@ class Execution:
 
     def apply(self, snapshot: Snapshot) -> Iterator[Planned]:
         """Yield the spans of what has ended since the last snapshot."""
-        if snapshot.epoch != self.epoch:  # another builder's revisions may have begun anywhere
-            self.epoch, self.revision, self.blocks = snapshot.epoch, -1, ()
+        self.epoch = snapshot.epoch
         for task in self._changed(snapshot):
             for attempt in attempts_of(task):
                 if attempt.end is not None and attempt.number > self.made.get(task.task_id, 0):
                     self.made[task.task_id] = attempt.number
                     if not _is_event(task):
                         yield self._task(snapshot, task, attempt, attempt.end)
-        self.revision = snapshot.revision
         if snapshot.is_terminal:
             end = self.floor if snapshot.completed_at is None else nanos(snapshot.completed_at)
             yield from self.abandon(snapshot, end)
@@ -164,13 +162,11 @@ class Execution:
         return attempt_span_id(self.execution_id, task_id, attempts[-1].number if attempts else 1)
 
     def _changed(self, snapshot: Snapshot) -> Iterator[Task]:
-        """The tasks that changed; without a look at those whose block is the same object as before."""
-        old = self.blocks
-        blocks = getattr(snapshot, "_blocks", (snapshot.tasks,))
-        self.blocks = blocks
-        for index, block in enumerate(blocks):
-            if index >= len(old) or old[index] is not block:
-                yield from (task for task in block if task.revision > self.revision)
+        """The tasks that are other objects than before; without a look at those whose block is the same."""
+        old, self.blocks = self.blocks, getattr(snapshot, "_blocks", (snapshot.tasks,))
+        for block, before in zip_longest(self.blocks, old, fillvalue=()):
+            if block is not before:
+                yield from (task for task, one in zip_longest(block, before[: len(block)]) if task is not one)
 
     def _task(self, snapshot: Snapshot, task: Task, attempt: Attempt, end: Nanos) -> Planned:
         parent_id, start = self._parent(snapshot, task, attempt)
