@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from otel_values import PATIENCE, Clock, at, seconds
+from spool_kit import until
 
 from statusbuilder import (
     AgentStatusBuilder,
@@ -636,6 +637,7 @@ def test_a_deliverys_figures_are_metrics() -> None:
         before = readings(reader)
         with StatusBuilder("wex_1", sinks=[delivery], close_timeout=PATIENCE):
             pass
+        until(lambda: "attempt.duration" in readings(reader))
         after = readings(reader)
         other.close()
         del other
