@@ -358,7 +358,7 @@ def test_nothing_is_written_of_what_was_given_up():
 
 
 def test_row_that_gives_way_goes_even_where_nothing_is_written_over_it():
-    """A row of the dead is dropped for a builder that goes on, in its own version, as the builder's may not be written."""
+    """A row of the dead is dropped for a builder that goes on, in its version, as the builder's own may fail."""
     table = Table(spool=True)
     table.writes = False
     x = table.open(epoch=9)
