@@ -539,6 +539,7 @@ class World:
                     self.post(process, event)
             elif not process.was_killed and self.now < process.gone_at + 0.5:
                 run()  # a sink that closes gives the disk a moment
+                process.left_rows &= self._rows_of(process)
             elif removed and self.config.get != "served":
                 self.excuse(removed)  # it is sent again, and nobody can say that something newer is there
 
@@ -706,11 +707,14 @@ class World:
     def _closed(self, process: Process, effect: do.Closed) -> None:
         self._leave(process)
 
+    def _rows_of(self, process: Process) -> set[str]:
+        return {name for name, row in self.disk.rows.items() if row.owner is process.owner}
+
     def _leave(self, process: Process) -> None:
         process.is_alive = False
         process.wake = None
         process.gone_at = self.now
-        process.left_rows = {name for name, row in self.disk.rows.items() if row.owner is process.owner}
+        process.left_rows = self._rows_of(process)
         self._claim_held()
 
     def kill(self, process: Process) -> None:
