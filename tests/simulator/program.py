@@ -12,7 +12,7 @@ from statusbuilder.delivery.core.recovery import CLAIM_EVERY
 from statusbuilder.delivery.core.values import Rank
 
 from .checks import Waiting
-from .world import SETTLE, Builder, Config, Process, World
+from .world import PATIENCE, SETTLE, Builder, Config, Process, World
 
 Op: TypeAlias = tuple[Any, ...]
 
@@ -221,7 +221,7 @@ def _wait(world: World, number: int, x: float) -> None:
 
 def _long(world: World, number: int, x: float) -> None:
     world.was_long = True
-    world.advance_long(950.0 + 100.0 * x)
+    world.advance_long(1.05 * PATIENCE + 50.0 * x)
 
 
 def _network(world: World, number: int, x: float) -> None:

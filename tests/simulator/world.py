@@ -13,7 +13,7 @@ from statusbuilder.core.model.values import ExecutionPhase
 from statusbuilder.delivery.core import effects as do
 from statusbuilder.delivery.core import events as on
 from statusbuilder.delivery.core.core import Core
-from statusbuilder.delivery.core.values import Answer, Rank, Ref, Request, Settings, State, Version
+from statusbuilder.delivery.core.values import Answer, Rank, Ref, Request, RetryPolicy, Settings, State, Version
 
 from .backend import Backend, Shown
 from .checks import Checks
@@ -22,6 +22,8 @@ from .disk import Disk, OnDisk
 NO_CONNECTION = Answer("UNAVAILABLE", "no connection", answered=False)
 SETTLE = 20.0
 TIMEOUT = 10.0
+PATIENCE = 300.0
+"""With what is refused, but perhaps not for good: a third of the default, so that more schedules outlast it."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class World:
             spool=config.spool,
             fails_orphans=config.fails_orphans,
             max_bytes=4_000_000,
+            retry=RetryPolicy(terminal_patience=PATIENCE),
         )
         self.network = "fine"
         self.network_since = 0.0
