@@ -86,7 +86,7 @@ class Shell(Mailbox):
         self._perform(self._core.begin(monotonic()))
 
     def _turn(self) -> None:
-        wait = 0.0 if self._answers else seconds_until(self._core.wake())
+        wait = 0.0 if self._answers or not self._inbox.empty() else seconds_until(self._core.wake())
         self._receive(wait)
         while self._answers and not self.closed:
             self.feed(self._answers.popleft())

@@ -330,8 +330,9 @@ class Core:
         if isinstance(it.step, Idle) and it.doubt is None and (it.is_ended or it.is_delivered):
             self._register.remove(it)
             self._sender.forget(it)
-            self._keeper.settled(it)
-            self._keeper.leave(it)
+            if self._keeper.is_on:
+                self._keeper.settled(it)
+                self._keeper.leave(it)
             self._forget(it)
 
     def _forget(self, it: Execution) -> None:

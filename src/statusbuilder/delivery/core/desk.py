@@ -30,7 +30,8 @@ class Desk:
 
     def begin(self, now: float) -> None:
         """Begin a turn."""
-        self.now = max(now, self.now)
+        if now > self.now:
+            self.now = now
 
     def end(self) -> list[Effect]:
         """Return what is to be done."""

@@ -123,17 +123,20 @@ class Execution:
     @property
     def has_news(self) -> bool:
         """Whether something is to be sent, or under way, that is not only to settle a doubt."""
-        return not isinstance(self.step, Idle) and (self.has_newer or not self.ready.settles)
+        step = self.step
+        if isinstance(step, RESTING):
+            return isinstance(step, Ready) and not step.settles
+        return self.again is not None or not step.ready.settles
 
     def due(self, settle: float) -> float:
         """Return when what is ready may be sent."""
-        ready, time = self.ready, self.backoff.until
+        ready, time, found = self.ready, self.backoff.until, self.found
         if ready.settles and self.doubt is not None:
             time = max(time, self.doubt.since + settle, self.doubt.not_before)
         elif ready.rank is Rank.OTHER and self.final is None:
             time = max(time, self.not_before)
-        if self.found is not None and self.found.missing is not None:
-            time = max(time, self.found.missing + settle)
+        if found is not None and found.missing is not None:
+            time = max(time, found.missing + settle)
         return time
 
     def is_sending(self, version: Version) -> bool:

@@ -67,7 +67,8 @@ class Outcomes:
             desk.fate(it, conflict="")  # a newer state is shown, so the other writer is silent
         reason = it.fate.reason if it.is_ended else ""
         desk.fate(it, delivered=max(it.fate.delivered, revision), reason=reason)
-        self._keeper.accepted(it)
+        if self._keeper.is_on:
+            self._keeper.accepted(it)
         desk.settle(it)
         desk.tell(it, revision if sending.request.is_terminal else None)
 

@@ -64,7 +64,8 @@ class Waiting:
                 self._desk.answer(waiter, False)
             if waiter not in waiter.of.waiters:
                 self._waiters.remove(waiter)
-        self.end(is_done, inf if is_done else now)
+        if self._for_all:
+            self.end(is_done, inf if is_done else now)
 
     def end(self, is_done: bool, by: float = inf) -> None:
         """Answer those who wait for all, by that time at the latest."""
