@@ -113,7 +113,7 @@ def test_wait_that_the_server_names_stands_in_the_receipt():
     table.change(x)
     table.answer(Answer("RESOURCE_EXHAUSTED", "in years", retry_after=1e9))
     assert table.fates[x].reason == "RESOURCE_EXHAUSTED: in years (in 900 s)"
-    assert table.core.counters.last_error == table.fates[x].reason
+    assert table.core.stats(table.now).last_error == table.fates[x].reason
 
 
 def test_end_waits_for_the_server_once():
@@ -205,7 +205,7 @@ def test_attempt_whose_end_nobody_tells_is_made_again():
     table.wait(0.5)
     assert len(table.sent) == 2
     table.answer(OK, table.sent[0].attempt)
-    assert table.core.counters.sent == 0
+    assert table.core.stats(table.now).sent == 0
 
 
 def test_request_that_is_too_large_halves_the_limit_four_times():

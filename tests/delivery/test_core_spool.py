@@ -249,7 +249,7 @@ def test_one_refused_row_holds_up_no_other():
     table.newest[Ref("y", -2)] = (1, 5, True)
     table.tell(on.Claimed((on.Row(Ref("y", -2), (1, 5), True, State.CLOSED, True),)))
     assert table.of(do.Ask)[-1].ref == Ref("y", -2)
-    assert table.core.counters.waiting == 2
+    assert table.core.stats(table.now).waiting == 2
 
 
 def test_row_in_doubt_is_compared_again_before_it_is_sent_again():
@@ -269,7 +269,7 @@ def test_damaged_row_is_set_aside():
     table = claimed(damage="its checksum does not fit")
     assert table.of(do.Ask) == []
     assert table.of(do.SetAside)
-    assert table.core.counters.lost == 1
+    assert table.core.stats(table.now).lost == 1
     assert table.of(do.Log)[0].is_loss
 
 

@@ -92,7 +92,7 @@ def test_two_differing_answers_are_a_conflict():
     assert table.outcome(x) == "delivered"
     table.answer(shows(False))
     assert table.outcome(x) == "conflict"
-    assert table.core.counters.conflicts == 1
+    assert table.core.stats(table.now).conflicts == 1
 
 
 def test_doubt_outlives_its_builder():
@@ -132,7 +132,7 @@ def test_refused_re_send_is_tried_again_and_loses_nothing():
     assert len(table.sent) == count + 1
     table.answer(shows(True))
     assert table.outcome(x) == "confirmed"
-    assert table.core.counters.lost == 0
+    assert table.core.stats(table.now).lost == 0
 
 
 def test_trailers_end_a_doubt():
@@ -272,7 +272,7 @@ def test_failures_are_counted_by_code():
     table = Table()
     table.change(table.open())
     table.answer(Answer("ABORTED", "again"))
-    assert table.core.counters.failures == {"ABORTED": 1}
-    assert table.core.counters.last_error == "ABORTED: again"
+    assert table.core.stats(table.now).failures == {"ABORTED": 1}
+    assert table.core.stats(table.now).last_error == "ABORTED: again"
     assert table.core.pending == 1
-    assert table.core.counters.oldest == 100.0
+    assert table.core.stats(101.0).pending_age == 1.0

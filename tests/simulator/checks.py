@@ -494,8 +494,10 @@ class Checks:
             left = [ref for ref in known if not self._may_be_known(ref)]
             if left:
                 self.fail(f"{process.name} has something left: {left}")
-            if process.is_alive and process.core.counters.lost != self._lost[process]:
-                self.fail(f"{process.name} counts {process.core.counters.lost} lost, and {self._lost[process]} are")
+            if process.is_alive and process.core.stats(world.now).lost != self._lost[process]:
+                self.fail(
+                    f"{process.name} counts {process.core.stats(world.now).lost} lost, and {self._lost[process]} are"
+                )
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:

@@ -41,9 +41,8 @@ class Recorder:
     def known(self) -> Any:
         return self._note(self._core.known)
 
-    @property
-    def counters(self) -> Any:
-        return self._note(self._core.counters)
+    def stats(self, now: float) -> Any:
+        return self._note(self._core.stats(now))
 
 
 class Tape:
@@ -68,8 +67,7 @@ class Tape:
     def known(self) -> Any:
         return next(self._tape)
 
-    @property
-    def counters(self) -> Any:
+    def stats(self, now: float) -> Any:
         return next(self._tape)
 
 

@@ -5,10 +5,10 @@
 
 from ._deliverer import Deliverer, Delivery
 from ._link import DeliveryLink
-from ._options import DeliveryOptions, DeliveryStats
+from ._options import DeliveryOptions
 from ._orphan import Orphan
 from ._transport import Transport
-from .core import Answer, Request, RetryPolicy
+from .core import Answer, DeliveryStats, Request, RetryPolicy
 from .core.retry import Verdict, judge
 
 __all__ = [

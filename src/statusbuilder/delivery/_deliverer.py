@@ -21,12 +21,12 @@ from ..core.outlets import await_all, check_sink, is_coroutine_sink, wait
 from ..core.process import PerProcess
 from ._exit import GRACE, close_at_exit
 from ._link import DeliveryLink
-from ._options import DeliveryOptions, DeliveryStats, Options
+from ._options import DeliveryOptions, Options
 from ._orphan import Orphan
 from ._plain import LoopTransport, ThreadTransport
 from ._shell import Shell
 from ._transport import Transport
-from .core import Answer, Ref
+from .core import Answer, DeliveryStats, Ref
 
 
 class Deliverer:

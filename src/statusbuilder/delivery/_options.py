@@ -1,9 +1,9 @@
-"""The settings of a delivery, and what it has done."""
+"""The settings of a delivery."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike
 from typing import Literal, TypedDict
 
@@ -110,43 +110,3 @@ class Options:
 
 _SAME = {field.name for field in attrs.fields(Settings)} & {field.name for field in attrs.fields(Options)}
 _SAME -= {"settle", "spool"}
-
-
-@attrs.frozen
-class DeliveryStats:
-    """What a delivery has done since it was made; a closed one keeps its last figures."""
-
-    sent: int
-    """Snapshots that the backend took."""
-    superseded: int
-    """Revisions that were not sent because a newer one replaced them."""
-    retried: int
-    """Attempts that were made because an earlier one had failed."""
-    failed: int
-    """Attempts that failed."""
-    spooled: int
-    """Snapshots that were written to the spool."""
-    lost: int
-    """Executions whose last snapshot was given up."""
-    bytes: int
-    """Bytes of all requests that were sent."""
-    pending: int
-    """Executions that have something to send now."""
-    last_success_age: float | None
-    """Seconds since the backend last took something; None when it never did."""
-    last_error: str
-    """Why the last failed attempt failed; empty when none did."""
-    waiting: int = 0
-    """Rows of dead processes that are not delivered yet."""
-    conflicts: int = 0
-    """Executions of which the backend shows another state than was sent."""
-    failures: Mapping[str, int] = attrs.field(factory=dict)
-    """Attempts that failed, by the name of the gRPC status code."""
-    pending_age: float = 0.0
-    """Seconds since the oldest state that is not acknowledged was made; 0 without one."""
-    rows: int = 0
-    """Rows that this process has in the spool."""
-    cpu_seconds: float = 0.0
-    """CPU time of the delivery's own threads."""
-    age: float = 0.0
-    """Seconds since the sink was made, in this process."""

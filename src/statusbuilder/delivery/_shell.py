@@ -15,18 +15,16 @@ from time import monotonic, thread_time
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
-import attrs
-
 from ..core.model.values import Receipt, Snapshot
 from ._link import DeliveryLink
 from ._mailbox import Mailbox, seconds_until
-from ._options import DeliveryStats, Options
+from ._options import Options
 from ._orphan import Orphan
 from ._receipts import Teller, say
 from ._records import Record
 from ._threads import BLOCKING, can_start_threads
 from ._transport import Transport
-from .core import Answer, Core, Ref, effects, events
+from .core import Answer, Core, DeliveryStats, Ref, effects, events
 from .core.values import Outage, Rank
 
 if TYPE_CHECKING:
@@ -225,15 +223,7 @@ class Shell(Mailbox):
     def stats(self) -> DeliveryStats:
         """Return what was done so far; from any thread."""
         now = monotonic()
-        counts = attrs.asdict(self._core.counters, recurse=False)
-        success, oldest = counts.pop("last_success"), counts.pop("oldest")
-        return DeliveryStats(
-            **counts,
-            last_success_age=None if success is None else now - success,
-            pending_age=0.0 if oldest is None else now - oldest,
-            cpu_seconds=self._cpu,
-            age=now - self._born,
-        )
+        return self._core.stats(now, self._cpu, now - self._born)
 
     # What the core wants
 

@@ -4,6 +4,6 @@
 """
 
 from .core import Core
-from .values import Answer, Counters, Fate, Ref, Request, RetryPolicy, Settings
+from .values import Answer, DeliveryStats, Fate, Ref, Request, RetryPolicy, Settings
 
-__all__ = ["Answer", "Core", "Counters", "Fate", "Ref", "Request", "RetryPolicy", "Settings"]
+__all__ = ["Answer", "Core", "DeliveryStats", "Fate", "Ref", "Request", "RetryPolicy", "Settings"]

@@ -90,7 +90,7 @@ class Closing:
             for waiter in it.waiters:
                 desk.answer(waiter, it.fate.delivered >= waiter.revision)
         self._waiting.end(not register.news)
-        desk.do(*(Settle(name, not desk.counters.lost) for name in self._closers), Closed())
+        desk.do(*(Settle(name, not desk.lost) for name in self._closers), Closed())
 
     def _say(self, kept: list[Execution], lost: list[Execution]) -> None:
         if lost:
@@ -105,5 +105,5 @@ class Closing:
         if isinstance(event, Attached):
             self._desk.do(SetFate(event.ref, Fate(outcome=Outcome.LOST, reason=CLOSED)))
         elif isinstance(event, Flush | FlushAll | Close):
-            is_clean = isinstance(event, Close) and not self._desk.counters.lost
+            is_clean = isinstance(event, Close) and not self._desk.lost
             self._desk.do(Settle(event.waiter, is_clean))

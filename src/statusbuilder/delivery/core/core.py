@@ -6,8 +6,6 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, get_args
 
-import attrs
-
 from ...core.model.values import Outcome
 from . import effects as do
 from . import events as on
@@ -20,7 +18,7 @@ from .recovery import Recovery
 from .register import Register
 from .sender import Sender
 from .steps import RESTING, Idle, Last, Ready, Storing, Taking, Writing
-from .values import Answer, Counters, Rank, Ref, Settings, Uniform
+from .values import Answer, DeliveryStats, Rank, Ref, Settings, Uniform
 from .waiting import Waiting
 
 LATER = "a later builder of this execution took over"
@@ -100,13 +98,18 @@ class Core:
 
     # What any thread may read
 
-    @property
-    def counters(self) -> Counters:
-        """What was counted so far."""
+    def stats(self, now: float, cpu_seconds: float = 0.0, age: float = 0.0) -> DeliveryStats:
+        """Return what was done so far; the CPU time and the age of the delivery are its shell's."""
         news, rows = self._register.news.copy(), self._register.rows.copy()
-        oldest = min((*news.values(), *rows.values()), default=None)
-        kept = self._keeper.rows + len(rows)
-        return attrs.evolve(self._desk.counters, pending=len(news), waiting=len(rows), rows=kept, oldest=oldest)
+        return DeliveryStats(
+            **self._desk.figures(now),
+            pending=len(news),
+            waiting=len(rows),
+            pending_age=now - min((*news.values(), *rows.values()), default=now),
+            rows=self._keeper.rows + len(rows),
+            cpu_seconds=cpu_seconds,
+            age=age,
+        )
 
     @property
     def pending(self) -> int:

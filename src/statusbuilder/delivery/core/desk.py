@@ -8,11 +8,12 @@ from typing import Any
 from ...core.model.values import Outcome
 from .effects import Effect, Log, SetFate, Settle, Tell
 from .execution import Execution, Waiter
-from .values import Counters, Settings
+from .values import Settings
 
 QUIET = 60.0
 """Seconds in which a failure of one cause is logged once, however many executions it meets."""
 MOST_CAUSES = 100
+COUNTED = ("sent", "superseded", "retried", "failed", "spooled", "lost", "conflicts", "bytes")
 
 
 class Desk:
@@ -23,7 +24,7 @@ class Desk:
         self.now = 0.0
         self._effects: list[Effect] = []
         self._said: dict[tuple[str, str], float] = {}
-        self._counts: Counter[str] = Counter()
+        self._counts = dict.fromkeys(COUNTED, 0)
         self._codes: Counter[str] = Counter()
         self._last_success: float | None = None
         self._last_error = ""
@@ -60,10 +61,15 @@ class Desk:
         self._last_error = error
 
     @property
-    def counters(self) -> Counters:
-        """What was counted so far."""
-        codes = dict(self._codes.copy())
-        return Counters(**self._counts, last_success=self._last_success, last_error=self._last_error, failures=codes)
+    def lost(self) -> int:
+        """How many were lost."""
+        return self._counts["lost"]
+
+    def figures(self, now: float) -> dict[str, Any]:
+        """Return what was counted so far."""
+        age = None if self._last_success is None else now - self._last_success
+        last = {"last_success_age": age, "last_error": self._last_error}
+        return {**self._counts, **last, "failures": dict(self._codes.copy())}
 
     def log(self, level: str, text: str, execution_id: str = "", code: str = "", is_loss: bool = False) -> None:
         """Write a line."""

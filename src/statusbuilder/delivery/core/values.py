@@ -198,29 +198,43 @@ class Settings:
 
 
 @attrs.frozen
-class Counters:
-    """What a core has counted so far."""
+class DeliveryStats:
+    """What a delivery has done since it was made; a closed one keeps its last figures."""
 
-    sent: int = 0
-    superseded: int = 0
-    retried: int = 0
-    failed: int = 0
-    spooled: int = 0
-    lost: int = 0
-    conflicts: int = 0
-    bytes: int = 0
-    last_success: float | None = None
-    last_error: str = ""
-    failures: Mapping[str, int] = attrs.field(factory=dict)
-    """Failed attempts by code."""
-    pending: int = 0
-    """Executions of this process that have something to send, or under way."""
+    sent: int
+    """Snapshots that the backend took."""
+    superseded: int
+    """Revisions that were not sent because a newer one replaced them."""
+    retried: int
+    """Attempts that were made because an earlier one had failed."""
+    failed: int
+    """Attempts that failed."""
+    spooled: int
+    """Snapshots that were written to the spool."""
+    lost: int
+    """Executions whose last snapshot was given up."""
+    bytes: int
+    """Bytes of all requests that were sent."""
+    pending: int
+    """Executions that have something to send now."""
+    last_success_age: float | None
+    """Seconds since the backend last took something; None when it never did."""
+    last_error: str
+    """Why the last failed attempt failed; empty when none did."""
     waiting: int = 0
-    """Rows of other processes that are not delivered yet."""
+    """Rows of dead processes that are not delivered yet."""
+    conflicts: int = 0
+    """Executions of which the backend shows another state than was sent."""
+    failures: Mapping[str, int] = attrs.field(factory=dict)
+    """Attempts that failed, by the name of the gRPC status code."""
+    pending_age: float = 0.0
+    """Seconds since the oldest state that is not acknowledged was made; 0 without one."""
     rows: int = 0
     """Rows that this process has in the spool."""
-    oldest: float | None = None
-    """When the oldest state that is not acknowledged became one; None without one."""
+    cpu_seconds: float = 0.0
+    """CPU time of the delivery's own threads."""
+    age: float = 0.0
+    """Seconds since the sink was made, in this process."""
 
 
 class Standing(Enum):
