@@ -495,9 +495,7 @@ class Checks:
             if left:
                 self.fail(f"{process.name} has something left: {left}")
             if process.is_alive and process.core.stats(world.now).lost != self._lost[process]:
-                self.fail(
-                    f"{process.name} counts {process.core.stats(world.now).lost} lost, and {self._lost[process]} are"
-                )
+                self.fail(f"{process.name} does not count {self._lost[process]} lost")
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:

@@ -125,9 +125,8 @@ class Deliverer:
         """
         shell, future = self._shell.get(), Future[tuple[Answer, Snapshot | None]]()
         future.set_running_or_notify_cancel()  # who does not wait any more cancels nothing
-        if not shell.post(shell.ask, execution_id, timeout, future):
-            future.set_result((Answer("UNAVAILABLE", shell.over, answered=False), None))
-        return future
+        otherwise = lambda: (Answer("UNAVAILABLE", shell.over, answered=False), None)  # noqa: E731
+        return shell.ask(future, otherwise, shell.look_up, execution_id, timeout)
 
     def stats(self) -> DeliveryStats:
         """Return what was done so far, in this process."""
@@ -188,17 +187,12 @@ class Deliverer:
     # Behind them
 
     def _ask_idle(self, deadline: float) -> Future[bool]:
-        shell, future = self._shell.get(), Future[bool]()
-        if not shell.post(shell.flush_all, deadline, future):
-            future.set_result(not shell.stats().lost)
-        return future
+        shell = self._shell.get()
+        return shell.ask(Future(), lambda: not shell.stats().lost, shell.flush_all, deadline)
 
     def _begin_close(self, timeout: float | None) -> tuple[Future[bool], float]:
-        shell, future = self._shell.get(), Future[bool]()
-        deadline = monotonic() + (self._options.close_timeout if timeout is None else timeout)
-        if not shell.post(shell.close, deadline, False, future):
-            future.set_result(not shell.stats().lost)
-        return future, deadline
+        shell, deadline = self._shell.get(), monotonic() + (self.close_timeout if timeout is None else timeout)
+        return shell.ask(Future(), lambda: not shell.stats().lost, shell.close, deadline, False), deadline
 
     def __del__(
         self, _is_exiting: Callable[[], bool] = sys.is_finalizing, _now: Callable[[], float] = monotonic

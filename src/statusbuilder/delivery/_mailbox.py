@@ -10,9 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger("statusbuilder")
+T = TypeVar("T")
 
 _BATCH = 1000
 """Calls that are made before the thread looks at what they have made ready."""
@@ -40,13 +41,19 @@ LATE_GEVENT = (
 
 
 class Mailbox:
-    """The base of a shell: its inbox and its thread, which is started by the first call and ends when `closed` is set.
+    """A shell's inbox and its thread, which is started by the first call and ends when `closed` is set.
 
     The inbox is a `queue.SimpleQueue`, whose `put` is safe even in finalizers and signal handlers, so that there is no
     lock that a runner could wait for. A forked child's calls end here: they would never be made.
+
+    Args:
+        begin: what is done first.
+        turn: receives what has come, and does what is due.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[], object], turn: Callable[[], object]) -> None:
+        self._begin = begin
+        self._turn = turn
         self.closed = False
         self._pid = os.getpid()
         self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
@@ -78,6 +85,14 @@ class Mailbox:
         elif self.closed:
             self._refuse()
         return True
+
+    def ask(
+        self, future: Future[T], otherwise: Callable[[], T], call: Callable[..., None], *arguments: Any
+    ) -> Future[T]:
+        """Have a call made that answers the future, which comes last; `otherwise` is the answer where it never will be."""
+        if not self.post(call, *facts, future):
+            future.set_result(otherwise())
+        return future
 
     def reply(self, call: Callable[..., None], *arguments: Any) -> None:
         """Have a call made that something under way has been waiting for, also while closing."""
@@ -152,16 +167,6 @@ class Mailbox:
             for argument in arguments:
                 if isinstance(argument, Future) and not argument.done():
                     argument.set_result(False)
-
-    # The shell's part
-
-    def _begin(self) -> None:
-        """Do what comes first."""
-        raise NotImplementedError
-
-    def _turn(self) -> None:
-        """Receive what has come, and do what is due."""
-        raise NotImplementedError
 
 
 def seconds_until(time: float | None) -> float | None:

@@ -49,7 +49,7 @@ class Shell(Mailbox):
     def __init__(
         self, transport: Transport, options: Options, sink: ReferenceType[Any], *, is_child: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(self._start_core, self._make_turn)
         self.outage: Outage | None = None
         """Why the backend cannot be reached; replaced whole."""
         self._transport = transport
@@ -78,12 +78,12 @@ class Shell(Mailbox):
 
     # The turn
 
-    def _begin(self) -> None:
+    def _start_core(self) -> None:
         if self._is_child:
             self._transport.after_fork()
         self._perform(self._core.begin(monotonic()))
 
-    def _turn(self) -> None:
+    def _make_turn(self) -> None:
         wait = 0.0 if self._answers or not self._inbox.empty() else seconds_until(self._core.wake())
         self._receive(wait)
         while self._answers and not self.closed:
@@ -207,7 +207,7 @@ class Shell(Mailbox):
                     source.end("the runner process exited")
         self.reply(self.feed, events.Close(future, deadline, exiting))  # after what the ended ones have to say
 
-    def ask(self, execution_id: str, timeout: float, future: Future[tuple[Answer, Snapshot | None]]) -> None:
+    def look_up(self, execution_id: str, timeout: float, future: Future[tuple[Answer, Snapshot | None]]) -> None:
         """Ask what the backend holds; the delivery does nothing with it."""
         fetch: Callable[..., None] | None = getattr(self._transport, "fetch", None)
         if fetch is None:
