@@ -86,10 +86,8 @@ class Mailbox:
             self._refuse()
         return True
 
-    def ask(
-        self, future: Future[T], otherwise: Callable[[], T], call: Callable[..., None], *arguments: Any
-    ) -> Future[T]:
-        """Have a call made that answers the future, which comes last; `otherwise` is the answer where it never will be."""
+    def ask(self, future: Future[T], otherwise: Callable[[], T], call: Callable[..., None], *facts: Any) -> Future[T]:
+        """Have a call made that answers the future, its last argument; `otherwise` answers where it never will be."""
         if not self.post(call, *facts, future):
             future.set_result(otherwise())
         return future
