@@ -373,3 +373,18 @@ def test_builder_goes_on_under_a_later_epoch_than_a_row():
     x = table.open(epoch=3)
     table.tell(on.Claimed((on.Row(ROW, (7, 5), True, State.CLOSED, True),)))
     assert table.of(do.TakeOver) == [do.TakeOver(x, 8)]
+
+
+def test_builder_of_a_given_epoch_gives_way_to_a_later_row():
+    """A builder whose epoch is given is older than a row of the dead with a later one, which is delivered instead."""
+    table = Table(spool=True)
+    x = table.open(epoch=3, epoch_given=True)
+    table.end(x)
+    table.newest[ROW] = (7, 5, True)
+    table.tell(on.Claimed((on.Row(ROW, (7, 5), True, State.CLOSED, True),)))
+    assert table.outcome(x) == "superseded"
+    assert table.of(do.Drop) == [do.Drop(x, (3, 2**62))]
+    table.answer(BUSY)
+    table.wait(1.0)
+    say(table, Answer(held=(2, 1)), snapshot(9))
+    assert table.revisions == [("x", 1), ("x", 5)]

@@ -300,15 +300,25 @@ class Core:
             it, old = self._recovery.open(row), self._register.executions.get(row.ref.execution_id)
             if old is None or old.ref.is_row:
                 self._register.executions[it.id if old is None else it.ref] = it
-                if not it.is_ended:
-                    it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
-                self._after(it)
-            else:  # a builder of this process goes on; what the dead one sent last may still be under way
-                old.set_doubt(max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since))
+                self._recover(it, row)
+                continue
+            # A builder of this process goes on; what the dead one sent last may still be under way.
+            doubt = max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since)
+            old.set_doubt(doubt)
+            if old.is_fixed and old.epoch < it.epoch and not it.is_ended:  # it was a later one
+                self._register.executions[it.id] = it
+                self._replace(old, it)
+                self._recover(it, row)
+            else:
                 self._outrank(old, it)
                 self._give_way(it)
                 self._after(old)
         self._recovery.claimed(event)
+
+    def _recover(self, it: Execution, row: on.Row) -> None:
+        if not it.is_ended:
+            it.want(Ready(Rank.TERMINAL if row.is_terminal else Rank.OTHER, self._desk.now, is_anew=True))
+        self._after(it)
 
     def _on_emptied(self, event: on.Emptied) -> None:
         for it in list(self._register.executions.values()):
