@@ -15,6 +15,8 @@ from .shrink import failure, shrink
 STEPS = 60
 PART = 250
 """Schedules that a process runs before it reports."""
+TOLD = 10_000
+"""Schedules after which it is said how many there were."""
 MOST = 20_000
 """Schedules within which each mutant has to be found."""
 
@@ -61,6 +63,8 @@ def simulate(first: int, last: int, steps: int, processes: int | None) -> int:
             found += violations
             for seed, text in violations:
                 print(f"seed {seed}: {text}", flush=True)
+            if schedules % TOLD == 0:
+                print(f"{schedules} so far, {schedules / (perf_counter() - begun):.0f}/s", file=sys.stderr, flush=True)
     if found:
         seed, _ = found[0]
         config = config_of(seed)
