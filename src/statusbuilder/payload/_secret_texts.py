@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, product
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
-from ._token_shapes import OPTION, SHORTEST, may_hold_token, one_of, open_tokens, tokens_in
+from ._token_shapes import SHORTEST, any_of, may_hold_token, open_tokens, tokens_in
 from .secret_keys import SecretKeys, set_of, words_of
 
 REDACTED = "[redacted]"
@@ -18,76 +19,128 @@ REDACTED = "[redacted]"
 Span = tuple[int, int]
 
 # Every quantifier over a class that may overlap with what follows is bounded or stands alone: the search is linear.
-OPAQUE = r"[^\s\"'<>,;\\)\]}]"
-"""A character of a token, as a regular expression."""
-SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key)"
-"""How the value of an `Authorization` header may begin, as a regular expression."""
+_OPAQUE = r"[^\s\"'<>,;\\)\]}]"
+_SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key|geniekey)"
 
 _LOOK_BACK = 96
 _SEEN = 200  # what is longer is no word, number or reference
+
+# What needs no key.
 # "bearer" in a sentence about tokens, and in an answer's `WWW-Authenticate: Bearer realm=…`, is followed by no secret.
 _BEARER = re.compile(
-    r"(?<![a-z])bearer[ \t:=]{1,8}"
+    r"(?<![a-z])bearer[ \t:=,]{1,8}"
     r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
-    rf"(?![\w\-=~+/]|\.\w))({OPAQUE}+)",
+    rf"(?![\w\-=~+/]|\.\w))({_OPAQUE}+)",
     re.IGNORECASE,
 )
 _NO_BEARER = re.compile(r"[a-z']+[.!:]?|[a-z_]{2,40}[=:].+")
 _BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
-_OPTION = re.compile(r"--([A-Za-z][\w\-]{0,60})[ \t]{1,8}(?=[^\s\-|&;<>])")
 _ON_LINE = r"[^\n|;&]{0,100}?[ \t]"
 _PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
-_SQL = re.compile(r"'(?:(?<=[oO][rR][dD] ')|(?<=IED BY ')|(?<=ied by '))([^'\r\n]+)'")
-_FORMS = (
-    re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
-    re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
-    re.compile(r"://(?<=[hH][tT][tT][pPsS]://|[tT][tT][pP][sS]://)([^\s/?#\"'<>:,@]+)@"),
-    re.compile(rf"(?:curl|wget){_ON_LINE}-(?:u|-user|-proxy-user)(?:[ \t]{{1,8}}|=)?{_PAIR}"),
-    re.compile(
-        rf"(?<!\w)(?:sshpass[ \t]{{1,4}}-p|redis-cli{_ON_LINE}-a|(?:docker|podman)[ \t]login{_ON_LINE}-p"
-        rf"|(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-]))[ \t]{{0,4}}[\"']?([^\s\"']+)"
-    ),
-    _SQL,
-)
 _ARGUMENT = re.compile(_PAIR)
+_OPTION = re.compile(r"-(?:--|(?<=[\s\"'(\[]-)(?:[uapP]|-(?:user|proxy-user|body|value|password-stdin)))")
+_USER = re.compile(r"://(?<=[hH][tT][tT][pPsS]://|[tT][tT][pP][sS]://)([^\s/?#\"'<>:,@]+)@")
+_FORMS = {
+    "://": (
+        re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
+        re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
+        _USER,
+        re.compile(r"://((?=[A-Za-z_]*\d)[\w\-]{16,})@"),
+    ),
+    "@": (
+        re.compile(r"[\w.\-]{1,64}:([^\s@:]{1,256})@(?:tcp|unix)\("),
+        re.compile(r"(?:sqlplus[ \t]{1,8}|:thin:)[\w$#]{1,64}/([^\s@/]{1,256})@"),
+    ),
+    " -": (
+        re.compile(rf"(?:curl|wget|https?){_ON_LINE}-(?:[ua]|-user|-proxy-user|-auth)(?:[ \t]{{1,8}}|=)?{_PAIR}"),
+        re.compile(
+            rf"(?<!\w)(?:sshpass[ \t]{{1,4}}-p|redis-cli{_ON_LINE}-a|(?:docker|podman|oras|helm)[ \t][a-z ]{{0,16}}login"
+            rf"{_ON_LINE}-p|(?:twine|az[ \t]login|mongo[a-z]{{0,9}}){_ON_LINE}-p(?=[ \t])|zip{_ON_LINE}-P"
+            rf"|(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-])|7z[ \t]{_ON_LINE}-p(?=\S))[ \t]{{0,4}}[\"']?([^\s\"']+)"
+        ),
+        re.compile(
+            r"(?:gh[ \t]secret[ \t]set|SecureString)"
+            rf"{_ON_LINE}--(?:body|value)[ \t=]{{1,4}}[\"']?([^\s\"']+)"
+        ),
+        re.compile(r"echo[ \t](?:-n[ \t])?[\"']?([^\s\"'|$]+)[\"']?[ \t]?\|[^|\n]{0,100}(?:--password-stdin|sudo[ \t]-S)"),
+    ),
+    "BY": (re.compile(r"IDENTIFIED (?:WITH \w{1,40} )?BY (?:PASSWORD )?[\"']([^\"'\r\n]+)[\"']"),),
+    "machine": (
+        re.compile(r"machine\s{1,8}\S{1,96}\s{1,8}login\s{1,8}\S{1,96}\s{1,8}password\s{1,8}(?!macdef)(\S+)"),
+    ),
+    ":5432:": (re.compile(r"^[\w.*\-]{1,96}:5432:[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)$", re.MULTILINE),),
+    "*:": (re.compile(r"^[\w.*\-]{1,96}:(?:\d{1,5}|\*):[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)$", re.MULTILINE),),
+}
 
-_VALUE = re.compile(r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\()(\\{0,7}[\"'])|([\[({]))?")
+# The value of a key.
+_VALUE = re.compile(
+    r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\(|[a-z]{3,6}\(\d{1,6}\) )(\\{0,7}[\"'])|([\[({]))?"
+)
 _IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
 _IN_ESCAPED = re.compile(r"[^\\\r\n\"']*(?:\\+[^\\\r\n\"'][^\\\r\n\"']*)*")
 _IN_BRACKETS = re.compile(r"[^\])}\r\n]{0,500}")
 _IN_TAG = re.compile(r"([^<\r\n]{1,4096})</")
-_HAS_TEXT = re.compile(r"[\"']")
-_SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
 _BARE = re.compile(r"(?:[^\s\"'<>;,&\\]|[,&](?![\s,&]|[\w.\-]{1,40}[=:]|\Z))+")
 _PARAMETER = re.compile(r"[^&\s\"'<>#\\]+")
 _LINE = re.compile(r"[^\r\n\"'<>\\]+")
-_AUTHORIZED = re.compile(rf"{SCHEME}\s{{1,8}}", re.IGNORECASE)
-_TOKEN = re.compile(rf"{OPAQUE}+")
+_WHOLE_LINE = re.compile(r"[^\r\n]+")
+_AUTHORIZED = re.compile(rf"{_SCHEME}\s{{1,8}}", re.IGNORECASE)
+_TOKEN = re.compile(rf"{_OPAQUE}+")
+_CHANGED = re.compile(r"[\"'] -> [\"']")
+_HAS_TEXT = re.compile(r"[\"']")
+_SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
+# Without a sign between them: `password is x`, `password for ann: x`, `--token x`, a column of a table.
+_SAID = re.compile(
+    r"[ \t|]{0,40}(?:((?:is [a-z]{1,12} )?(?:for|of) [^\s:]{1,64}(?::[^\s:]{1,64})?|is|was|now):?[ \t]{1,8}(?:= )?)?"
+    r"[\"'`]?(?=([^\s\"'`<>,;|]+))",
+    re.IGNORECASE,
+)
+_SAID_OPEN = re.compile(r"[ \t|]*(?:(?:is|was|now|is [a-z]{1,12}|(?:is [a-z]{1,12} )?(?:for|of) \S*)[ \t]*)?\S*\Z")
+
+# The key before it.
 _KEY = re.compile(r"[\w.\-]+")
 _ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
 _NAMED = re.compile(
     r".*(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)[\"'\\]{0,8}\s?[:=]\s?"
-    r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,8}[\"'\\]{0,8}\Z",
-    re.IGNORECASE,
+    r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,24}[\"'\\]{0,8}\Z",
+    re.IGNORECASE | re.DOTALL,
 )
+_TAG = re.compile(r"<(?:\w{1,40}:)?\Z")
+_CALLED = re.compile(r"(\w{1,64})[\"']?\s?[({]\s?\Z")
+_PHRASE = re.compile(r"(?:[\w\-]{1,24} ){1,2}[\w\-]{1,24}\Z")
+
+# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and reversed,
+# so that one search for "=" and the letters before it tells whether there may be one.
+_SIGNS = ":=,>%|\t "
+_IN_URLS = "?#&"
+_FOLD = bytes.maketrans(
+    f"{ascii_uppercase}{_SIGNS}{_IN_URLS}".encode(), f"{ascii_lowercase}{'=' * len(_SIGNS)}&&&".encode()
+)
+_DROPPED = bytes(code for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS}")
+_HOLDERS = ("value", "val", "default")
+_WHICH = ("old", "new", "prod", "test", "live")
+_NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
 _OPENS_LINE = {
-    "-": re.compile(r"-(?:-[A-Za-z]|--|[uap])"),
-    "'": re.compile(r"'(?<=[dDyY] ')"),
+    "-": re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapP])"),
+    "echo ": re.compile(r"echo "),
+    "BY": re.compile(r"BY (?:PASSWORD )?[\"']"),
     "earer": re.compile(r"earer"),
     "EARER": re.compile(r"EARER"),
     "B": re.compile(r"B(?:asic|ASIC)[ \t]"),
+    ":": re.compile(r"^[\w.*\-]{1,96}:(?:\d{1,5}|\*):", re.MULTILINE),
+    "/": re.compile(r"(?:sqlplus[ \t]{1,8}|:thin:)[\w$#]{1,64}/"),
 }
 _OPEN_HEADER = re.compile(
-    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{SCHEME}\s{{1,8}})?{OPAQUE}*\Z", re.IGNORECASE
+    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{_SCHEME}\s{{1,8}})?{_OPAQUE}*\Z", re.IGNORECASE
 )
 _OPEN_AT_END = {
     "://": re.compile(r"://[^\s\"'<>]*\Z"),
     "s/": re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
-    "-----BEGIN": re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z"),
     "uthorization": _OPEN_HEADER,
     "UTHORIZATION": _OPEN_HEADER,
+    "machine": re.compile(r"password\s*\S*\Z"),
 }
 _SPACE = re.compile(r"[ \t]*")
 
@@ -99,9 +152,12 @@ _STAND_IN = re.compile(
 _CODE = re.compile(
     r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
 )
+_TICKET = re.compile(r"[A-Z]{2,10}-\d{1,6}")
 _PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
 _PLAIN_NEXT = re.compile(r"[,;.]?[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
 _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
+# Where no sign tells that a value follows: letters and digits, and no date, file, version, name or reference.
+_STRONG = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=\D*\d|(?:.*?[a-z][A-Z]){3})(?!v?\d[\d.\-:]{3}|\w+[\-_]\d{1,6}\Z|.*(?:[/(=:]|\.[a-z]{1,4}\Z)).{8,}")
 _WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
 _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STANDARD = str.maketrans("-_", "+/")
@@ -116,35 +172,32 @@ _PROSE = set_of(
 )
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
 _WEAK = set_of("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets")
-_AS_DIGITS = frozenset(["password", "passwd", "passcode", "otp", "otp code", "pin", "cvv", "ssn"])
-_IN_URLS = frozenset(["sig", "signature", "code"])
+_AS_DIGITS = set_of("password passwd passcode otp pin cvv cvc ssn") | {"otp code", "one time code", "security code"}
+_WHOLE = ("requirepass", "masterauth")
+_DIGITS_ONLY = set_of("otp pin cvv cvc ssn")
+
+
+def _folded(entry: str) -> Iterator[str]:
+    """A key's end as it is found in a folded and reversed text; capitals stay where they are no ASCII."""
+    forms = {entry} if entry.isascii() else {entry, entry.upper(), entry.title()}
+    for form in forms:
+        words = [_NO_LETTER.sub("", word.lower() if word.isascii() else word) for word in form.split(" ")]
+        for signs in product(("", "="), repeat=len(words) - 1):
+            text = "".join(map(str.__add__, words, (*signs, "")))
+            yield text.encode().decode("latin-1")[::-1]
 
 
 @lru_cache(64)
-def _separators(last_words: frozenset[str]) -> dict[str, re.Pattern[str]]:
-    """How to find each sign that may stand between a secret key and its value: itself first, then what is before it."""
-    by_last: dict[str, list[str]] = defaultdict(list)
-    for word in (*last_words, "value", "val"):
-        by_last[word[-1]].append(word[-3:].rjust(3))
-    columns = {
-        last: [one_of(f"{''.join(c)}{''.join(c).upper()}") for c in zip(*t, strict=True)] for last, t in by_last.items()
-    }
-    lasts, tails = one_of("".join(by_last) + "".join(by_last).upper()), "|".join(map("".join, columns.values()))
-
-    def ends(after: str, also: str = "") -> str:
-        """What tells by the last letters whether a key may be a secret one; wrong only on the safe side."""
-        return "|".join([rf"(?<={lasts}{after})(?<=(?:{tails}){after})", *also.split()])
-
-    found = {}
-    in_urls = r"(?<=[?&#]sig=) (?<=[?&#]code=) (?<=ture=)"
-    for sign, also, no_time in ((":", "", r"(?<!\d\d:)"), ("=", in_urls, "")):
-        near = rf"(?<=[^\s\d\"'\]]{sign})(?:{ends(sign, also)})|(?<=[A-Za-z_]\d{sign})|(?<=_\d\d{sign})"
-        apart = rf"(?<=[\"'\s\]]{sign})(?:{ends(rf'.{sign}')}|(?<=\\.{sign})|(?<=\]{sign})|(?<=[\]\s\"']\s{sign}))"
-        found[sign] = re.compile(rf"{sign}{no_time}(?:{near}|{apart})")
-    found["%"] = re.compile(rf"%3[DdAa](?:{ends('%3.')}|{ends('%22%3.')})")
-    found[">"] = re.compile(rf">(?:{ends('>')}|(?<=[\"']>)(?:{ends('.>')}))")
-    found[","] = re.compile(rf",(?<=[\"'],)(?:{ends('.,')})")
-    return found
+def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[str]]:
+    """How to tell whether a folded, reversed text may have a secret key, and how to find where in one that is not."""
+    plain = {form for entry in entries for form in _folded(entry)}
+    which = {f"{word[::-1]}{entry}" for word in (*_WHICH, *_HOLDERS) for entry in plain}
+    always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis"}
+    lasts = {entry.rpartition(" ")[2][::-1] for entry in entries}
+    others = (word[::-1] for word in (*_HOLDERS, "sig", "signature", "code", "pwd"))
+    junk = r"[\"'\\\] \t]{0,40}(?:22%)?[\d_\- ]{0,6}(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
+    ends = re.compile(rf"(?:[:=>,|\t ]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
+    return re.compile(f"={any_of(plain | which | always)}".encode("latin-1")), ends
 
 
 class _Place(NamedTuple):
@@ -167,36 +220,36 @@ class SecretTexts:
 
     def __init__(self, keys: SecretKeys) -> None:
         self._keys = keys
-        self._separators = found = _separators(frozenset(keys.last_words))
-        self._colon, self._equals, self._percent = found[":"], found["="], found["%"]
-        self._greater, self._comma = found[">"], found[","]
+        self._may_end, self._ends = _searches(keys.entries)
 
     def suspects(self, text: str) -> bool:
         """Whether a text may hold a secret; cheap, and wrong only on the safe side."""
         if len(text) >= SHORTEST and may_hold_token(text):
             return True
-        return not text.isalnum() and (
-            (":" in text and (self._colon.search(text) is not None or ("@" in text and "://" in text)))
-            or ("=" in text and self._equals.search(text) is not None)
-            or ("," in text and self._comma.search(text) is not None)
-            or ("-" in text and OPTION.search(text) is not None)
-            or (">" in text and self._greater.search(text) is not None)
-            or ("%3" in text and self._percent.search(text) is not None)
-            or ("B" in text and ("Basic" in text or "BASIC" in text or "BEARER" in text))
-            or ("'" in text and _SQL.search(text) is not None)
-            or "earer" in text
+        if text.isalnum():
+            return False
+        folded = text.encode().translate(_FOLD, _DROPPED)
+        return (
+            self._may_end.search(folded[::-1]) is not None
+            or ("@" in text and ("://" in text or "@tcp(" in text or "/" in text))
+            or ("-" in text and _OPTION.search(text) is not None)
+            or ("Y" in text and "IED BY" in text)
+            or ":5432:" in text
+            or ("*" in text and "*:" in text)
         )
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are, in no order; they may overlap."""
-        for pattern in self._separators.values():
-            yield from self._assigned(text, pattern)
-        yield from self._in_commands(text)
-        for pattern in _FORMS if "@" in text or " -" in text or "'" in text else ():
-            yield from (match.span(1) for match in pattern.finditer(text) if not _says_nothing(match[1][:_SEEN], "pin"))
+        yield from self._assigned(text)
+        for sign, patterns in _FORMS.items():
+            for match in chain(*(pattern.finditer(text) for pattern in patterns)) if sign in text else ():
+                value = match[1][:_SEEN]
+                if not says_nothing(value, "password") and (match.re is not _USER or not _PLAIN.fullmatch(value)):
+                    yield match.span(1)
         for match in _BEARER.finditer(text) if "earer" in text or "EARER" in text else ():
             value = match[1][:_SEEN]
-            if not _STAND_IN.match(value) and not (match[0][0] == "b" and _NO_BEARER.fullmatch(value)):
+            prose = match[0][0] == "b" and _NO_BEARER.fullmatch(value)
+            if not _STAND_IN.match(value) and not prose and ("," not in match[0] or _STRONG.match(value)):
                 yield match.span(1)
         yield from (match.span(1) for match in _BASIC.finditer(text) if _is_basic(match[1]))
         yield from tokens_in(text)
@@ -209,65 +262,75 @@ class SecretTexts:
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
-        for sign, pattern in self._separators.items():
-            for match in pattern.finditer(text, line) if sign in text else ():
-                if self._place(text, match.start(), match.end()) is not None:
-                    yield _SPACE.match(text, match.end()).end()  # type: ignore[union-attr]
+        for place in self._places(text, line):
+            start = _SPACE.match(text, place.start).end()  # type: ignore[union-attr]
+            if place.sign not in " \t|" or _SAID_OPEN.match(text, place.start):
+                yield start
         for sign, pattern in _OPENS_LINE.items():
             yield from (match.start() for match in pattern.finditer(text, line) if sign in text)
 
-    def _assigned(self, text: str, pattern: re.Pattern[str]) -> Iterator[Span]:
+    def _places(self, text: str, line: int = 0) -> Iterator[_Place]:
+        """Yield where keys end that are secret ones, in order."""
+        size = len(text)
+        ends = [size - match.start() for match in self._ends.finditer(text[line:][::-1])]
+        for start in reversed(ends):
+            sign = start - (3 if text[start - 3 : start - 2] == "%" and text[start - 1] in "AaDd" else 1)
+            place = self._place(text, sign, start)
+            if place is not None:
+                yield place
+
+    def _assigned(self, text: str) -> Iterator[Span]:
         at = 0
-        while (match := pattern.search(text, at)) is not None:
-            at = match.end()
-            place = self._place(text, match.start(), at)
-            span = (
-                None if place is None else self._in_pair(text, place) if place.sign == "," else _value_at(text, place)
-            )
-            if span is not None:
+        for place in self._places(text):
+            if place.start < at:
+                continue
+            span = self._in_pair(text, place) if place.sign == "," else _value_at(text, place)
+            while span is not None:
                 yield span
                 at = max(at, span[1])
+                changed = _CHANGED.match(text, span[1])
+                span = changed and (changed.end(), _IN_ESCAPED.match(text, changed.end()).end())  # type: ignore[union-attr]
 
     def _place(self, text: str, sign: int, start: int) -> _Place | None:
         before = text[max(0, sign - _LOOK_BACK) : sign]
         head = before.rstrip("\"'\\] \t").removesuffix("%22")
-        if text[sign] == ">":
+        kind = text[sign]
+        if kind == ">":
             named = _ATTRIBUTE.search(before)
             head = head if named is None else before[: named.end(1)]
         found = _KEY.match(head[::-1])
         if found is None:
             return None
         key, prior = found[0][::-1], head[: -len(found[0])]
-        if prior[-1:] == ":" == text[sign]:  # as in arn:aws:secretsmanager:eu:1:secret:orders
+        last = prior[-1:]
+        # As in arn:aws:secretsmanager:eu:1:secret:orders, and in an attribute of a tag.
+        if last == ":" == kind or (kind == ">" and not (_TAG.search(prior) or (named and "<" in prior))):
             return None
-        if text[sign] == ">" and "<" not in prior.rpartition(">")[2]:
-            return None
-        in_url = prior[-1:] in ("?", "&", "#")
-        entry = self._keys.entry(key) or self._entry_around(key, prior, in_url)
+        in_url = last in ("?", "&", "#")
+        entry = self._keys.entry(key) or self._entry_around(key, head, prior, in_url)
         if not entry:
             return None
         quoted = bool(before[len(head) :].strip())
-        doubtful = text[sign] == ":" and not quoted
-        if doubtful and prior[-1:] == " " and prior[-2:-1].islower():  # in a sentence
+        doubtful = kind == ":" and not quoted
+        if doubtful and last == " " and prior[-2:-1].islower():  # in a sentence
             doubtful = not entry.startswith("pass") and " " not in entry
         else:
             doubtful = doubtful and key.lower() in _WEAK
-        before = prior.rstrip("\"'\\bBu")[-1:]
-        return _Place(entry, key, text[sign], start, quoted, in_url and text[sign] == "=", doubtful, before)
+        before = prior.rstrip("\"'\\bBu ")[-1:]
+        return _Place(entry, key, kind, start, quoted, in_url and kind == "=", doubtful, before)
 
-    def _entry_around(self, key: str, prior: str, in_url: bool) -> str:
-        """The entry where the key alone is none: in a URL, `name="password" value="x"`, two words with a space."""
-        last = words_of(key)[-1:]
-        if in_url and _IN_URLS.issuperset(last):
-            return "".join(last)
-        if prior[-1:] == ";" and last == ["pwd"]:  # in a connection string
-            return "pwd"
-        if last and last[0] in ("value", "val"):
-            named = _NAMED.match(prior.rpartition("\n")[2])
+    def _entry_around(self, key: str, head: str, prior: str, in_url: bool) -> str:
+        """The entry where the key alone is none: in a URL, `name="password" value="x"`, words with spaces."""
+        last = "".join(words_of(key)[-1:])
+        if (in_url and last in ("sig", "signature", "code", "pwd")) or (prior[-1:] == ";" and last == "pwd"):
+            return last
+        if last in _HOLDERS:
+            named = _NAMED.match(prior.rpartition("\n\n")[2]) or _CALLED.search(prior)
             return self._keys.entry(named[1]) if named else ""
-        if prior[-1:] == " ":
-            entry = self._keys.entry(f"{prior[:-1].rpartition(' ')[2]} {key}")
-            return entry if " " in entry else ""
+        phrase = _PHRASE.search(head) if prior[-1:] == " " else None
+        if phrase is not None:
+            entry = self._keys.entry(phrase[0])
+            return entry if " " in entry or key.isdigit() else ""
         return ""
 
     def _in_pair(self, text: str, place: _Place) -> Span | None:
@@ -276,19 +339,9 @@ class SecretTexts:
         if value is None or not value[1]:
             return None
         end = _end_of_quoted(text, value)
-        around = place.before + text[end : end + 10].lstrip("\"'\\")[:1]
-        is_one = around in ("()", "[]") or place.key.startswith("--")
+        around = place.before + text[end : end + 10].lstrip("\"'\\ ")[:1]
+        is_one = around in ("()", "[]", "", "\n", "\n\n", ":", ":\n") or place.key.startswith("--")
         return (value.end(), end) if is_one and not self._keys.entry(text[value.end() : end][:_SEEN]) else None
-
-    def _in_commands(self, text: str) -> Iterator[Span]:
-        """`--token x` and `curl -u ann:x`."""
-        for match in _OPTION.finditer(text):
-            entry = self._keys.entry(match[1])
-            if entry:
-                place = _Place(entry, match[1], " ", match.end())
-                span = _value_at(text, place)
-                if span is not None and text[slice(*span)].lower() not in _PROSE:
-                    yield span
 
 
 def _open_at_end(text: str) -> Iterator[int]:
@@ -307,7 +360,9 @@ def _value_at(text: str, place: _Place) -> Span | None:
     """Where the value is that begins there, None where it is no secret."""
     if place.sign == ">":
         found = _IN_TAG.match(text, place.start)
-        return None if found is None or _says_nothing(found[1].strip(), "") else found.span(1)
+        return None if found is None or says_nothing(found[1].strip(), "") else found.span(1)
+    if place.sign in " \t|":
+        return _said(text, place)
     opening = _VALUE.match(text, place.start)
     if opening is None:
         return None
@@ -319,6 +374,8 @@ def _value_at(text: str, place: _Place) -> Span | None:
         return None if _is_innocent(text, place, start, end, quoted=True) else (start, end)
     if opening[2]:
         end = _IN_BRACKETS.match(text, start).end()  # type: ignore[union-attr]
+        if place.key.lower() in _WEAK and not _OPAQUE_LOOK.search(text, start, end):
+            return None
         return (start, end) if _HAS_TEXT.search(text, start, end) and not _SCHEMA.search(text, start, end) else None
     if place.sign == "=" == text[place.start : place.start + 1]:  # a comparison
         return None
@@ -330,6 +387,22 @@ def _value_at(text: str, place: _Place) -> Span | None:
         return start, found.end()
     end = start + len(found[0].rstrip(")]}.:,|`"))
     return None if _is_innocent(text, place, start, end, quoted=False) else (start, end)
+
+
+def _said(text: str, place: _Place) -> Span | None:
+    """What follows a key without a sign: an option's value, or what can be nothing but a secret."""
+    found = _SAID.match(text, place.start)
+    if found is None:
+        return None
+    start = found.end()
+    value = found[2].rstrip(")]}.:,|`")
+    if place.key in _WHOLE or (place.key[:2] == "--" and not found[1]):
+        proven = value[:1] not in "-|&" and value.lower() not in _PROSE
+    elif value.isdigit():
+        proven = found[1] is not None and place.entry in _AS_DIGITS
+    else:
+        proven = _STRONG.fullmatch(value) is not None and place.entry not in _WEAK
+    return (start, start + len(value)) if proven and not says_nothing(value, place.entry) else None
 
 
 def _end_of_quoted(text: str, opening: re.Match[str]) -> int:
@@ -346,7 +419,8 @@ def _authorized(text: str, place: _Place, opening: re.Match[str]) -> Span | None
     if opening[1]:
         end = _end_of_quoted(text, opening)
     else:
-        found = (_LINE if scheme is None else _TOKEN).match(text, start)
+        rest = _TOKEN if scheme is not None else _LINE if place.sign == "=" or place.quoted_key else _WHOLE_LINE
+        found = rest.match(text, start)
         end = start if found is None else found.end()
     value = text[start : min(end, start + _SEEN)]
     if not value or _STAND_IN.match(value):
@@ -362,7 +436,7 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
     value = text[start:end]
     # Beside a quoted key a number without quotes is one, as in JSON.
     entry = place.entry if quoted or not place.quoted_key else ""
-    if _says_nothing(value, entry) or (place.wants_proof and not _OPAQUE_LOOK.search(value)):
+    if says_nothing(value, entry) or (place.wants_proof and not _OPAQUE_LOOK.search(value)):
         return True
     if quoted:
         return False
@@ -373,18 +447,23 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
     if place.sign != ":":
         seldom = place.key in ("auth", "session") and value.isalpha() and value.islower()
         return seldom or (place.entry == "code" and len(value) < 6)
-    if place.start == start and not place.quoted_key:  # as in the scope `token:read`
+    if place.start == start and not place.quoted_key and place.entry != "password":  # as in the scope `token:read`
         return not _OPAQUE_LOOK.search(value)
     return _PLAIN.fullmatch(value) is not None and _PLAIN_NEXT.match(text, end) is not None
 
 
-def _says_nothing(value: str, entry: str) -> bool:
-    """Whether a value is a number, a state, or something that stands in for a secret."""
-    if value.lower() in _STATES or _STAND_IN.match(value) or REDACTED.startswith(value):
+def says_nothing(value: str, entry: str) -> bool:
+    """Whether a value under a secret key is a number, a state, or something that stands in for a secret."""
+    if value.lower() in _STATES or _STAND_IN.match(value) or REDACTED.startswith(value) or _TICKET.fullmatch(value):
         return True
     if _NUMBER.fullmatch(value):
         return entry not in _AS_DIGITS or len(value) < 3
-    return not any(map(str.isalnum, value))
+    return not any(map(str.isalnum, value)) or (entry in _DIGITS_ONLY and value.islower() and value.isalpha())
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text does not look like a secret at all."""
+    return not (_STRONG.fullmatch(text) or len(text) > _SEEN)
 
 
 def _is_basic(credentials: str) -> bool:

@@ -12,7 +12,7 @@ from ..core.model.frozen import JsonArray, JsonObject
 from ._images import SMALLEST, elide
 from ._unfold import unfold
 from .members import DICT, LIST, Walk, describe
-from .redact import COUNTS, HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
+from .redact import HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
 
 MOST_DEPTH = 24
 """How many containers may lie in each other: a Struct nested 32 deep encodes, but does not parse."""
@@ -20,7 +20,6 @@ MOST_DEPTH = 24
 _LARGEST = 2**53
 _MOST_BITS = 2048  # str() of a longer integer may be refused, by sys.set_int_max_str_digits
 _PAIR = 4  # the characters of "":, around a key
-_SCHEMA_TYPES = frozenset(["string", "number", "integer", "boolean", "object", "array"])
 _MISSING = "…"
 _NOT_FINITE = {inf: "Infinity", -inf: "-Infinity"}
 
@@ -138,7 +137,7 @@ class Coercion:
             name, says = self._short_key(key) if type(key) is str and len(key) <= 64 else self._key(key)
             self.left -= len(name) + _PAIR
             said |= says
-            if says & SECRET and not _is_number(item) and not _tells_about(item, counts=says & COUNTS > 0):
+            if says & SECRET and not _is_number(item) and self._redaction.hides_under(name, item):
                 item = REDACTED
             if name in result:
                 name = _another(name, result)
@@ -168,9 +167,9 @@ class Coercion:
         """`{"name": "password", "value": "x"}`."""
         says = {name: self._redaction.key(name)[1] for name in result}
         named = (item for name, item in result.items() if says[name] == NAMES and type(item) is str)
-        if any(self._redaction.is_secret_key(item) for item in named):
+        for key in filter(self._redaction.is_secret_key, named):
             for name, item in result.items():
-                if says[name] == HOLDS and not _is_number(item):
+                if says[name] == HOLDS and not _is_number(item) and self._redaction.hides_under(key, item):
                     dict.__setitem__(result, name, REDACTED)
 
     def _hide_following(self, result: list[Any]) -> None:
@@ -237,14 +236,6 @@ def _is_number(value: object) -> bool:
         return issubclass(kind, Number) or type(unfold(value, 0)) in (int, float, bool)
     except Exception:
         return False
-
-
-def _tells_about(value: object, *, counts: bool) -> bool:
-    """Whether a list or dict holds numbers only, as what counts tokens does, or is the JSON schema of a secret."""
-    if type(value) is dict and type(kind := value.get("type")) is str and kind in _SCHEMA_TYPES:
-        return True
-    items = value if type(value) is list else value.values() if type(value) is dict else ()
-    return counts and bool(items) and all(item is None or type(item) in (bool, int, float) for item in items)
 
 
 def _another(name: str, taken: JsonObject) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import attrs
 
-from ._secret_texts import REDACTED, SecretTexts, is_secret_argument
+from ._secret_texts import REDACTED, SecretTexts, is_plain, is_secret_argument, says_nothing
 from .secret_keys import DEFAULT_HARMLESS_KEYS, DEFAULT_SECRET_KEYS, SecretKeys, set_of, words_of
 
 __all__ = ["DEFAULT_HARMLESS_KEYS", "DEFAULT_SECRET_KEYS", "REACH", "REDACTED", "Redaction", "replace", "valid_unicode"]
@@ -17,9 +18,13 @@ REACH = 16_384
 
 
 # What a key says of the value under it, or beside it.
-SECRET, NAMES, HOLDS, COUNTS = 1, 2, 4, 8
+SECRET, NAMES, HOLDS = 1, 2, 4
 _NAMES = set_of("name key k id field header property variable var param parameter option")
-_HOLDS = set_of("value val v")
+_HOLDS = set_of("value val v default")
+# A mapping under such a key may as well be about the thing itself.
+_ABOUT = set_of("auth session")
+_SCHEMA_TYPES = set_of("string number integer boolean object array")
+_SHORT = re.compile(r"[^\"':=]{0,64}")
 _CACHED_KEYS = 4096
 
 
@@ -88,13 +93,27 @@ class Redaction:
         return bool(self._keys.entry(key))
 
     def key(self, key: str) -> tuple[str, int]:
-        """Return the key with secrets replaced, and what it says: SECRET, with COUNTS or without, NAMES, HOLDS or 0."""
-        entry, last = self._keys.entry(key), "".join(words_of(key)[-1:])
-        if entry:
-            says = SECRET | COUNTS if entry.endswith(("token", "tokens")) else SECRET
-        else:
-            says = NAMES if last in _NAMES else HOLDS if last in _HOLDS else 0
-        return self.clean(key), says
+        """Return the key with secrets replaced, and what it says: SECRET, NAMES, HOLDS or 0."""
+        last = "".join(words_of(key)[-1:])
+        says = NAMES if last in _NAMES else HOLDS if last in _HOLDS else 0
+        return self.clean(key), SECRET if self._keys.entry(key) else says
+
+    def hides_under(self, key: str, value: object) -> bool:
+        """Whether a value under a secret key, which is no number, is one: not where it says nothing, or tells about it."""
+        entry = self._keys.entry(key)
+        if type(value) is str:
+            number = value.isdigit() and len(value) > 5
+            return number or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
+        if type(value) not in (list, dict):
+            return True
+        items = value.values() if type(value) is dict else value  # type: ignore[attr-defined]
+        if entry.endswith(("token", "tokens")) and all(map(_tells_nothing, items)):
+            return False
+        if type(value) is list:
+            return bool(items)
+        if value.get("type") in _SCHEMA_TYPES:  # type: ignore[attr-defined]
+            return False
+        return bool(items) and not (entry in _ABOUT and all(type(item) is not str or is_plain(item) for item in items))
 
     def hides_after(self, option: str, argument: str) -> bool:
         """Whether an argument is a secret because of the option before it."""
@@ -139,6 +158,10 @@ class Redaction:
             while start >= 0:
                 yield start, start + len(value)
                 start = text.find(value, start + 1)
+
+
+def _tells_nothing(item: object) -> bool:
+    return item is None or type(item) in (bool, int, float) or (type(item) is str and item.isalpha() and item.islower())
 
 
 def replace(text: str, spans: Iterable[tuple[int, int]]) -> str:

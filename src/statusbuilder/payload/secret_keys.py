@@ -8,11 +8,14 @@ from functools import lru_cache
 
 _ENTRIES = """
 authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds
-password passwords passwd pass pass_word _pwd passphrase passcode requirepass otp otp_code pin cvv ssn
-secret secrets client_secret secret_key_base recovery_code recovery_codes backup_codes
+password passwords passwd pw pass pass_word _pwd passphrase passcode requirepass masterauth psk password_confirm
+password_confirmation confirm_password otp otp_code one_time_code verification_code security_code security_answer pin cvv
+cvc ssn mnemonic seed_phrase recovery_phrase
+secret secrets client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes
+authorization_code
 token access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
 =tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
-encryption_key master_key session_key ssh_key
+encryption_key master_key session_key ssh_key unseal_key _key_data _key_pem
 cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig dockerconfigjson
 """
 _OTHER_TOKENS = """
@@ -86,9 +89,9 @@ class SecretKeys:
         self._longest = max((phrase.count(" ") + 1 for phrase in (*self._entries, *self._harmless)), default=0)
 
     @property
-    def last_words(self) -> set[str]:
-        """The words that a secret key may end in."""
-        return {phrase.rpartition(" ")[2] for phrase in self._entries} | (set(_WHICH) if self._entries else set())
+    def entries(self) -> frozenset[str]:
+        """The entries, their words parted by spaces, and also joined."""
+        return frozenset(self._entries)
 
     def entry(self, key: str) -> str:
         """Return the entry that makes a key a secret one, its words parted by spaces; "" when none does."""
