@@ -11,6 +11,7 @@ from itertools import cycle
 from typing import Any
 
 import attrs
+from secret_lines import lines_of
 
 _LETTERS = string.ascii_letters + string.digits
 _chance = random.Random(1814)
@@ -379,7 +380,8 @@ _PLACES = ["text", "error", "stream", "payload", "text", "name"]
 def secrets() -> list[Case]:
     """Return the cases in which something secret has to go; always the same ones."""
     _chance.seed(1814)
-    return [*_secret_payloads(), *_secret_texts(), *_secret_shapes()]
+    written = (Case(*line) for name in ("secrets-1.txt", "secrets-2.txt") for line in lines_of(name))
+    return [*_secret_payloads(), *_secret_texts(), *_secret_shapes(), *written]
 
 
 def _secret_payloads() -> Iterator[Case]:
@@ -1090,7 +1092,7 @@ def innocents() -> list[Case]:
         for line in filter(None, map(str.strip, lines)):
             for _ in range(2):
                 cases.append(_text(kind, next(places), next(around).replace("{s}", line)))
-    return cases
+    return [*cases, *(Case(*line) for name in ("innocents-1.txt", "innocents-2.txt") for line in lines_of(name))]
 
 
 FRAGMENTS = [

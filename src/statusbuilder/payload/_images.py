@@ -18,6 +18,7 @@ _TYPES = {
     "UklGR": "image/webp",
     "JVBERi0": "application/pdf",
 }
+_STARTS = tuple(_TYPES)
 
 
 def elide(text: str) -> str:
@@ -26,6 +27,8 @@ def elide(text: str) -> str:
         return text
     if ";" in text and (len(text) <= _MOST_SEARCHED or text.startswith("data:")) and ";base64," in text:
         return _DATA_URL.sub(lambda found: _told(found[1] or "text/plain", found[2]), text)
+    if not text.startswith(_STARTS):
+        return text
     kind = next((kind for start, kind in _TYPES.items() if text.startswith(start)), None)
     return text if kind is None or _BASE64.fullmatch(text) is None else _told(kind, text)
 

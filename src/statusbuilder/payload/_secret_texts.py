@@ -29,7 +29,7 @@ _SEEN = 200  # what is longer is no word, number or reference
 # "bearer" in a sentence about tokens, and in an answer's `WWW-Authenticate: Bearer realm=…`, is followed by no secret.
 _BEARER = re.compile(
     r"(?<![a-z])bearer[ \t:=,]{1,8}"
-    r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|is|was|of|and|or|for|not)"
+    r"(?!realm=|(?:tokens?|auth|authentication|authorization|scheme|header|credentials?|expected|required|is|was|of|and|or|for|not)"
     rf"(?![\w\-=~+/]|\.\w))({_OPAQUE}+)",
     re.IGNORECASE,
 )
@@ -38,11 +38,26 @@ _BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
 _ON_LINE = r"[^\n|;&]{0,100}?[ \t]"
 _PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
 _ARGUMENT = re.compile(_PAIR)
-_OPTION = re.compile(r"-(?:--|(?<=[\s\"'(\[]-)(?:[uapP]|-(?:user|proxy-user|body|value|password-stdin)))")
+_OPTION = re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapPwNktbU-])")
+_COMMANDS = (
+    r"sshpass[ \t]{1,4}-p",
+    rf"redis-cli{_ON_LINE}-a",
+    rf"(?:docker|podman|oras|helm)[ \t][a-z ]{{0,16}}login{_ON_LINE}-p",
+    rf"(?:twine|az[ \t]login|mongo[a-z]{{0,9}}|user(?:add|mod)|unlock-keychain){_ON_LINE}-p(?=[ \t])",
+    rf"(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-])",
+    rf"7z[ \t]{_ON_LINE}-p(?=\S)",
+    rf"(?:sqlcmd|bcp|isql|zip){_ON_LINE}-P",
+    rf"ldap\w{{1,12}}{_ON_LINE}-w",
+    rf"smb\w{{1,9}}{_ON_LINE}-U[ \t]?[^\s%]{{1,64}}%(?=\S)",
+    rf"ssh-keygen{_ON_LINE}-[NP]",
+    rf"nuget[ \t]push{_ON_LINE}-k",
+    rf"auth[ \t]init{_ON_LINE}-t",
+    rf"htpasswd{_ON_LINE}-\w{{0,3}}b\w{{0,3}}[ \t]\S{{1,96}}[ \t]\S{{1,64}}(?=[ \t])",
+)
 _USER = re.compile(r"://(?<=[hH][tT][tT][pPsS]://|[tT][tT][pP][sS]://)([^\s/?#\"'<>:,@]+)@")
 _FORMS = {
-    "://": (
-        re.compile(r"://([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
+    "//": (
+        re.compile(r"//([^\s/?#\"'<>:]*:[^\s/?#\"'<>]*)@"),
         re.compile(r"://([^\s/?#\"'<>@:]*:(?!\d{1,5}[/?#])[^\s\"'<>@]{1,256})@"),
         _USER,
         re.compile(r"://((?=[A-Za-z_]*\d)[\w\-]{16,})@"),
@@ -53,28 +68,23 @@ _FORMS = {
     ),
     " -": (
         re.compile(rf"(?:curl|wget|https?){_ON_LINE}-(?:[ua]|-user|-proxy-user|-auth)(?:[ \t]{{1,8}}|=)?{_PAIR}"),
+        re.compile(rf"(?<!\w)(?:{'|'.join(_COMMANDS)})[ \t]{{0,4}}[\"']?([^\s\"']+)"),
+        re.compile(rf"(?:gh[ \t]secret[ \t]set|SecureString){_ON_LINE}--(?:body|value)[ \t=]{{1,4}}[\"']?([^\s\"']+)"),
         re.compile(
-            rf"(?<!\w)(?:sshpass[ \t]{{1,4}}-p|redis-cli{_ON_LINE}-a|(?:docker|podman|oras|helm)[ \t][a-z ]{{0,16}}login"
-            rf"{_ON_LINE}-p|(?:twine|az[ \t]login|mongo[a-z]{{0,9}}){_ON_LINE}-p(?=[ \t])|zip{_ON_LINE}-P"
-            rf"|(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-])|7z[ \t]{_ON_LINE}-p(?=\S))[ \t]{{0,4}}[\"']?([^\s\"']+)"
+            r"echo[ \t](?:-n[ \t])?[\"']?([^\s\"'|$]+)[\"']?[ \t]?\|[^|\n]{0,100}(?:--password-stdin|sudo[ \t]-S)"
         ),
-        re.compile(
-            r"(?:gh[ \t]secret[ \t]set|SecureString)"
-            rf"{_ON_LINE}--(?:body|value)[ \t=]{{1,4}}[\"']?([^\s\"']+)"
-        ),
-        re.compile(r"echo[ \t](?:-n[ \t])?[\"']?([^\s\"'|$]+)[\"']?[ \t]?\|[^|\n]{0,100}(?:--password-stdin|sudo[ \t]-S)"),
     ),
+    "(": (re.compile(r"(?:ogin|Auth)\([\"'][^\"'\n]{1,96}[\"'], ?[\"']([^\"'\n]+)[\"']"),),
     "BY": (re.compile(r"IDENTIFIED (?:WITH \w{1,40} )?BY (?:PASSWORD )?[\"']([^\"'\r\n]+)[\"']"),),
-    "machine": (
-        re.compile(r"machine\s{1,8}\S{1,96}\s{1,8}login\s{1,8}\S{1,96}\s{1,8}password\s{1,8}(?!macdef)(\S+)"),
-    ),
-    ":5432:": (re.compile(r"^[\w.*\-]{1,96}:5432:[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)$", re.MULTILINE),),
-    "*:": (re.compile(r"^[\w.*\-]{1,96}:(?:\d{1,5}|\*):[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)$", re.MULTILINE),),
+    "machine": (re.compile(r"machine\s{1,8}\S{1,96}\s{1,8}login\s{1,8}\S{1,96}\s{1,8}password\s{1,8}(?!macdef)(\S+)"),),
+    ":5432:": (re.compile(r"(?<!\S)[\w.*\-]{1,96}:5432:[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)"),),
+    "*:": (re.compile(r"(?<!\S)[\w.*\-]{1,96}:(?:5432|\*):[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)"),),
 }
 
 # The value of a key.
 _VALUE = re.compile(
-    r"[=>]?[ \t]{0,40}(?:(?:[bBuUrR]{0,2}|[A-Z]\w{0,40}\(|[a-z]{3,6}\(\d{1,6}\) )(\\{0,7}[\"'])|([\[({]))?"
+    r"[=>]?[ \t*`]{0,40}(?:![\w!]{1,20} )?"
+    r"(?:(?:[bBuUrRN]{0,2}(?:\"\"(?=\"))?|[A-Z]\w{0,40}\(|[a-z]{3,6}\(\d{1,6}\) )(\\{0,7}[\"'])|([\[({]))?"
 )
 _IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
 _IN_ESCAPED = re.compile(r"[^\\\r\n\"']*(?:\\+[^\\\r\n\"'][^\\\r\n\"']*)*")
@@ -89,65 +99,74 @@ _TOKEN = re.compile(rf"{_OPAQUE}+")
 _CHANGED = re.compile(r"[\"'] -> [\"']")
 _HAS_TEXT = re.compile(r"[\"']")
 _SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
+_TYPED = re.compile(r"[ \t]*[A-Za-z][\w.\[\]]{0,40}[ \t]=(?=[ \t])")
 # Without a sign between them: `password is x`, `password for ann: x`, `--token x`, a column of a table.
+_ABOUT = r"(?:for|of) [^\s:]{1,64}(?::[^\s:]{1,64})?"
+_FILL = rf"(?:(?:is|was|has|been|now|set|changed|reset|updated|issued|generated|created|{_ABOUT}):?[ \t]{{1,8}}){{0,5}}"
 _SAID = re.compile(
-    r"[ \t|]{0,40}(?:((?:is [a-z]{1,12} )?(?:for|of) [^\s:]{1,64}(?::[^\s:]{1,64})?|is|was|now):?[ \t]{1,8}(?:= )?)?"
-    r"[\"'`]?(?=([^\s\"'`<>,;|]+))",
+    rf"[ \t|]{{0,40}}({_FILL}(?:to:?[ \t])?(?:= )?)([\"'`]?)(?=([^\s\"'`<>,;|]+))",
     re.IGNORECASE,
 )
-_SAID_OPEN = re.compile(r"[ \t|]*(?:(?:is|was|now|is [a-z]{1,12}|(?:is [a-z]{1,12} )?(?:for|of) \S*)[ \t]*)?\S*\Z")
+_ENDS_LINE = re.compile(r"[\"'`]?[ \t]*(?:[\r\n]|\Z)")
+_SAYING = re.compile(r"pass|token|secret|key|code", re.IGNORECASE)
+_SAID_OPEN = re.compile(rf"[ \t|]*{_FILL}(?:(?:to:?|for|of|=)[ \t]*)?\S*\Z", re.IGNORECASE)
 
 # The key before it.
 _KEY = re.compile(r"[\w.\-]+")
 _ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
 _NAMED = re.compile(
-    r".*(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)[\"'\\]{0,8}\s?[:=]\s?"
+    r".*(?:(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)|(?-i:(?<=[a-z])(?:Name|Key)))[\"'\\]{0,8}\s?[:=]\s?"
     r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,24}[\"'\\]{0,8}\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<(?:\w{1,40}:)?\Z")
-_CALLED = re.compile(r"(\w{1,64})[\"']?\s?[({]\s?\Z")
+_CALLED = re.compile(r"(\w{1,64})[\"']?[\s=:]{0,3}[({]\s{0,24}[\"']?\Z")
 _PHRASE = re.compile(r"(?:[\w\-]{1,24} ){1,2}[\w\-]{1,24}\Z")
 
-# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and reversed,
-# so that one search for "=" and the letters before it tells whether there may be one.
-_SIGNS = ":=,>%|\t "
+# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and
+# reversed, so that one search for "=" and the letters before it tells whether there may be one.
+_SIGNS = ":=,>%|\t ("
 _IN_URLS = "?#&"
 _FOLD = bytes.maketrans(
     f"{ascii_uppercase}{_SIGNS}{_IN_URLS}".encode(), f"{ascii_lowercase}{'=' * len(_SIGNS)}&&&".encode()
 )
 _DROPPED = bytes(code for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS}")
+_DROPPED_AND_SPACE = _DROPPED + b" \t"
 _HOLDERS = ("value", "val", "default")
 _WHICH = ("old", "new", "prod", "test", "live")
 _NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
 _OPENS_LINE = {
-    "-": re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapP])"),
+    "-": re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapPwNktbU-])"),
     "echo ": re.compile(r"echo "),
     "BY": re.compile(r"BY (?:PASSWORD )?[\"']"),
     "earer": re.compile(r"earer"),
     "EARER": re.compile(r"EARER"),
     "B": re.compile(r"B(?:asic|ASIC)[ \t]"),
-    ":": re.compile(r"^[\w.*\-]{1,96}:(?:\d{1,5}|\*):", re.MULTILINE),
+    ":": re.compile(r"(?<!\S)[\w.*\-]{1,96}:(?:5432|\*):"),
     "/": re.compile(r"(?:sqlplus[ \t]{1,8}|:thin:)[\w$#]{1,64}/"),
 }
 _OPEN_HEADER = re.compile(
-    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{_SCHEME}\s{{1,8}})?{_OPAQUE}*\Z", re.IGNORECASE
+    rf"authorization[\\\"']{{0,4}}\s{{0,4}}[:=]\s{{0,4}}[\\\"']{{0,4}}(?:{_SCHEME}\s{{1,8}})?{_OPAQUE}*\Z",
+    re.IGNORECASE,
 )
 _OPEN_AT_END = {
-    "://": re.compile(r"://[^\s\"'<>]*\Z"),
-    "s/": re.compile(r"/(?:services|api/webhooks)/[\w/\-]*\Z"),
+    "//": re.compile(r":?//[^\s\"'<>]*\Z"),
+    "(": re.compile(r"(?:ogin|Auth)\([^)\n]{0,200}\Z"),
+    "s/": re.compile(r"/(?:services|workflows|triggers|api/webhooks)/[\w/\-]*\Z"),
+    "webhookb2/": re.compile(r"/webhookb2/[\w/\-@]*\Z"),
     "uthorization": _OPEN_HEADER,
     "UTHORIZATION": _OPEN_HEADER,
     "machine": re.compile(r"password\s*\S*\Z"),
+    ":": re.compile(r"[\w.\-]{1,64}:[^\s:]{1,300}\Z"),
 }
 _SPACE = re.compile(r"[ \t]*")
 
 # What is no secret although it stands where one would.
 _NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
 _STAND_IN = re.compile(
-    r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[|(?i:your)[\-_]"
+    r"\$(?:[{(]|[A-Z_][A-Z0-9_]*\b)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|\[redacted|process\.env|ENV\[|Test[A-Z][a-z]|(?i:your)[\-_]"
 )
 _CODE = re.compile(
     r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|cls|os|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
@@ -157,14 +176,16 @@ _PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
 _PLAIN_NEXT = re.compile(r"[,;.]?[ \t]+[(\"']?[a-z]{1,24}\b(?![=:_(])")
 _OPAQUE_LOOK = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=~]|.{32}")
 # Where no sign tells that a value follows: letters and digits, and no date, file, version, name or reference.
-_STRONG = re.compile(r"(?=[^A-Za-z]*[A-Za-z])(?=\D*\d|(?:.*?[a-z][A-Z]){3})(?!v?\d[\d.\-:]{3}|\w+[\-_]\d{1,6}\Z|.*(?:[/(=:]|\.[a-z]{1,4}\Z)).{8,}")
-_WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?")
+_STRONG = re.compile(
+    r"(?=[^A-Za-z]*[A-Za-z])(?=\D*\d)(?!v?\d+[.\-:]\d|\w+[\-_]\d{1,6}\Z|.*(?:[/(=:]|\.[a-z]{1,4}\Z)).{8,}|[A-Za-z0-9+/]{40,}={0,2}"
+)
+_WORDS = re.compile(r"[A-Za-z]+(?: [a-z]+)*[.!:]?|[a-z]{1,12}(?: [\w.\-]{1,12})*[.!:]?")
 _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STANDARD = str.maketrans("-_", "+/")
 _STATES = set_of("""
 none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown default
 redacted masked hidden filtered removed enabled disabled active inactive valid revoked rejected accepted denied failed
-wrong incorrect ok str string bytes int bool any object field await new function lambda
+wrong incorrect ok str secretstr string bytes int bool any object field await new function lambda
 """)
 # What follows an option in a sentence.
 _PROSE = set_of(
@@ -172,9 +193,11 @@ _PROSE = set_of(
 )
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
 _WEAK = set_of("auth session sid pass pin pat cookie cookies creds credentials credential tokens secrets")
-_AS_DIGITS = set_of("password passwd passcode otp pin cvv cvc ssn") | {"otp code", "one time code", "security code"}
-_WHOLE = ("requirepass", "masterauth")
-_DIGITS_ONLY = set_of("otp pin cvv cvc ssn")
+_AS_DIGITS = set_of("password passwd passcode otp totp pin cvv cvc ssn") | {
+    f"{kind} code" for kind in ("otp", "one time", "security", "verification")
+}
+_WHOLE = ("requirepass",)
+_DIGITS_ONLY = set_of("otp totp pin cvv cvc ssn")
 
 
 def _folded(entry: str) -> Iterator[str]:
@@ -192,12 +215,21 @@ def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[st
     """How to tell whether a folded, reversed text may have a secret key, and how to find where in one that is not."""
     plain = {form for entry in entries for form in _folded(entry)}
     which = {f"{word[::-1]}{entry}" for word in (*_WHICH, *_HOLDERS) for entry in plain}
-    always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis"}
+    always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis", "nigol", "htuacisab"}
     lasts = {entry.rpartition(" ")[2][::-1] for entry in entries}
     others = (word[::-1] for word in (*_HOLDERS, "sig", "signature", "code", "pwd"))
-    junk = r"[\"'\\\] \t]{0,40}(?:22%)?[\d_\- ]{0,6}(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
-    ends = re.compile(rf"(?:[:=>,|\t ]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
+    junk = r"[\"'`*\\\] \t]{0,40}(?:22%)?[\d_\- ]{0,6}(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
+    ends = re.compile(rf"(?:[:=>,|\t (]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
     return re.compile(f"={any_of(plain | which | always)}".encode("latin-1")), ends
+
+
+def _may_be_said(text: str, folded: bytes) -> bool:
+    """Whether a secret may follow a key without a sign between them; such a secret has digits."""
+    digits = (
+        "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
+        or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
+    )  # fmt: skip
+    return digits and (b"token" in folded or b"secret" in folded or b"key" in folded or b"codeis" in folded)
 
 
 class _Place(NamedTuple):
@@ -226,16 +258,19 @@ class SecretTexts:
         """Whether a text may hold a secret; cheap, and wrong only on the safe side."""
         if len(text) >= SHORTEST and may_hold_token(text):
             return True
-        if text.isalnum():
-            return False
-        folded = text.encode().translate(_FOLD, _DROPPED)
+        raw = text.encode()
+        folded = raw.translate(_FOLD, _DROPPED_AND_SPACE)
+        if self._may_end.search(folded[::-1]) is not None or b"bearer" in folded:
+            return True
+        if (b"pass" in folded or _may_be_said(text, folded)) and self._may_end.search(
+            raw.translate(_FOLD, _DROPPED)[::-1]
+        ):
+            return True
         return (
-            self._may_end.search(folded[::-1]) is not None
-            or ("@" in text and ("://" in text or "@tcp(" in text or "/" in text))
-            or ("-" in text and _OPTION.search(text) is not None)
-            or ("Y" in text and "IED BY" in text)
-            or ":5432:" in text
-            or ("*" in text and "*:" in text)
+            ("-" in text and _OPTION.search(text) is not None)
+            or ("@" in text and ("://" in text or "/" in text))
+            or ("B" in text and (b"basic" in folded or b"identifiedby" in folded))
+            or (":" in text and (":5432:" in text or ("*" in text and "*:" in text)))
         )
 
     def spans(self, text: str) -> Iterator[Span]:
@@ -293,8 +328,10 @@ class SecretTexts:
 
     def _place(self, text: str, sign: int, start: int) -> _Place | None:
         before = text[max(0, sign - _LOOK_BACK) : sign]
-        head = before.rstrip("\"'\\] \t").removesuffix("%22")
         kind = text[sign]
+        if kind == ">" and before[-1:] == "-":
+            kind, before = ":", before[:-1]
+        head = before.rstrip("\"'`*\\] \t").removesuffix("%22")
         if kind == ">":
             named = _ATTRIBUTE.search(before)
             head = head if named is None else before[: named.end(1)]
@@ -308,7 +345,7 @@ class SecretTexts:
             return None
         in_url = last in ("?", "&", "#")
         entry = self._keys.entry(key) or self._entry_around(key, head, prior, in_url)
-        if not entry:
+        if not entry or (last == " " and self._keys.is_harmless(" ".join((*prior.split()[-1:], key)))):
             return None
         quoted = bool(before[len(head) :].strip())
         doubtful = kind == ":" and not quoted
@@ -322,7 +359,7 @@ class SecretTexts:
     def _entry_around(self, key: str, head: str, prior: str, in_url: bool) -> str:
         """The entry where the key alone is none: in a URL, `name="password" value="x"`, words with spaces."""
         last = "".join(words_of(key)[-1:])
-        if (in_url and last in ("sig", "signature", "code", "pwd")) or (prior[-1:] == ";" and last == "pwd"):
+        if (in_url and last in ("sig", "signature", "code", "pwd")) or (prior.rstrip()[-1:] == ";" and last == "pwd"):
             return last
         if last in _HOLDERS:
             named = _NAMED.match(prior.rpartition("\n\n")[2]) or _CALLED.search(prior)
@@ -363,10 +400,13 @@ def _value_at(text: str, place: _Place) -> Span | None:
         return None if found is None or says_nothing(found[1].strip(), "") else found.span(1)
     if place.sign in " \t|":
         return _said(text, place)
-    opening = _VALUE.match(text, place.start)
+    typed = _TYPED.match(text, place.start) if place.sign == ":" else None
+    opening = _VALUE.match(text, typed.end() if typed else place.start)
     if opening is None:
         return None
     start = opening.end()
+    if place.sign == "(" and not (opening[1] and place.key.rpartition(".")[2][:3].lower() in ("set", place.entry[:3])):
+        return None
     if place.entry == "authorization":
         return _authorized(text, place, opening)
     if opening[1]:
@@ -392,14 +432,20 @@ def _value_at(text: str, place: _Place) -> Span | None:
 def _said(text: str, place: _Place) -> Span | None:
     """What follows a key without a sign: an option's value, or what can be nothing but a secret."""
     found = _SAID.match(text, place.start)
-    if found is None:
+    says = _SAYING.search(place.key)
+    if found is None or says is None or (says[0] == "code" and found[1][:2] != "is"):
         return None
     start = found.end()
-    value = found[2].rstrip(")]}.:,|`")
-    if place.key in _WHOLE or (place.key[:2] == "--" and not found[1]):
-        proven = value[:1] not in "-|&" and value.lower() not in _PROSE
+    value = found[3].rstrip(")]}.:,|`")
+    if place.key in _WHOLE or (place.key[:1] == "-" and not found[1]):
+        metavar = value.isupper() and value.lower() == place.entry.rpartition(" ")[2]
+        proven = value[:1] not in "-|&" and value.lower() not in _PROSE and not metavar
     elif value.isdigit():
-        proven = found[1] is not None and place.entry in _AS_DIGITS
+        proven = found[1] != "" and place.entry in _AS_DIGITS
+    elif found[2] and place.entry == "password":
+        proven = place.key.isupper() or _OPAQUE_LOOK.search(value) is not None
+    elif place.entry == "password" and found[1].rstrip().endswith(("to", ":")):
+        proven = len(value) > 5 and _ENDS_LINE.match(text, start + len(found[3])) is not None
     else:
         proven = _STRONG.fullmatch(value) is not None and place.entry not in _WEAK
     return (start, start + len(value)) if proven and not says_nothing(value, place.entry) else None
@@ -425,9 +471,10 @@ def _authorized(text: str, place: _Place, opening: re.Match[str]) -> Span | None
     value = text[start : min(end, start + _SEEN)]
     if not value or _STAND_IN.match(value):
         return None
-    if place.sign == ":" and not opening[1] and scheme is None and _WORDS.fullmatch(value):
-        return None
-    return start, end
+    if opening[1] or place.sign != ":":
+        return start, end
+    prose = _WORDS.fullmatch(value) if scheme is None else _PLAIN.fullmatch(value) and _PLAIN_NEXT.match(text, end)
+    return None if prose else (start, end)
 
 
 def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool) -> bool:
@@ -445,7 +492,7 @@ def _is_innocent(text: str, place: _Place, start: int, end: int, *, quoted: bool
     if place.quoted_key and any(word.startswith(value) for word in _CUT):
         return True
     if place.sign != ":":
-        seldom = place.key in ("auth", "session") and value.isalpha() and value.islower()
+        seldom = place.key in ("auth", "session", "sid") and value.isalpha() and value.islower()
         return seldom or (place.entry == "code" and len(value) < 6)
     if place.start == start and not place.quoted_key and place.entry != "password":  # as in the scope `token:read`
         return not _OPAQUE_LOOK.search(value)
@@ -458,7 +505,7 @@ def says_nothing(value: str, entry: str) -> bool:
         return True
     if _NUMBER.fullmatch(value):
         return entry not in _AS_DIGITS or len(value) < 3
-    return not any(map(str.isalnum, value)) or (entry in _DIGITS_ONLY and value.islower() and value.isalpha())
+    return not any(map(str.isalnum, value)) or (entry in _DIGITS_ONLY and value.isalpha() and value[1:].islower())
 
 
 def is_plain(text: str) -> bool:

@@ -13,11 +13,11 @@ _TABLE = r"""
 [0-9a-f]{32}(?!\w) key- p8e- ico- fc-
 [0-9a-f]{40}(?!\w) pul- squ_ sqp_ sqa_ sgp_
 SECRET-KEY-1\w{40,} AGE-
-[\w\-]{14,} xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xoxe.xox
-[\w\-]{16,} pypi- glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glagent- glimt- gloas- pat-na1- pat-eu1- FLWSECK- FLWSECK_TEST-
-[\w\-]{20,} GOCSPX- NRAK- NRII- NRJS- PMAK- HRKU- pplx- xai- tvly- sq0atp- sq0csp- CCIPAT- ya29. hvs. hvb. hvr. sha256~
+[\w\-]{14,} xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs-
+[\w\-]{16,} pypi- glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glagent- glimt- gloas- FLWSECK- FLWSECK_TEST-
+[\w\-]{20,} GOCSPX- NRAK- NRII- NRJS- PMAK- HRKU- pplx- xai- tvly- sq0atp- sq0csp- ya29. hvs. hvb. hvr. sha256~
 [\w+/=]{16,} whsec_
-\w{20,} github_pat_ lin_api_ lin_oauth_ glc_ EZAK EZTK
+\w{20,} github_pat_ lin_api_ lin_oauth_ glc_ CCIPAT_ EZAK EZTK
 [\w\-]{20,} dckr_pat_ dckr_oat_ lsv2_pt_ lsv2_sk_ bkua_ nfp_ shippo_live_ shippo_test_ duffel_live_ duffel_test_ tk-us-
 [\w\-.]{20,} pscale_tkn_ pscale_pw_ pscale_oauth_
 eyJ[\w\-]{20,} ops_
@@ -30,8 +30,8 @@ eyJ[\w\-]{20,} ops_
 [\w\-]{16,}\.[\w\-]{16,} SG. dt0c01.
 (?:pt|st|ct|sa)\.\w{20,} dp.
 [A-Z2-7]{16}(?!\w) AKIA ASIA ABIA ACCA
-[\w\-]{30,} AIza
-[\w\-=]{20,} ATATT3 ATCTT3
+[\w\-]{30,} AIza AQVN
+[\w\-=]{20,} ATATT3 ATCTT3 atlasv1.
 [A-Za-z0-9]{20}(?!\w) LTAI
 [A-Za-z0-9]{60,} AKCp EAAA EAAC EAAB EAAG
 [\w\-]{8,}\.[\w\-]{8,}\.?[\w\-]* eyJ
@@ -54,21 +54,21 @@ def any_of(words: Iterable[str]) -> str:
 # An escape such as \n is no part of the word after it.
 _START = re.compile(rf"(?:(?<![\w\-])|(?<=\\[nrt]))({any_of(_REST)})")
 _OPEN_START = re.compile(rf"(?<![\w\-])(?:{any_of(_REST)})")
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----([^-]*(?:-(?!----)[^-]*)*)")
+_BLOCK = r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----([^-]*(?:-(?!----)[^-]*)*)"
 _SHAPES = {
     ":AA": re.compile(r":AA(?<=\d{6}:AA)[\w\-]{33}(?![\w\-])"),
     "~": re.compile(r"~(?<=\dQ~)[\w.~\-]{30,}"),
-    "s/": re.compile(r"/(?:(?<=hooks\.slack\.com/)services/([\w/]{20,})|api/webhooks/\d{1,24}/([\w\-]{40,}))"),
-    ".atlasv1.": re.compile(r"[A-Za-z0-9]{14}\.atlasv1\.[\w\-=]{60,}"),
-    "-us": re.compile(r"(?<!\w)[0-9a-f]{32}-us\d{1,2}(?!\w)"),
+    "/": re.compile(
+        r"/(?:(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/([\w/]{20,})|api/webhooks/\d{1,24}/([\w\-]{40,})|webhookb2/([\w\-/@]{40,}))"
+    ),
     "pat": re.compile(r"(?<!\w)pat[A-Za-z0-9]{14}\.[0-9a-f]{64}(?!\w)"),
-    "-----": _PRIVATE_KEY,
+    "-----": re.compile(_BLOCK),
 }
 SHORTEST = 20
 """No text that is shorter holds such a token."""
 _RUN = re.compile(r"[\w\-.+/=~]{0,8192}")
-_LAST = re.compile(r"[\w\-.]*\Z")
-_OPEN = re.compile(r"(?<=\d{6}):(?:AA[\w\-]*|A?)\Z|(?<=\dQ)~[\w.~\-]*\Z|-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-(?!----)[^-]*)*\Z")
+_LAST = re.compile(r"[\w\-]*\Z")
+_OPEN = re.compile(rf"(?<=\d{{6}}):(?:AA[\w\-]*|A?)\Z|(?<=\dQ)~[\w.~\-]*\Z|{_BLOCK}\Z")
 
 
 # A search for one sign is as fast as `in`, so that no text is tried against each prefix at each place.
@@ -80,11 +80,13 @@ def _after(sign: str) -> re.Pattern[str]:
             tails[start[-2]].add(start[-3])
     firsts = "|".join(f"[{re.escape(''.join(sorted(set(found))))}]{last}" for last, found in tails.items())
     sign = re.escape(sign)
-    return re.compile(rf"{sign}(?<=[{re.escape(''.join(sorted(tails)))}]{sign})(?<=(?:{firsts}){sign})[\w\-.+/=]{{10,}}")
+    return re.compile(
+        rf"{sign}(?<=[{re.escape(''.join(sorted(tails)))}]{sign})(?<=(?:{firsts}){sign})[\w\-.+/=]{{10,}}"
+    )
 
 
 _DASH, _UNDERSCORE, _DOT = map(_after, "-_.")
-_A = re.compile(r"A(?:KIA|SIA|BIA|CCA|Iza|T[AC]TT3|KCp|A[ABCG](?<=EAA[ABCG])|I(?<=LTAI)|K(?<=EZAK))")
+_A = re.compile(r"A(?:KIA|QVN|SIA|BIA|CCA|Iza|T[AC]TT3|KCp|A[ABCG](?<=EAA[ABCG])|I(?<=LTAI)|K(?<=EZAK)|A(?<=:AA))")
 
 
 def may_hold_token(text: str) -> bool:
@@ -93,11 +95,11 @@ def may_hold_token(text: str) -> bool:
         ("-" in text and _DASH.search(text) is not None)
         or ("_" in text and _UNDERSCORE.search(text) is not None)
         or ("." in text and _DOT.search(text) is not None)
-        or ("A" in text and (_A.search(text) is not None or ":AA" in text))
+        or ("A" in text and _A.search(text) is not None)
         or ("J" in text and "eyJ" in text)
         or ("K" in text and ("SK" in text or "EZTK" in text))
         or "~" in text
-        or ("/" in text and ("/services/" in text or "/webhooks/" in text))
+        or ("/" in text and ("hooks.slack" in text or "/webhook" in text))
         or (("0" in text or "1" in text or "2" in text) and "dapi" in text)
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import attrs
 
@@ -26,6 +27,7 @@ _ABOUT = set_of("auth session")
 _SCHEMA_TYPES = set_of("string number integer boolean object array")
 _SHORT = re.compile(r"[^\"':=]{0,64}")
 _CACHED_KEYS = 4096
+_MOST_REMEMBERED = 64  # characters
 
 
 def valid_unicode(text: str) -> str:
@@ -77,6 +79,8 @@ class Redaction:
     _keys: SecretKeys = attrs.field(init=False, eq=False, repr=False)
     rule: SecretTexts | None = attrs.field(init=False, eq=False, repr=False)
     """How to find secrets of known shapes in texts; None where nobody looks for them."""
+    _innocent: set[str] = attrs.field(init=False, eq=False, repr=False, factory=set)
+    """Short texts that hold no secret: states, names and the like come again and again."""
     short_key: Callable[[str], tuple[str, int]] = attrs.field(init=False, eq=False, repr=False)
     """`key` for one of at most 64 characters, whose answer is remembered."""
 
@@ -98,20 +102,20 @@ class Redaction:
         says = NAMES if last in _NAMES else HOLDS if last in _HOLDS else 0
         return self.clean(key), SECRET if self._keys.entry(key) else says
 
-    def hides_under(self, key: str, value: object) -> bool:
-        """Whether a value under a secret key, which is no number, is one: not where it says nothing, or tells about it."""
+    def hides_under(self, key: str, value: Any) -> bool:
+        """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
         entry = self._keys.entry(key)
         if type(value) is str:
             number = value.isdigit() and len(value) > 5
             return number or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
         if type(value) not in (list, dict):
             return True
-        items = value.values() if type(value) is dict else value  # type: ignore[attr-defined]
+        items = value.values() if type(value) is dict else value
         if entry.endswith(("token", "tokens")) and all(map(_tells_nothing, items)):
             return False
         if type(value) is list:
             return bool(items)
-        if value.get("type") in _SCHEMA_TYPES:  # type: ignore[attr-defined]
+        if value.get("type") in _SCHEMA_TYPES:
             return False
         return bool(items) and not (entry in _ABOUT and all(type(item) is not str or is_plain(item) for item in items))
 
@@ -123,12 +127,18 @@ class Redaction:
 
     def clean(self, text: str) -> str:
         """Return the text as valid Unicode, with each secret replaced by `[redacted]`."""
+        if text in self._innocent:
+            return text
         if not text.isascii():
             text = valid_unicode(text)
         if self.rule is not None and self.rule.suspects(text):
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))
+        if len(text) <= _MOST_REMEMBERED:
+            if len(self._innocent) >= _CACHED_KEYS:
+                self._innocent.clear()
+            self._innocent.add(text)
         return text
 
     def clean_part(self, text: str, start: int, stop: int) -> str:

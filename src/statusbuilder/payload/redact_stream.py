@@ -6,7 +6,7 @@ import re
 
 from .redact import REDACTED, Redaction, valid_unicode
 
-# A key and what stands around it are looked for so far back, on the line.
+# A key and what stands around it are looked for so far back.
 _CONTEXT = 256
 # A candidate that has not ended by then is let go, or, where it is a secret for certain, swallowed to its end.
 _MOST_HELD = 4096
@@ -97,7 +97,7 @@ class StreamRedactor:
         return shown
 
     def _remember(self, full: str, stop: int) -> None:
-        self._context = full[max(0, stop - _CONTEXT, full.rfind("\n", 0, stop) + 1) : stop]
+        self._context = full[max(0, stop - _CONTEXT) : stop]
 
     def _hold(self, text: str) -> None:
         self._held = [text] if text else []

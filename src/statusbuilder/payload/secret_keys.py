@@ -7,31 +7,31 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _ENTRIES = """
-authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds
-password passwords passwd pw pass pass_word _pwd passphrase passcode requirepass masterauth psk password_confirm
-password_confirmation confirm_password otp otp_code one_time_code verification_code security_code security_answer pin cvv
-cvc ssn mnemonic seed_phrase recovery_phrase
-secret secrets client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes
-authorization_code
-token access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
+authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds password
+passwords passwd pw pass pass_word _pwd passphrase passcode requirepass masterauth storepass keypass passwort kennwort
+contraseña senha totp psk password_confirm password_confirmation confirm_password otp otp_code one_time_code
+verification_code security_code security_answer pin cvv cvc ssn mnemonic seed_phrase recovery_phrase secret secrets
+client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes authorization_code token
+access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
 =tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
-encryption_key master_key session_key ssh_key unseal_key _key_data _key_pem
-cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig dockerconfigjson
+encryption_key master_key session_key ssh_key unseal_key unseal_keys auth_key app_key app_secret license_key
+saml_response _key_data _key_pem cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig
+dockerconfigjson
 """
 _OTHER_TOKENS = """
-page next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task lock lease
-fencing resume stop skip cancel cancellation checkpoint first last max min total per bos eos pad unk mask cls sep
-special input output prompt completion
+page watch next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task
+lock lease fencing resume stop skip cancel cancellation checkpoint first last max min total per bos eos pad unk mask
+cls sep special input output prompt completion
 """
 _OTHER_KEYS = """
 sort primary foreign partition public pub order cache idempotency dedup dedupe deduplication routing message object
-group unique shard range hash row lookup issue project translation metric config feature map dict json lock storage
+group unique shard range hash row lookup issue project translation metric config feature map dict json lock
 file blob natural surrogate composite index search state join merge event registry hot business correlation concurrency
 workflow execution run task job step node parent child column property attribute attr field label tag param parameter
 context redis s3 bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no
 any each missing unknown invalid duplicate same new old first last next by
 """
-_OTHERS = "factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
+_OTHERS = "public_key_token factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
 
 DEFAULT_SECRET_KEYS: tuple[str, ...] = tuple(_ENTRIES.split())
 """Words, or consecutive words, that make the value under a key a secret where the key ends in them.
@@ -92,6 +92,10 @@ class SecretKeys:
     def entries(self) -> frozenset[str]:
         """The entries, their words parted by spaces, and also joined."""
         return frozenset(self._entries)
+
+    def is_harmless(self, phrase: str) -> bool:
+        """Whether two words say that it is another kind of token or key."""
+        return " ".join(words_of(phrase)[-2:]) in self._harmless
 
     def entry(self, key: str) -> str:
         """Return the entry that makes a key a secret one, its words parted by spaces; "" when none does."""
