@@ -31,7 +31,7 @@ eyJ[\w\-]{20,} ops_
 (?:pt|st|ct|sa)\.\w{20,} dp.
 [A-Z2-7]{16}(?!\w) AKIA ASIA ABIA ACCA
 [\w\-]{30,} AIza AQVN
-[\w\-=]{20,} ATATT3 ATCTT3 atlasv1.
+[\w\-=]{20,} ATATT3 ATCTT3
 [A-Za-z0-9]{20}(?!\w) LTAI
 [A-Za-z0-9]{60,} AKCp EAAA EAAC EAAB EAAG
 [\w\-]{8,}\.[\w\-]{8,}\.?[\w\-]* eyJ
