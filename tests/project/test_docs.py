@@ -50,6 +50,13 @@ def test_nothing_is_hidden() -> None:
         assert sum(one.is_pasted for one in snippets.snippets(text)) == len(fences), page
 
 
+def test_a_spool_is_shown_with_its_volume() -> None:
+    """Wherever `spool=` is shown, it is said that the file has to outlive the runner."""
+    shown = {page.name: page.read_text() for page in snippets.pages() if "spool=" in page.read_text()}
+    assert len(shown) > 4
+    assert [name for name, text in shown.items() if "outlives the" not in text] == []
+
+
 def test_each_page_has_ids_of_its_own() -> None:
     """Whoever pastes two pages has two executions: no id stands on two of them."""
     found: dict[str, set[str]] = {}

@@ -53,7 +53,8 @@ class GrpcSink(Deliverer):
             `grpc.max_receive_message_length`), and one of grpc.aio is used on its event loop, so that `aclose()` has to
             be awaited before the loop ends.
         spool: a file, SQLite, mode 0600, that keeps what is not acknowledged yet, so that it survives this process;
-            several processes may share it. A file that cannot be used is logged, and harms nothing.
+            several processes may share it. It belongs on a volume that outlives the runner. A file that cannot be used
+            is logged, and harms nothing.
         orphans: what is done about executions in the spool whose process died before they had ended: "report" only
             logs and lists them, "fail" logs them and ends them FAILED, "the runner process died".
         allow_insecure_key: send the key over an unencrypted channel to another machine, too; None asks

@@ -27,7 +27,7 @@ def main() -> None:
 async def serve(folder: Path, workers: int) -> None:
     """Serve until SIGTERM or SIGINT."""
     # One sink for all executions. What the backend has not acknowledged is in the spool, so that it survives this
-    # process; executions that a killed process left open are ended by the next one.
+    # process, on a volume that outlives it; executions that a killed process left open are ended by the next one.
     async with GrpcSink.from_env(spool=folder / "status.spool", orphans="fail") as sink:
         service = Service(folder, sink, workers=workers)
         loop = asyncio.get_running_loop()
