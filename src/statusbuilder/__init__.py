@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .core.builder import StatusBuilder
+from .core.builder import StatusBuilder, TaskBlock
 from .core.model.values import (
     ExecutionPhase,
     Outcome,
@@ -47,6 +47,7 @@ __all__ = [
     "StatusBuilder",
     "StatusBuilderError",
     "Task",
+    "TaskBlock",
     "TaskStatus",
     "TaskType",
     "Todo",

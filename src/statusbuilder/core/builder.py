@@ -16,7 +16,7 @@ from ..payload.redact import DEFAULT_SECRET_KEYS
 from ._ends import end_of
 from ._intake import Intake, make_policy
 from ._publisher import Publisher
-from ._task_block import TaskBlock
+from ._task_block import TaskBlock as TaskBlock  # for annotations of functions that get one
 from .checks import (
     REFUSALS,
     check_enum,
