@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from server_calls import TIMEOUT, Process
 from view_values import agent, carrying, orders
 
-from statusbuilder import AgentSnapshot, Snapshot, StatusBuilder, TaskStatus
+from statusbuilder import AgentSnapshot, ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
 from statusbuilder.server import Server
 from statusbuilder.sinks.grpc import GrpcSink
 
@@ -336,6 +336,17 @@ def test_who_has_gone_costs_nothing(server: Server, sink: GrpcSink) -> None:
     deadline = time.monotonic() + TIMEOUT
     while viewers := sum(type(one) is WebSocket for one in gc.get_objects()):
         assert time.monotonic() < deadline, viewers
+
+
+def test_an_error_is_there_in_full(server: Server, sink: GrpcSink) -> None:
+    """However long an error is, none of it is left out."""
+    error = "\n".join(f"line {number} of a log" for number in range(5_000))
+    task = Task("t", "Long", status=TaskStatus.FAILED, error=error)
+    show(sink, Snapshot("wex_1", epoch=1, revision=1, phase=ExecutionPhase.FAILED, tasks=(task,), error=error))
+    with Visitor(server.web_url).watch(SOCKETS[1].replace("wex_orders", "wex_1")) as socket:
+        parts = json.loads(socket.recv(TIMEOUT))["parts"]
+    assert error in parts["t0"]
+    assert error in parts["head"]
 
 
 def test_only_what_changed_is_sent(server: Server, sink: GrpcSink) -> None:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -52,6 +54,77 @@ def test_spans_reach_a_real_receiver(collector: Collector) -> None:
     assert {first.parent_span_id, second.parent_span_id} == {execution.span_id}
     assert (first.status.code, first.status.message) == (2, "no answer")
     assert second.links[0].span_id == first.span_id
+
+
+def _linked(span: Any) -> list[bytes]:
+    return [link.span_id for link in span.links]
+
+
+def told(spans: list[Any]) -> set[tuple[Any, ...]]:
+    """What spans say, short of the epoch and revision of who exported them."""
+    facts = ("name", "trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano")
+    return {
+        (
+            *(getattr(span, fact) for fact in facts),
+            span.status.SerializeToString(),
+            *(one.span_id for one in span.links),
+        )
+        for span in spans
+    }
+
+
+@pytest.mark.parametrize("how", ["behind a delivery", "suspended and resumed", "from its last state"])
+def test_an_execution_is_the_same_spans_however_it_is_reported(collector: Collector, how: str) -> None:
+    """Spans, parents, ids and times are those of the same execution reported inline, and the snapshot's own."""
+
+    def sink(provider: TracerProvider) -> OpenTelemetrySink:
+        return OpenTelemetrySink(provider, clock=clock, parent=Context())
+
+    def first(status: StatusBuilder) -> None:
+        status.add_task("a", status=TaskStatus.IN_PROGRESS)
+        clock.seconds = 1
+        status.update_task_status("a", TaskStatus.FAILED, "ValueError: no answer")
+        status.update_task_status("a", TaskStatus.IN_PROGRESS)
+        clock.seconds = 2
+        status.update_task_status("a", TaskStatus.COMPLETED)
+        status.add_task("b", status=TaskStatus.IN_PROGRESS, parent_id="a")
+
+    def second(status: StatusBuilder) -> None:
+        clock.seconds = 3
+        status.update_task_status("b", TaskStatus.COMPLETED)
+        status.add_task("c", status=TaskStatus.SKIPPED)
+
+    reports = []
+    for mode in ("inline", how):
+        clock, provider = Clock(), TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=collector.endpoint, insecure=True)))
+        one: Any = sink(provider)
+        given = {"behind a delivery": [Delivery(one)], "from its last state": []}.get(mode, [one])
+        options: dict[str, Any] = {"clock": clock, "close_timeout": PATIENCE}
+        with StatusBuilder("wex_1", sinks=given, **options) as status:
+            first(status)
+            if mode == "suspended and resumed":
+                status.suspend()
+            else:
+                second(status)
+        if mode == "suspended and resumed":
+            other, clock.seconds = sink(provider), 2.5
+            with StatusBuilder("wex_1", sinks=[other], initial=status.snapshot(), **options) as status:
+                second(status)
+        elif mode == "from its last state":
+            one.send(status.snapshot())
+        for delivery in given:
+            delivery.close(PATIENCE)
+        provider.shutdown()
+        reports.append(told(received(collector)))
+        times = {
+            (span.name, seconds(span.start_time_unix_nano), seconds(span.end_time_unix_nano))
+            for span in received(collector)
+        }
+        collector.spans.clear()
+        assert times == {("a", 0, 1), ("a", 1, 2), ("b", 2, 3), ("workflow execution", 0, 3)}
+    assert len(reports[0]) == 4
+    assert reports[0] == reports[1]
 
 
 def test_no_span_is_lost_behind_a_delivery(collector: Collector) -> None:

@@ -61,18 +61,8 @@ def run(options: argparse.Namespace) -> int:
     if key == "":
         return _refuse("--api-key is empty.")
     stop = _stop_signal()
-    server = Server(
-        options.db,
-        host=options.host,
-        port=options.port,
-        api_key=key,
-        tls=tls,
-        strict=options.strict,
-        max_message_bytes=options.max_message_bytes,
-        health=options.health,
-        web=options.web,
-        web_host=options.web_host,
-    )
+    same = ("host", "port", "strict", "max_message_bytes", "health", "web", "web_host")
+    server = Server(options.db, api_key=key, tls=tls, **{name: getattr(options, name) for name in same})
     try:
         server.start()
     except (ServerStartError, ModuleNotFoundError) as error:
@@ -113,14 +103,14 @@ def _text(error: Exception) -> str:
 
 
 def _port(text: str) -> int:
-    port = int(text) if text.isdecimal() else -1
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports are 0 to 65535")
-    return port
+    return _number(text, 0, 65535, "a port; ports are 0 to 65535")
 
 
 def _size(text: str) -> int:
-    size = int(text) if text.isdecimal() else 0
-    if not 0 < size < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes from 1 to {2**31 - 1}")
-    return size
+    return _number(text, 1, 2**31 - 1, f"a number of bytes from 1 to {2**31 - 1}")
+
+
+def _number(text: str, least: int, most: int, what: str) -> int:
+    if not (text.isdecimal() and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return int(text)

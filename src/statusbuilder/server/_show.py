@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import attrs
 
-from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Snapshot
 from ..views.report import Parts, list_parts, live_parts
@@ -28,7 +27,6 @@ KIND_NAMES: Final = {"workflow": "WorkflowExecution", "agent": "AgentExecution"}
 _SEGMENTS: Final = {name: segment for segment, name in KIND_NAMES.items()}
 Listed: TypeAlias = dict[Key, tuple[bytes, Snapshot]]
 """Executions in order, each with the status that its snapshot was read of."""
-_READERS: Final = {"WorkflowExecution": WORKFLOW_EXECUTION, "AgentExecution": AGENT_EXECUTION}
 
 
 def address(kind: str, execution_id: str) -> str:
@@ -39,7 +37,7 @@ def address(kind: str, execution_id: str) -> str:
 def read(kind: str, execution_id: str, status: bytes) -> Snapshot:
     """Return what a stored status says."""
     found = {one.name: one for one in KINDS}[kind]
-    return _READERS[kind].to_snapshot(found.status.FromString(status), execution_id)
+    return found.contract.to_snapshot(found.status.FromString(status), execution_id)
 
 
 @attrs.define(eq=False)
@@ -56,6 +54,8 @@ class Shown:
     _facts: dict[str, Any] = attrs.Factory(dict)
     _news: dict[int, str] = attrs.Factory(dict)
     _json: str = ""
+    lookers: int = 0
+    making: asyncio.Lock = attrs.Factory(asyncio.Lock)
 
     def put(self, source: Any, parts: Parts, snapshot: Snapshot | None = None) -> None:
         """Take what is to be seen now."""
@@ -96,8 +96,6 @@ class Show:
         self._feed = feed
         self._backends = backends
         self._shown: dict[Key, Shown] = {}
-        self._lookers: dict[Key, int] = {}
-        self._making: dict[Key, asyncio.Lock] = {}
 
     def one(self, kind: str, execution_id: str) -> Snapshot | None:
         """Return an execution as it is now; None for one that is not there."""
@@ -133,20 +131,18 @@ class Show:
                 version = shown.version
 
     async def _look(self, key: Key, take: Callable[[], Any]) -> AsyncIterator[Shown]:
-        self._lookers[key] = self._lookers.get(key, 0) + 1
         shown = self._shown.setdefault(key, Shown())
-        making = self._making.setdefault(key, asyncio.Lock())
+        shown.lookers += 1
         try:
             while (state := await take()) is not None:
-                async with making:
+                async with shown.making:
                     await self._make(key, shown, state)
                 yield shown
                 await asyncio.sleep(PERIOD)
         finally:
-            self._lookers[key] -= 1
-            if not self._lookers[key]:
-                for table in (self._lookers, self._shown, self._making):
-                    table.pop(key)
+            shown.lookers -= 1
+            if not shown.lookers:
+                self._shown.pop(key)
 
     async def _make(self, key: Key, shown: Shown, state: State) -> None:
         kind, execution_id = key

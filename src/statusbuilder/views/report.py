@@ -52,7 +52,7 @@ def html_report(snapshot: Snapshot) -> str:
     """Return a snapshot as a page of HTML that needs nothing else: no file, no network, no script.
 
     The same snapshot gives the same page. Of an execution that goes on, it shows the time until its last change.
-    Payloads and texts are cut where they are long; all of them are escaped.
+    Payloads and messages are cut where they are long, errors are not; all of them are escaped.
     """
     end = latest_time(snapshot)
     scale = Scale(snapshot, end)
@@ -143,6 +143,11 @@ def _line(text: str) -> str:
     return escape(one_line(text))
 
 
+def _whole(error: str) -> str:
+    """Return all of an error; it is what people came for, and a request holds only so much."""
+    return escape(many_lines(error))
+
+
 def _lines(text: str, most: int = _MOST_TEXT) -> str:
     rest = len(text) - most
     return escape(many_lines(text[:most])) + (f"… ({rest:,} characters more)" if rest > 0 else "")
@@ -169,7 +174,7 @@ def _summary(snapshot: Snapshot, end: datetime | None) -> Iterable[str]:
     yield f"<dl>{''.join(shown)}</dl>"
     yield from _meter(snapshot)
     if snapshot.error is not None:
-        yield f'<div class="error" role="alert">{_lines(snapshot.error)}</div>'
+        yield f'<div class="error" role="alert">{_whole(snapshot.error)}</div>'
     if snapshot.output:
         yield f"<details><summary>Output</summary><pre>{_lines(_json(snapshot.output))}</pre></details>"
     yield "</header>"
@@ -351,7 +356,7 @@ def _notes(task: Task) -> Iterable[str]:
     if task.progress is not None and not task.status.is_terminal:
         yield f"{done_of(task)} done"
     if task.error:
-        yield _lines(task.error)
+        yield _whole(task.error)
     if task.message:
         yield _lines(task.message, 2_000)
     yield from map(_attempt, task.attempts[:-1])
@@ -371,7 +376,7 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
     took = f" after {seconds((ended - begun).total_seconds())}" if begun and ended else ""
     status, error = attempt.get("status"), attempt.get("error")
     said = f" {_line(status).lower().replace('_', ' ')}" if isinstance(status, str) else ""
-    return f"attempt {attempt['number']:,.0f}{said}{took}{f': {_lines(error)}' if isinstance(error, str) else ''}"
+    return f"attempt {attempt['number']:,.0f}{said}{took}{f': {_whole(error)}' if isinstance(error, str) else ''}"
 
 
 def _log(url: str) -> str:
