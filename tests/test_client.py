@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from server_calls import Product, resource
 from view_values import agent, orders
 
 from statusbuilder import ExecutionPhase, InsecureChannelError, StatusBuilder, TaskStatus
@@ -128,6 +129,37 @@ def test_subscribe_goes_on_when_the_server_is_back(tmp_path: Path) -> None:
         assert not reader.is_alive()
     client.close()
     assert [snapshot.phase for snapshot in found] == [ExecutionPhase.FAILED]
+
+
+@pytest.mark.parametrize("streams", [(), (False,)], ids=["all lost", "the end lost"])
+def test_a_last_state_that_a_stream_lost_is_found(streams: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that is quiet is checked with `get`, so that an end that was lost on its way is seen; nothing twice."""
+    monkeypatch.setattr("statusbuilder.client._QUIET", 0.2)
+    ended, open_ = resource(orders()), resource(orders(ended=False))
+    with Product({"wex_orders": ended}, *(open_ for _ in streams)) as product, Client(product.target) as client:
+        found = list(client.subscribe("wex_orders"))
+    assert [snapshot.is_terminal for snapshot in found] == [*streams, True]
+
+
+def test_a_quiet_stream_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was lost the stream is taken up again, and what it shows is not yielded once more."""
+    monkeypatch.setattr("statusbuilder.client._QUIET", 0.1)
+    held = {"wex_orders": resource(orders(ended=False))}
+    with Product(held, resource(orders(ended=False))) as product, Client(product.target) as client:
+        lost: list[object] = []
+        product.actions[3] = lambda: held.update(wex_orders=resource(orders()))
+        found = list(client.subscribe("wex_orders", on_lost=lost.append))
+    assert [snapshot.is_terminal for snapshot in found] == [False, True]
+    assert lost == []
+    assert product.subscribed >= 3
+
+
+def test_a_backend_that_refuses_unknown_ids_is_not_asked_again() -> None:
+    """NOT_FOUND from a stream is raised at once."""
+    with Product({}) as product, Client(product.target) as client, pytest.raises(grpc.RpcError) as caught:
+        list(client.subscribe("wex_1"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert product.subscribed == 1
 
 
 def test_patience_ends() -> None:

@@ -32,6 +32,7 @@ COMMANDS = (
     Command("serve", "run a backend on this machine", ".server._command"),
     Command("list", "list a backend's executions", ".commands.list"),
     Command("watch", "show an execution as it goes on", ".commands.watch"),
+    Command("end", "end an execution whose runner is gone for good", ".commands.end"),
     Command("report", "write a page about an execution", ".commands.report"),
     Command("spool", "look at a spool, or deliver what is in it", ".commands.spool"),
     Command("temporal", "look at workflows of Temporal from outside", ".commands.temporal"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event
 from time import monotonic
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import attrs
 import grpc
@@ -25,12 +26,17 @@ from .sinks.backend import (
     read_target,
 )
 
+if TYPE_CHECKING:
+    from .agent.model import AgentSnapshot
+
 ContractName: TypeAlias = Literal["workflow", "agent"]
 
 _CONTRACTS = {"workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}
 _PAGE_SIZE = 100
 _STALL = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 2.0
+_QUIET = 20.0
+"""Seconds after which a stream is checked, because a backend may have lost the last state."""
 # What a server that stops, restarts or has no connection answers with.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
@@ -101,20 +107,47 @@ class Client:
         given.setdefault("tls", read_flag(*TLS))
         return cls(target, **given)
 
+    @overload
+    def get(self, execution_id: str, *, contract: Literal["workflow"] = "workflow") -> Snapshot: ...
+
+    @overload
+    def get(self, execution_id: str, *, contract: Literal["agent"]) -> AgentSnapshot: ...
+
+    @overload
+    def get(self, execution_id: str, *, contract: ContractName) -> Snapshot: ...
+
     def get(self, execution_id: str, *, contract: ContractName = "workflow") -> Snapshot:
-        """Return an execution; its epoch and revision where the backend tells them.
+        """Return an execution, an agent's as an `AgentSnapshot`; its epoch and revision where the backend tells them.
+
+        Args:
+            execution_id: the execution.
+            contract: which kind of execution it is.
 
         Raises:
             grpc.RpcError: NOT_FOUND when the backend has no such execution.
         """
-        chosen = _contract(contract)
+        body, trailers = self._get(execution_id, contract)
+        epoch, revision = held_version(trailers) or (0, 0)
+        return attrs.evolve(_contract(contract).to_snapshot(body, execution_id), epoch=epoch, revision=revision)
+
+    def _get(self, execution_id: str, contract: ContractName) -> tuple[bytes, Any]:
+        path = _contract(contract).get_path
         kind = workflow_pb2.WorkflowExecutionId if contract == "workflow" else agent_pb2.AgentExecutionId
-        method = self._channel.unary_unary(chosen.get_path)
-        body, call = method.with_call(
-            kind(value=execution_id).SerializeToString(), timeout=self._timeout, metadata=self._metadata
-        )
-        epoch, revision = held_version(call.trailing_metadata() or ()) or (0, 0)
-        return attrs.evolve(chosen.to_snapshot(body, execution_id), epoch=epoch, revision=revision)
+        request = kind(value=execution_id).SerializeToString()
+        method = self._channel.unary_unary(path)
+        body, call = method.with_call(request, timeout=self._timeout, metadata=self._metadata)
+        return body, call.trailing_metadata() or ()
+
+    @overload
+    def list(
+        self, *, contract: Literal["workflow"] = "workflow", phase: ExecutionPhase | None = None
+    ) -> Iterator[Snapshot]: ...
+
+    @overload
+    def list(self, *, contract: Literal["agent"], phase: ExecutionPhase | None = None) -> Iterator[AgentSnapshot]: ...
+
+    @overload
+    def list(self, *, contract: ContractName, phase: ExecutionPhase | None = None) -> Iterator[Snapshot]: ...
 
     def list(self, *, contract: ContractName = "workflow", phase: ExecutionPhase | None = None) -> Iterator[Snapshot]:
         """Return executions, in the backend's order; pages are fetched as they are needed.
@@ -148,10 +181,11 @@ class Client:
     ) -> Iterator[Snapshot]:
         """Yield an execution's state, the present one first, until it has ended; goes on after an outage.
 
-        A reader that is slow misses states in between, never the last one.
+        A reader that is slow misses states in between, never the last one: every 20 seconds the stream is checked with
+        `get`, because a backend may have lost what it should have sent.
 
         Args:
-            execution_id: the execution; the embedded server waits for one that does not exist yet.
+            execution_id: the execution; the embedded server waits for one that does not exist yet, others refuse it.
             contract: which kind of execution it is.
             on_lost: called when there is no connection, at each attempt that fails.
             patience: seconds that an outage may last before its error is raised; None is for ever.
@@ -190,16 +224,24 @@ class Client:
             pause = min(pause * 2, _LONGEST_WAIT)
 
     def _stream(self, chosen: Contract, contract: ContractName, execution_id: str) -> Iterator[bytes]:
-        request: Any
+        """Yield what the backend sends, and what it holds whenever that was all for a while."""
+        request: Any = agent_pb2.AgentExecutionId(value=execution_id)
         if contract == "workflow":
             request = workflow_pb2.SubscribeWorkflowExecutionRequest(execution_id=execution_id)
-        else:
-            request = agent_pb2.AgentExecutionId(value=execution_id)
-        call = self._channel.unary_stream(chosen.subscribe_path)(request.SerializeToString(), metadata=self._metadata)
-        try:
-            yield from call
-        finally:
-            call.cancel()
+        method = self._channel.unary_stream(chosen.subscribe_path)
+        while True:
+            began = monotonic()
+            call = method(request.SerializeToString(), timeout=_QUIET, metadata=self._metadata)
+            try:
+                yield from call
+                return
+            except grpc.RpcError as error:
+                if _code(error) is not grpc.StatusCode.DEADLINE_EXCEEDED or monotonic() - began < _QUIET / 2:
+                    raise
+            finally:
+                call.cancel()
+            with suppress(grpc.RpcError):  # what is wrong is told when it is subscribed to again
+                yield self._get(execution_id, contract)[0]
 
     def close(self) -> None:
         """End the calls under way and close the channel; safe to call twice."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_calls import TIMEOUT, serving
+from server_calls import TIMEOUT, Product, resource, serving
 from terminal_kit import terminal
 from view_values import agent, orders
 
@@ -185,6 +185,62 @@ def test_what_is_not_there_yet_may_be_an_agents(server: Server) -> None:
             watching.kill()
 
 
+def test_an_id_that_a_backend_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is waited for, so that only one line says why, and what waits; the exit status is 2."""
+    with Product({}) as product:
+        assert main(["watch", "wex_none", "--target", product.target]) == 2
+    shown = capsys.readouterr()
+    told = f"{product.target} has no execution 'wex_none'; --wait waits until it is there."
+    assert (shown.out, shown.err) == ("", f"statusbuilder watch: {told}\n")
+
+
+def test_wait_waits_where_unknown_ids_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --wait the execution is asked for until it is there, then shown as ever."""
+    monkeypatch.setattr("statusbuilder.commands.watch._LOOK_EVERY", 0.01)
+    ended = resource(orders())
+
+    class Late(dict[str, bytes]):
+        looks = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.looks += 1
+            return self.looks > 6
+
+    with Product(Late(wex_orders=ended), ended) as product:
+        assert main(["watch", "wex_orders", "--wait", "--target", product.target]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"Waiting for wex_orders at {product.target}"
+    assert sum(line.startswith("Waiting") for line in lines) == 1
+    assert " wex_orders FAILED after " in lines[-1]
+
+
+def test_wait_finds_an_agents_execution() -> None:
+    """With --wait nobody needs to say of which kind an execution will be."""
+    with Server() as server:
+        command = [*COMMAND, "watch", "aex_build", "--wait", "--target", server.target]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == f"Waiting for aex_build at {server.target}\n"
+            with GrpcSink(server.target) as sink:
+                sink.send(agent())
+                assert sink.flush()
+            assert "aex_build IN_PROGRESS" in watching.stdout.readline()
+            watching.kill()
+
+
+def test_list_cuts_what_is_wider_than_the_terminal(server: Server) -> None:
+    """An execution is one line of a terminal, however long its error is; what is cut is marked, at the right end."""
+    command = (*COMMAND, "list", "--phase", "failed", "--target", server.target)
+    with terminal(*command, columns=70) as view:
+        assert view.end() == 0
+    heading, line = view.text.splitlines()
+    assert heading.startswith("EXECUTION")
+    assert re.match(r"wex_orders +FAILED +5/5 .*5.00 s +Time.*…$", line)
+    assert len(line) == 70
+
+
 @pytest.mark.parametrize("number", ["x", "-1", "nan", "inf"])
 def test_patience_is_a_number_of_seconds(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is refused, in words, with exit status 2."""
@@ -204,14 +260,15 @@ def test_limit_is_a_number_from_1_on(number: str, capsys: pytest.CaptureFixture[
 
 
 def test_an_empty_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is nothing to list a line on stderr says so and names --agent; JSON has no line at all then."""
+    """A line on stderr says that the backend lists none, which may have some, and names --agent; JSON has no line."""
     with Server() as server:
         assert main(["list", "--json", "--target", server.target]) == 0
         shown = capsys.readouterr()
         assert shown.out == ""
-        assert shown.err == f"{server.target} has no workflow executions; --agent lists those of agents.\n"
+        rest = "`watch ID` finds one that a backend does not list.\n"
+        assert shown.err == f"{server.target} lists no workflow executions; --agent lists those of agents. {rest}"
         assert main(["list", "--agent", "--phase", "failed", "--target", server.target]) == 0
-        assert capsys.readouterr().err == f"{server.target} has no agent executions that are FAILED.\n"
+        assert capsys.readouterr().err == f"{server.target} lists no agent executions that are FAILED. {rest}"
 
 
 def test_list_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

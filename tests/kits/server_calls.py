@@ -8,17 +8,74 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import grpc
 
+from statusbuilder import Snapshot
+from statusbuilder.contracts import WORKFLOW_EXECUTION
 from statusbuilder.contracts.wire import agent_pb2, workflow_pb2
 
 TIMEOUT = 20.0
 API_VERSION = "agentic.stigmer.ai/v1"
+
+
+def resource(snapshot: Snapshot) -> bytes:
+    """Return a workflow's execution as backends answer with it."""
+    status = workflow_pb2.WorkflowExecutionStatus.FromString(WORKFLOW_EXECUTION.encode_status(snapshot))
+    return workflow_pb2.WorkflowExecution(status=status).SerializeToString()
+
+
+class Product:
+    """A backend as the product's: unknown ids are refused, and what a stream should send may be lost.
+
+    Args:
+        held: what it holds, encoded, by execution id; may be changed while it runs.
+        streams: what a subscriber is sent: nothing more comes, and the stream stays open unless that was the end.
+    """
+
+    def __init__(self, held: dict[str, bytes], *streams: bytes) -> None:
+        self.held, self.streams = held, streams
+        self.subscribed = 0
+        self.actions: dict[int, Callable[[], object]] = {}
+        """What is done as the n-th subscription comes."""
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        handlers = {
+            "get": grpc.unary_unary_rpc_method_handler(self._get),
+            "list": grpc.unary_unary_rpc_method_handler(lambda _, context: b""),
+            "subscribe": grpc.unary_stream_rpc_method_handler(self._subscribe),
+        }
+        for name in ("workflow", "agent"):
+            service = f"ai.stigmer.agentic.{name}execution.v1.{name.capitalize()}ExecutionQueryController"
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def __enter__(self) -> Product:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.stop(None).wait()
+
+    def _get(self, data: bytes, context: Any) -> bytes:
+        execution_id = workflow_pb2.WorkflowExecutionId.FromString(data).value
+        if execution_id not in self.held:
+            context.abort(grpc.StatusCode.NOT_FOUND, "pipeline step Load failed: rpc error: code = NotFound")
+        return self.held[execution_id]
+
+    def _subscribe(self, data: bytes, context: Any) -> Iterator[bytes]:
+        self.subscribed += 1
+        self.actions.get(self.subscribed, lambda: None)()
+        self._get(data, context)  # both requests have the id as their first field
+        yield from self.streams
+        left = threading.Event()
+        context.add_callback(left.set)
+        left.wait(TIMEOUT)
 
 
 class Calls:

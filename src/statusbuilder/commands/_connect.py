@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -13,8 +15,10 @@ from ..client import Client
 from ..core.environment import ENDPOINT, read_variable
 from ..core.model.values import Snapshot
 from ..sinks.backend import explain_reading
+from ..sinks.grpc import GrpcSink
 from ..views import one_line
 
+Run: TypeAlias = Callable[[argparse.Namespace], int]
 DEFAULT_TARGET = "127.0.0.1:50051"
 _AS_OPTIONS = (
     ("allow_insecure_key=True (STATUSBUILDER_ALLOW_INSECURE_KEY=1)", "STATUSBUILDER_ALLOW_INSECURE_KEY=1"),
@@ -54,17 +58,28 @@ def add_security(parser: argparse.ArgumentParser) -> None:
 
 
 def connect(options: argparse.Namespace) -> Client:
-    """Return a client of the backend that the arguments, or else the environment, name.
+    """Return a client of the backend that the arguments, or else the environment, name, and note which in them.
 
     Raises:
         ValueError: something in them cannot be used.
         OSError: the certificates cannot be read.
     """
+    if options.target is None and read_variable(*ENDPOINT) is None:
+        options.target = DEFAULT_TARGET
+    client = Client.from_env(**_access(options))
+    options.target = client.target
+    return client
+
+
+def open_sink(options: argparse.Namespace, **settings: Any) -> GrpcSink:
+    """Return a sink to the backend that the arguments, or else the environment, name; raises as `connect`."""
+    given = {name: value for name, value in _access(options).items() if value is not None}
+    return GrpcSink.from_env(**given, **settings)
+
+
+def _access(options: argparse.Namespace) -> dict[str, Any]:
     quiet_grpc()
-    target = options.target
-    if target is None and read_variable(*ENDPOINT) is None:
-        target = DEFAULT_TARGET
-    return Client.from_env(target=target, api_key=options.api_key, tls=chosen_tls(options))
+    return {"target": options.target, "api_key": options.api_key, "tls": chosen_tls(options)}
 
 
 def chosen_tls(options: argparse.Namespace) -> bool | str | None:
@@ -73,11 +88,9 @@ def chosen_tls(options: argparse.Namespace) -> bool | str | None:
     Raises:
         ValueError: they contradict each other.
     """
-    if options.ca is None:
-        return options.tls  # type: ignore[no-any-return]
-    if options.tls is False:
+    if options.ca is not None and options.tls is False:
         raise ValueError("--ca and --no-tls exclude each other.")
-    return options.ca  # type: ignore[no-any-return]
+    return options.ca or options.tls  # type: ignore[no-any-return]
 
 
 def quiet_grpc() -> None:
@@ -109,14 +122,10 @@ def is_code(error: grpc.RpcError, code: grpc.StatusCode) -> bool:
 
 
 def reason(error: grpc.RpcError, target: str) -> str:
-    """Return why there is no connection, or no answer, in a line."""
-    return with_options(one_line(explain_reading(error, target)))
-
-
-def advice(error: grpc.RpcError, target: str) -> str:
-    """Return what helps where nobody has named a backend, and none is there; else nothing."""
+    """Return in a line why there is no connection, or no answer, and what helps where nobody has named a backend."""
     away = target == DEFAULT_TARGET and is_code(error, grpc.StatusCode.UNAVAILABLE)
-    return "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
+    hint = "; `statusbuilder serve` starts a backend there, --target names another" if away else ""
+    return with_options(one_line(explain_reading(error, target))) + hint
 
 
 def with_options(text: str) -> str:
@@ -126,11 +135,28 @@ def with_options(text: str) -> str:
     return text
 
 
+def guarded(command: str) -> Callable[[Run], Run]:
+    """Let a command say in a line on stderr why it could not do its work, instead of raising."""
+
+    def guard(run: Run) -> Run:
+        def guarded_run(options: argparse.Namespace) -> int:
+            try:
+                return run(options)
+            except (ValueError, OSError, grpc.RpcError) as error:
+                if isinstance(error, OSError) and error.filename is None:
+                    raise  # what it says cannot be written, which is the same for all
+                return refuse(command, error, getattr(options, "target", None) or "")
+
+        return guarded_run
+
+    return guard
+
+
 def refuse(command: str, error: object, target: str = "") -> int:
     """Say in a line on stderr why a command could not do its work, and return its exit status."""
     text = with_options(str(error))
     if isinstance(error, grpc.RpcError):
-        text = reason(error, target) + advice(error, target)
+        text = reason(error, target)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     print(f"statusbuilder {command}: {one_line(text)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from ..agent.model import AgentSnapshot
 from ..contracts import settled
 from ..core.model.values import Snapshot
 from ..views import html_report
-from ._connect import add_connection, advice, connect, find, is_code, reason, refuse
+from ._connect import add_connection, connect, find, guarded, is_code, reason
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +30,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_connection(parser)
 
 
+@guarded("report")
 def run(options: argparse.Namespace) -> int:
     """Write a page about one execution; return the exit status."""
-    try:
-        if _is_same(options.source, options.output):
-            raise ValueError(f"{options.output} is what it reads; name another file with --output.")
-        page = html_report(_load(options)).encode()
-        if options.output == "-":
-            sys.stdout.buffer.write(page)
-        else:
-            Path(options.output).write_bytes(page)
-            print(f"Wrote {options.output}")
-    except (ValueError, OSError) as error:
-        return refuse("report", error)
+    if _is_same(options.source, options.output):
+        raise ValueError(f"{options.output} is what it reads; name another file with --output.")
+    write_page(_load(options), options.output)
     return 0
+
+
+def write_page(snapshot: Snapshot, output: str) -> None:
+    """Write a page about an execution to a file, and say so; - is stdout."""
+    page = html_report(snapshot).encode()
+    if output == "-":
+        sys.stdout.buffer.write(page)
+    else:
+        Path(output).write_bytes(page)
+        print(f"Wrote {output}")
 
 
 def _is_same(source: str, output: str) -> bool:
@@ -66,7 +69,6 @@ def _load(options: argparse.Namespace) -> Snapshot:
         except grpc.RpcError as error:
             unknown = is_code(error, grpc.StatusCode.NOT_FOUND)
             why = f"{client.target} has no such execution" if unknown else reason(error, client.target)
-            why += advice(error, client.target)
             raise ValueError(f"there is no file {options.source!r}, and {why}") from error
 
 

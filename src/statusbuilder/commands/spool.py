@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sqlite3
-import sys
 from time import monotonic, sleep, time
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..delivery.spool import Listed, SpoolUnusableError, State, read_rows, retar
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
 from ..views._table import table
-from ._connect import add_security, chosen_tls, quiet_grpc, seconds, with_options
+from ._connect import add_security, guarded, open_sink, seconds
 
 SETTLE: float | None = None
 """Seconds between two answers that an execution is unknown, until that is believed; None for what sinks take."""
@@ -59,14 +58,15 @@ def _configure_flush(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@guarded("spool")
 def run(options: argparse.Namespace) -> int:
     """Do what was asked; return the exit status."""
     try:
-        status: int = options.action(options, os.path.abspath(options.path))
-    except (OSError, ValueError, sqlite3.Error, SpoolUnusableError) as error:
-        print(f"statusbuilder spool: {one_line(_text(error, options.path))}", file=sys.stderr)
-        return 2
-    return status
+        return options.action(options, os.path.abspath(options.path))  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {options.path!r}") from None
+    except (OSError, sqlite3.Error, SpoolUnusableError) as error:
+        raise ValueError(f"{options.path}: {error}") from error
 
 
 # list
@@ -143,10 +143,10 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     receipts: list[Receipt] = []
     logging.getLogger("statusbuilder").addHandler(logging.NullHandler())  # what there is to say is said here
     if options.any_target:
-        with _sink(options) as sink:
+        with open_sink(options) as sink:
             retarget(path, sink.target)
     settings: dict[str, Any] = {"orphans": options.orphans, "on_receipt": receipts.append, "settle": SETTLE}
-    sink = _sink(options, spool=path, get_patience=0.0, **settings)
+    sink = open_sink(options, spool=path, get_patience=0.0, **settings)
     try:
         while _pending(path, sink.target, wanted, options.orphans) and monotonic() < deadline:
             sink.flush(max(0.0, min(_LOOK_EVERY, deadline - monotonic())))
@@ -157,13 +157,6 @@ def _flush(options: argparse.Namespace, path: str) -> int:
     _say(receipts)
     left = _say_left(read_rows(path), wanted, orphans, sink)
     return 1 if left or sink.stats().lost else 0
-
-
-def _sink(options: argparse.Namespace, **settings: Any) -> GrpcSink:
-    quiet_grpc()
-    given = {"target": options.target, "api_key": options.api_key, "tls": chosen_tls(options)}
-    arguments = {name: value for name, value in given.items() if value is not None}
-    return GrpcSink.from_env(**arguments, **settings)
 
 
 def _pending(path: str, target: str, wanted: set[str], orphans: str) -> bool:
@@ -203,9 +196,3 @@ def _say_left(rows: list[Listed], wanted: set[str], orphans: set[str], sink: Grp
     others = f", {in_use} of running processes" if in_use else ""
     print(f"{left} left{others}")
     return left
-
-
-def _text(error: Exception, path: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no file {path!r}"
-    return with_options(str(error)) if isinstance(error, ValueError) else f"{path}: {error}"

@@ -6,16 +6,15 @@ import argparse
 import asyncio
 import os
 import re
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ..core.model.times import utc_now
 from ..core.model.values import Snapshot
-from ..sinks.grpc import GrpcSink
-from ..views import html_report, one_line, task_table
-from ._connect import add_security, chosen_tls, quiet_grpc, refuse
+from ..views import one_line, task_table
+from ._connect import add_security, open_sink, refuse
+from .report import write_page
 
 INTERVAL = 60.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -80,7 +79,7 @@ async def _show(options: argparse.Namespace) -> int:
     if options.json:
         print(snapshot.to_json())
     elif options.output is not None:
-        _write(html_report(snapshot).encode(), options.output)
+        write_page(snapshot, options.output)
     else:
         for line in task_table(snapshot):
             print(line)
@@ -96,25 +95,15 @@ async def _fold(options: argparse.Namespace) -> Snapshot:
     return await fold_workflow(await _client(options), options.workflow, run_id=options.run_id)
 
 
-def _write(page: bytes, output: str) -> None:
-    if output == "-":
-        sys.stdout.buffer.write(page)
-    else:
-        Path(output).write_bytes(page)
-        print(f"Wrote {output}")
-
-
 # reconcile
 
 
 async def _reconcile(options: argparse.Namespace) -> int:
     from ..temporal import Look, reconcile
 
-    quiet_grpc()
-    given = {"target": options.target, "api_key": options.api_key, "tls": chosen_tls(options)}
     client = await _client(options)
     since = utc_now() - options.since
-    async with GrpcSink.from_env(**{name: value for name, value in given.items() if value is not None}) as sink:
+    async with open_sink(options) as sink:
         while True:
             look: Look = await reconcile(client, sink, task_queue=options.task_queue, since=since)
             print(_told(look), flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from threading import Timer
+from time import sleep
 
 import grpc
 
@@ -12,13 +14,19 @@ from ..agent.model import AgentSnapshot
 from ..client import Client, ContractName
 from ..core.model.values import ExecutionPhase
 from ..views import PlainScreen, Screen, make_screen
-from ._connect import add_connection, connect, find, reason, refuse, seconds
+from ._connect import add_connection, connect, find, guarded, is_code, reason, seconds
+
+_LOOK_EVERY = 1.0
+_NOTE_AFTER = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its parser."""
-    parser.add_argument("execution_id", metavar="ID", help="the execution; if it does not exist yet, wait for it")
+    parser.add_argument("execution_id", metavar="ID", help="the execution")
     add_connection(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until it is there, also where the backend refuses unknown ids"
+    )
     parser.add_argument(
         "--plain", action="store_true", help="a line for each thing that happens, as where there is no terminal"
     )
@@ -31,28 +39,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit status: 0 when the execution completed, 1 when it failed or was cancelled, 2 on an error."
 
 
+@guarded("watch")
 def run(options: argparse.Namespace) -> int:
     """Show an execution until it has ended; return the exit status."""
-    try:
-        client = connect(options)
-    except (ValueError, OSError) as error:
-        return refuse("watch", error)
-    screen: Screen = PlainScreen(sys.stdout) if options.plain else make_screen(sys.stdout)
-    try:
-        with client:
+    with connect(options) as client:
+        screen: Screen = PlainScreen(sys.stdout) if options.plain else make_screen(sys.stdout)
+        try:
             return _watch(client, screen, options)
-    except grpc.RpcError as error:
-        screen.close()
-        return refuse("watch", error, client.target)
-    finally:
-        screen.close()
+        finally:
+            screen.close()
 
 
 def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
+    waiting = f"Waiting for {options.execution_id} at {client.target}"
+    while True:
+        kind, is_there = _look(client, options)
+        if is_there or options.wait:
+            screen.note(waiting)
+        if is_there or not options.wait:
+            hint = "" if options.agent else "; for an agent's execution, add --agent"
+            later = Timer(_NOTE_AFTER, screen.note, [waiting + hint])
+            if not is_there:  # a backend that refuses unknown ids says so at once, and then nothing is waited for
+                later.start()
+            try:
+                return _follow(client, screen, options, kind, later)
+            except grpc.RpcError as error:
+                if not is_code(error, grpc.StatusCode.NOT_FOUND):
+                    raise
+                if not options.wait:
+                    missing = f"{client.target} has no execution {options.execution_id!r}"
+                    raise ValueError(f"{missing}; --wait waits until it is there.") from error
+            finally:
+                later.cancel()
+        sleep(_LOOK_EVERY)
+
+
+def _follow(client: Client, screen: Screen, options: argparse.Namespace, kind: ContractName, later: Timer) -> int:
     phase = None
-    kind, is_there = _look(client, options)
-    hint = "" if is_there or options.agent else "; for an agent's execution, add --agent"
-    screen.note(f"Waiting for {options.execution_id} at {client.target}{hint}")
     snapshots = client.subscribe(
         options.execution_id,
         contract=kind,
@@ -61,6 +84,7 @@ def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
     )
     for snapshot in snapshots:
         phase = snapshot.phase
+        later.cancel()
         if not screen.show(snapshot):
             # Nobody reads any more, and the interpreter would complain when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,9 +98,9 @@ def _lost(error: grpc.RpcError | None, target: str) -> str:
 
 
 def _look(client: Client, options: argparse.Namespace) -> tuple[ContractName, bool]:
-    """Return the kind of executions that the id is of, and whether there is one; a workflow's where there is none."""
+    """Return the kind of executions that the id is of, and whether one is there, or nobody knows."""
     try:
         held = find(client, options.execution_id, options)
-    except grpc.RpcError:  # `subscribe` waits, or says what is wrong
-        return "agent" if options.agent else "workflow", False
+    except grpc.RpcError as error:  # `subscribe` says what else is wrong, and outlives an outage
+        return "agent" if options.agent else "workflow", not is_code(error, grpc.StatusCode.NOT_FOUND)
     return "agent" if isinstance(held, AgentSnapshot) else "workflow", True

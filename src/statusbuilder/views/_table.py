@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from unicodedata import combining, east_asian_width
 
 from ..core.model.printable import one_line
 from ..core.model.values import Snapshot, Task, TaskStatus
@@ -32,7 +35,7 @@ def _execution_row(snapshot: Snapshot) -> Sequence[str]:
         f"{progress.finished:,}/{progress.total:,}",
         clock_time(snapshot.started_at),
         elapsed(snapshot, None),
-        "" if snapshot.error is None else one_line(snapshot.error)[:100],
+        "" if snapshot.error is None else one_line(snapshot.error),
     )
 
 
@@ -41,8 +44,24 @@ def _task_row(depth: int, task: Task) -> Sequence[str]:
     return f"{'  ' * (depth + 1)}{one_line(task.task_name)}", task.status.name, took, detail(task)
 
 
+def cells(text: str) -> int:
+    """Return the columns that a terminal takes for a text."""
+    return sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
+
+
+def cut(line: str, width: int) -> str:
+    """Cut what is too wide for a terminal at its right end, with a mark."""
+    if cells(line) <= width:
+        return line
+    taken = list(accumulate(map(cells, line)))
+    return f"{line[: bisect_left(taken, width)]}…"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return rows as lines with aligned columns, below a line of headings."""
-    cells = [headings, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines = [headings, *rows]
+    widths = [max(cells(row[column]) for row in lines) for column in range(len(headings))]
+    return [
+        "  ".join(text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in lines
+    ]
