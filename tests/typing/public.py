@@ -1,8 +1,8 @@
 """Right uses of the public API, and the types that a checker must see; checked, never run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from statusbuilder import (
     Delivery,
@@ -21,6 +21,8 @@ from statusbuilder import (
     TaskType,
     UnknownTaskError,
 )
+from statusbuilder.agent.model import AgentSnapshot
+from statusbuilder.client import Client
 
 # Values
 
@@ -133,6 +135,18 @@ class MyBuilder(StatusBuilder):
 with MyBuilder("wex_03") as mine:
     assert_type(mine, MyBuilder)
     assert_type(mine.with_error("broken"), MyBuilder)
+
+
+# A client
+
+
+def reads(client: Client, kind: Literal["workflow", "agent"]) -> None:
+    assert_type(client.get("wex_01"), Snapshot)
+    assert_type(client.get("wex_01", contract="workflow"), Snapshot)
+    assert_type(client.get("aex_01", contract="agent"), AgentSnapshot)
+    assert_type(client.get("aex_01", contract=kind), Snapshot)
+    assert_type(client.list(), Iterator[Snapshot])
+    assert_type(client.list(contract="agent"), Iterator[AgentSnapshot])
 
 
 # Errors

@@ -6,6 +6,16 @@ Every line is excused for exactly the error that it must cause: both checkers re
 from statusbuilder import ExecutionPhase, Sink, Snapshot, StatusBuilder, Task, TaskStatus, TaskType
 from statusbuilder import Snapshto as _Snapshto  # type: ignore[attr-defined]  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
 
+
+class ASink:
+    def send(self, snapshot: Snapshot) -> None:
+        """Take it."""
+
+
+async def coroutine_sink(snapshot: Snapshot) -> None:
+    """Take it later."""
+
+
 snapshot = Snapshot("wex_01")
 task = Task("fetch", "Fetch")
 status = StatusBuilder("wex_01")
@@ -26,6 +36,11 @@ StatusBuilder()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 StatusBuilder(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 StatusBuilder("wex_01", [print])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 StatusBuilder("wex_01", sinks=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+StatusBuilder("wex_01", sinks=[ASink])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+StatusBuilder("wex_01", sinks=[coroutine_sink])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+StatusBuilder("wex_01", sinks=["wex_01"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+StatusBuilder("wex_01", sinks="wex_01")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+StatusBuilder("wex_01", sinks=ASink())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 StatusBuilder("wex_01", initial={})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 StatusBuilder("wex_01", epoch="7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 StatusBuilder("wex_01", clock=7.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -29,7 +29,7 @@ from .checks import (
 )
 from .environment import reads_strictly, sinks_disabled
 from .model.times import utc_now
-from .model.values import ExecutionPhase, Receipt, Snapshot, TaskStatus, TaskType
+from .model.values import ExecutionPhase, Receipt, Sink, Snapshot, TaskStatus, TaskType
 from .outlets import Outlets, check_builder_sink
 from .state import NOTHING, PHASE_CHANGED, ExecutionState
 
@@ -100,7 +100,7 @@ class StatusBuilder:
         self,
         execution_id: str,
         *,
-        sinks: Iterable[Any] = (),
+        sinks: Iterable[Sink | Callable[[Snapshot], None]] = (),
         initial: Snapshot | None = None,
         restart: bool = False,
         epoch: int | None = None,

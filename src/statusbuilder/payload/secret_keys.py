@@ -33,7 +33,17 @@ any each missing unknown invalid duplicate same new old first last next by
 """
 _OTHERS = "public_key_token factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
 
-DEFAULT_SECRET_KEYS: tuple[str, ...] = tuple(_ENTRIES.split())
+
+class _Defaults(tuple[str, ...]):
+    """Words whose name is enough where a signature shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DEFAULT_SECRET_KEYS"
+
+
+DEFAULT_SECRET_KEYS: tuple[str, ...] = _Defaults(_ENTRIES.split())
 """Words, or consecutive words, that make the value under a key a secret where the key ends in them.
 
 `_key` needs another word before it, `=tokens` has to be the whole key.

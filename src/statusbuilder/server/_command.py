@@ -13,6 +13,7 @@ from ._server import MAX_MESSAGE_BYTES, Server
 
 API_KEY_VARIABLE = "STATUSBUILDER_API_KEY"
 GRACE = 5.0
+_LOOK_EVERY = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"statusbuilder server listening on {server.address} ({', '.join(facts)})", flush=True)
     if server.web_url is not None:
         print(f"page for people at {server.web_url}", flush=True)
-    stop.wait()
+    while not stop.wait(_LOOK_EVERY):  # on Windows no signal is handled during a wait without an end
+        pass
     server.stop(GRACE)
     return 0
 

@@ -52,7 +52,9 @@ def _probe(info: tuple[Any, ...]) -> OSError | None:
     family, kind, protocol, _, address = info
     try:
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # On Windows SO_REUSEADDR would let it have the port of another program.
+            exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if exclusive is None else exclusive, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind(address)

@@ -10,11 +10,22 @@ from collections.abc import Iterator
 from ._errors import ServerStartError
 
 if sys.platform == "win32":
+    import msvcrt
 
     def _take(lock: str) -> int:
-        raise OSError("There is no such lock.")
+        held = os.open(lock, os.O_RDWR | os.O_CREAT)
+        try:
+            msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            os.close(held)
+            raise BlockingIOError(error.errno, error.strerror) from error
+        return held
 
-    def _release(held: int, lock: str) -> None: ...
+    def _release(held: int, lock: str) -> None:
+        msvcrt.locking(held, msvcrt.LK_UNLCK, 1)
+        os.close(held)
+        with contextlib.suppress(OSError):  # another one has it open already
+            os.unlink(lock)
 
 else:
     import fcntl

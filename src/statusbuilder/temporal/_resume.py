@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -13,14 +13,16 @@ from temporalio.common import RetryPolicy
 from ..agent.builder import AgentStatusBuilder
 from ..agent.model import AgentSnapshot
 from ..core.builder import StatusBuilder
-from ..core.model.values import ExecutionPhase, Snapshot
+from ..core.model.values import ExecutionPhase, Sink, Snapshot
 from ._retry import wait_before_next
 from ._work import present, read_snapshot
 
 _B = TypeVar("_B", bound=StatusBuilder)
 
 
-def activity_builder(kind: type[_B], execution_id: str, *, sinks: Iterable[Any], **options: Any) -> _B:
+def activity_builder(
+    kind: type[_B], execution_id: str, *, sinks: Iterable[Sink | Callable[[Snapshot], None]], **options: Any
+) -> _B:
     """Make the builder of an execution that one activity runs, such as an agent's.
 
     ```python
