@@ -35,7 +35,7 @@ async def outcome(at: Stage, workflow: Any, *args: Any, **options: Any) -> Snaps
     handle = await at.start(workflow, *args, **options)
     with contextlib.suppress(WorkflowFailureError):
         await handle.result()
-    return at.shelf.last(handle.id)
+    return await at.shelf.end(handle.id)
 
 
 def test_a_workflow_of_steps_is_reported(temporal: str) -> None:
@@ -45,6 +45,7 @@ def test_a_workflow_of_steps_is_reported(temporal: str) -> None:
         async with stage(temporal, [flows.Steps], [flows.double]) as at:
             handle = await at.start(flows.Steps.run, 3)
             assert await handle.result() == {"total": 6}
+            await at.shelf.end(handle.id)
             seen = at.shelf.of(handle.id)
         steps = [task(f"double-{n + 1}", input={"value": n}, output={"doubled": 2 * n}) for n in range(3)]
         assert whole(seen[-1]) == ended("COMPLETED", *steps, output={"total": 6})
@@ -82,7 +83,7 @@ def test_a_cancelled_workflow_is_cancelled_with_its_tasks(temporal: str) -> None
             await handle.cancel()
             with pytest.raises(WorkflowFailureError):
                 await handle.result()
-            assert whole(at.shelf.last(handle.id)) == ended(
+            assert whole(await at.shelf.end(handle.id)) == ended(
                 "CANCELLED",
                 task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True}),
                 error="cancelled",
@@ -102,13 +103,13 @@ def test_a_failure_after_a_cancellation_is_one(temporal: str) -> None:
             with pytest.raises(WorkflowFailureError):
                 await handle.result()
             child = f"{handle.id}-child"
-            assert whole(at.shelf.last(handle.id)) == ended(
+            assert whole(await at.shelf.end(handle.id)) == ended(
                 "FAILED",
                 task("forever-1", "FAILED", error="cancelled", metadata={"cancelled": True}),
                 task("CancellingItself-1", "FAILED", error="cancelled", metadata={"workflow_id": child}),
                 error="child workflow 'CancellingItself' failed: cancelled",
             )
-            assert at.shelf.last(child).phase is ExecutionPhase.FAILED
+            assert (await at.shelf.end(child)).phase is ExecutionPhase.FAILED
 
     run(body())
 
@@ -123,6 +124,7 @@ def test_a_workflow_that_is_tried_again_is_one_execution(temporal: str, wanted: 
             handle = await at.start(flows.TriedAgain.run, wanted, retry_policy=again, execution_timeout=None)
             with contextlib.suppress(WorkflowFailureError):
                 await handle.result()
+            await at.shelf.end(handle.id)
             seen = at.shelf.of(handle.id)
             assert (
                 await close_status(at.client, handle.id, run_id=handle.first_execution_run_id, sink=Delivery(at.shelf))
@@ -220,8 +222,8 @@ def test_child_workflows_are_tasks_and_executions(temporal: str) -> None:
                 ),
                 output={"value": 0},
             )
-            assert at.shelf.last(one).phase is ExecutionPhase.COMPLETED
-            assert at.shelf.last(other).phase is ExecutionPhase.FAILED
+            assert (await at.shelf.end(one)).phase is ExecutionPhase.COMPLETED
+            assert (await at.shelf.end(other)).phase is ExecutionPhase.FAILED
 
     run(body())
 
@@ -240,7 +242,7 @@ def test_a_child_left_running_is_no_failure(temporal: str) -> None:
             handle = at.client.get_workflow_handle(child)
             await handle.signal(flows.Approval.approve)
             await handle.result()
-            assert at.shelf.last(child).phase is ExecutionPhase.COMPLETED
+            assert (await at.shelf.end(child)).phase is ExecutionPhase.COMPLETED
 
     run(body())
 
@@ -252,6 +254,7 @@ def test_a_workflow_that_continues_as_new_is_one_execution(temporal: str) -> Non
         async with stage(temporal, [flows.Continuing], [flows.double]) as at:
             handle = await at.start(flows.Continuing.run, 3)
             assert await handle.result() == "done"
+            await at.shelf.end(handle.id)
             seen = at.shelf.of(handle.id)
         tasks = [task(f"double-{n + 1}", input={"value": 3 - n}, output={"doubled": 6 - 2 * n}) for n in range(3)]
         assert whole(seen[-1]) == ended("COMPLETED", *tasks, output={"value": "done"})
@@ -282,7 +285,7 @@ def test_an_activity_completed_from_outside_comes_out_right(temporal: str) -> No
                 workflow_id=handle.id, run_id=handle.result_run_id, activity_id="1"
             ).complete("from outside")
             assert await handle.result() == "from outside"
-            assert whole(at.shelf.last(handle.id)) == ended(
+            assert whole(await at.shelf.end(handle.id)) == ended(
                 "COMPLETED",
                 task("later-1", input={"value": "token"}, output={"value": "from outside"}),
                 output={"value": "from outside"},
@@ -303,7 +306,7 @@ def test_a_workflow_adds_tasks_of_its_own(temporal: str) -> None:
             assert await handle.query("whatever") == "dynamic answer to whatever"
             await handle.signal(flows.Approval.approve)
             assert await handle.result() == "approved"
-            last = at.shelf.last(handle.id)
+            last = await at.shelf.end(handle.id)
             assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == last
         assert whole(last) == ended(
             "COMPLETED",
@@ -326,7 +329,7 @@ def test_a_signal_that_fails_the_workflow_is_its_end(temporal: str) -> None:
             await handle.signal(flows.Approval.break_it)
             with pytest.raises(WorkflowFailureError):
                 await handle.result()
-            assert whole(at.shelf.last(handle.id)) == ended(
+            assert whole(await at.shelf.end(handle.id)) == ended(
                 "FAILED",
                 task(
                     "approve",

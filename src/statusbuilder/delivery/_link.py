@@ -119,10 +119,13 @@ class DeliveryLink:
         return is_first
 
     def take(self) -> Snapshot | None:
-        """Return the newest snapshot; None when the builder is gone. What changes from now on is signalled again."""
+        """Return the newest snapshot; None when the builder is gone. What changes from now on is signalled again.
+
+        It is also None where the source has a true `is_stale`: somebody else may have gone on while it waited.
+        """
         self._is_queued = self._is_urgent = False
         source = self._source()
-        return None if source is None else source.snapshot()
+        return None if source is None or getattr(source, "is_stale", False) else source.snapshot()
 
     def learn(self, fate: Fate) -> None:
         """Replace what other threads read here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from ..core.builder import StatusBuilder
-from ._names import RUNS
+from ._names import RUN
 
 
 def current() -> StatusBuilder:
@@ -26,10 +26,10 @@ def current() -> StatusBuilder:
     """
     if not workflow.in_workflow():
         raise RuntimeError("statusbuilder.temporal.current() is for the code of workflows; this is none.")
-    find = workflow.extern_functions().get(RUNS)
+    find = workflow.extern_functions().get(RUN)
     if find is None:
         raise RuntimeError(
             "This worker has no StatusPlugin; add it, with enabled=False where nothing is to be reported."
         )
-    builder: StatusBuilder = find(workflow.info().run_id).builder
+    builder: StatusBuilder = find().builder
     return builder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ..payload.policy import PayloadPolicy
+from ._carry import read_header
 from ._events import ENDS, STARTS, End, read_marker, result_of, time_of
 from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER, MEMO, RESERVED
@@ -93,6 +94,11 @@ class Fold:
             self._end(ENDS[name], told, event)
         elif (handle := _HANDLERS.get(name)) is not None:
             handle(self, told, event)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """What the run itself has started, in order."""
+        return self._steps
 
     def note_pending(self, pending: Iterable[PendingActivityInfo]) -> None:
         """Take note of what the server tells of activities under way, beside the events."""
@@ -218,7 +224,8 @@ class Fold:
         named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
         self._named = named if isinstance(named, str) and named else None
         if CARRIED_HEADER in told.header.fields:
-            self.carried = _carried(value_of(told.header.fields[CARRIED_HEADER]))
+            header = value_of(told.header.fields[CARRIED_HEADER])
+            self.carried = read_header(header, self._named or self.workflow_id)
 
     def _running(self, told: Any, event: HistoryEvent) -> None:
         self._task_started_at = time_of(event.event_time)
@@ -292,13 +299,6 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
     "workflow_execution_timed_out": Fold._timed_out,
     "workflow_execution_continued_as_new": Fold._continued,
 }
-
-
-def _carried(data: Any) -> Snapshot | None:
-    if not isinstance(data, Mapping):
-        return None
-    snapshot = Snapshot.from_dict(data)
-    return snapshot if snapshot.execution_id else None
 
 
 def fold_history(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -32,9 +32,10 @@ def value_of(payload: Payload) -> Any:
     return payload.data if encoding == b"binary/plain" else None
 
 
-def given(payloads: Payloads) -> Any:
+def given(payloads: Payloads | Sequence[Payload]) -> Any:
     """Return arguments as a task shows them: one alone, several as a list, None where there are none."""
-    values = [value_of(payload) for payload in payloads.payloads]
+    several = payloads.payloads if isinstance(payloads, Payloads) else payloads
+    values = [value_of(payload) for payload in several]
     return values if len(values) > 1 else values[0] if values else None
 
 

@@ -1,272 +1,284 @@
-"""One run of a workflow on this worker: its builder, its tasks, and what the host has to know of it."""
+"""One run of a workflow on this worker, recorded from what goes into its code and what comes out of it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from functools import wraps
+from time import monotonic
+from typing import Any, ParamSpec
+from urllib.parse import quote
 
+import attrs
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
-from temporalio.exceptions import CancelledError, is_cancelled_exception
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 
 from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
-from ._attempts import take_reports
-from ._builder import RunBuilder, carried_header, make_builder
-from ._failures import describe, describe_end
-from ._publisher import Publisher
-from ._retry import wait_before_next
+from ..core.state import ENDED_EARLY, FORGOTTEN
+from ._builder import RunBuilder, make_builder
+from ._carry import header_of
+from ._events import time_of
+from ._failures import describe_end
+from ._moves import CANCELS, ENDS, End, Key, begin
+from ._names import CARRIED_HEADER, RESERVED
+from ._payloads import error_of, given, value_of
 from ._settings import Settings
-
-if TYPE_CHECKING:
-    from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-    from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
+from ._shown import Shown
+from ._steps import CONTINUED, Step
 
 log = logging.getLogger("statusbuilder")
 
+SLOW = 2.0
+"""Seconds after which the server is asked for what it knows of an activity."""
 _P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
-def harmless(record: Callable[_P, _T]) -> Callable[_P, _T | None]:
+def harmless(record: Callable[_P, None]) -> Callable[_P, None]:
     """Keep a defect in recording from the workflow, whose code must not notice that it is reported."""
 
     @wraps(record)
-    def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    def recorded(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
-            return record(*args, **kwargs)
+            record(*args, **kwargs)
         except Exception:
             log.exception("A change of a workflow's status could not be recorded")
-            return None
 
     return recorded
 
 
-CONTINUED = "not finished when the workflow continued as new"
-LEFT = "left running on its own"
+@attrs.define
+class Open:
+    """A step that has not ended."""
+
+    task_id: str
+    step: Step
+    since: float
+    """When it was recorded, in `time.monotonic` seconds."""
 
 
 class Run:
-    """What the plugin knows of one run. Only activations change it, but for `publisher` and `local_failures`."""
+    """What the plugin knows of one run; only activations change it, but for `asked_at`.
 
-    def __init__(
-        self, settings: Settings, publishes: bool, forget: Callable[[], object], delivery_queue: str | None = None
-    ) -> None:
-        self.settings = settings
-        self.delivery_queue = delivery_queue
-        """The task queue of the delivery of its final status, where it is not the workflow's."""
-        self.publishes = publishes
-        self.forget = forget
-        """Tells the worker that the run is gone from its cache."""
-        self.info: workflow.Info | None = None
-        self.reported = False
-        """Whether its tasks are recorded and its status is published."""
-        self.evicting = False
-        self.cancel_requested = False
-        self.publisher: Publisher | None = None
-        self.beating: set[str] = set()
-        """Activities under way that heartbeat, by task id."""
-        self.local_failures: dict[str, str] = {}
-        """Why the last attempts at local activities failed, by task id; the one thing that activities set."""
-        self.final: Snapshot | None = None
-        """The final status as it is, of which the history holds what fits."""
-        self.goes_on = False
-        """Whether Temporal tries the failed workflow again, as a new run, so that nothing is to be delivered."""
-        self.delivering: asyncio.Task[None] | None = None
-        """The delivery of the final status, once it has begun."""
-        self._builder: RunBuilder | None = None
-        self._reset_at: int | None = None
-        self._numbers: dict[str, int] = {}
-        self._retries: dict[str, dict[str, Any]] = {}
-        """What results that are just coming in say of the attempts before, by task id."""
-        self._open: dict[str, bool] = {}
-        """Tasks of activities and child workflows under way, and whether they outlive the run."""
+    It lives as long as the workflow is in the worker's cache. One that is rebuilt there is another one.
+    """
 
-    def begin(self, info: workflow.Info) -> None:
-        """Take note of which run it is."""
+    def __init__(self, info: workflow.Info, settings: Settings, carry: int, hides_payloads: bool) -> None:
         self.info = info
-        self.reported = self.settings.reports_workflow(info.workflow_type)
+        self.settings = settings
+        is_carried = CARRIED_HEADER in info.headers and not info.workflow_type.startswith(RESERVED)
+        self.reported = settings.reports_workflow(info.workflow_type) or is_carried
+        """Whether it is recorded: also where this worker reports nothing, and the run before it handed its tasks on."""
+        self.is_published = self.reported and bool(settings.sinks)
+        self.shown = Shown(settings.sinks, info.headers)
+        self.now = info.workflow_start_time
+        """What time it is for the workflow."""
+        self.length = 0
+        """Events of its history at the last activation."""
+        self.most = 0
+        """Events that the history has at most, if nobody else has worked on it since."""
+        self.was_rebuilt = False
+        self.is_reset = False
+        self.knows_epoch = False
+        """Whether the server has told when it was reset."""
+        self.knows_history = False
+        """Whether its history was read for what it says of activities, after it was rebuilt."""
+        self.is_leaving = False
+        """Whether it is going from the worker's cache, so that its coroutines are thrown away."""
+        self.had_activities = False
+        self.phase: ExecutionPhase | None = None
+        """How its code has ended it, whether or not the server has accepted that."""
+        self.goes_on = False
+        """Whether it has asked to be continued as new."""
+        self.asked_at = 0.0
+        """When the server was last asked about it, in `time.monotonic` seconds."""
+        self.task_of: dict[str, str] = {}
+        """Tasks by the ids of activities."""
+        self.local_failures: dict[str, str] = {}
+        """Why the last attempts at local activities failed, by tasks; set by activities."""
+        self._carry, self._hides_payloads = carry, hides_payloads
+        self._builder: RunBuilder | None = None
+        self._numbers: dict[str, int] = {}
+        self._open: dict[Key, Open] = {}
+        self._updates: dict[str, Any] = {}
 
     @property
     def builder(self) -> RunBuilder:
         """The builder, made when it is first asked for, which has to be in the workflow."""
         if self._builder is None:
-            assert self.info is not None
-            self._builder = make_builder(self.info, self.settings)
-            if self._reset_at is not None:
-                self._builder.renew_epoch(self._reset_at)
+            self._builder = make_builder(self.info, self.settings, lambda: self.now)
         return self._builder
 
-    # Tasks
+    def prepare(self) -> None:
+        """Make the builder, in the workflow."""
+        if self.reported:
+            _ = self.builder
+
+    # What goes in
 
     @harmless
-    def add_task(
-        self, kind: str, name: str | None, args: Sequence[Any], metadata: object = None, outlives: bool = False
-    ) -> str | None:
-        """Record that an activity or child workflow of a type was started; returns the task's id, None if filtered."""
-        if not self.reported or not self.settings.reports_activity(kind):
-            return None
-        builder, number = self.builder, self._numbers.get(kind, 0) + 1
+    def take(self, act: WorkflowActivation) -> None:
+        """Record what an activation tells the workflow, before its code hears of it."""
+        self.now = max(self.now, time_of(act.timestamp))
+        self.was_rebuilt = self.was_rebuilt or act.is_replaying
+        if act.history_length > self.length:
+            self.length = act.history_length
+            self.most = self.length + 1
+        for job in act.jobs:
+            name = str(job.WhichOneof("variant"))
+            told = getattr(job, name)
+            self.is_reset = self.is_reset or name == "update_random_seed"
+            if name == "do_update":
+                self._updates[told.protocol_instance_id] = told
+            elif name == "resolve_activity" and told.result.HasField("backoff"):
+                self._wait_for_local(told)
+            elif name in ENDS and (end := ENDS[name](told)) is not None:
+                self._end(end)
+            elif name == "resolve_child_workflow_execution_start":
+                self._link(("child", told.seq), told.succeeded.run_id)
+
+    def _end(self, end: End) -> None:
+        found = self._open.pop(end.key, None)
+        if found is not None:
+            end.close(found.step, self.now, self.builder._policy)
+            self._show(found)
+
+    def _show(self, found: Open) -> None:
+        step = found.step
+        if self.builder.is_running(found.task_id):
+            self.builder.update_task_status(
+                found.task_id, step.status, output=step.output, error=step.error, metadata=step.metadata or None
+            )
+
+    def _wait_for_local(self, told: Any) -> None:
+        found = self._open.pop(("activity", told.seq), None)
+        if found is not None:
+            self._open[found.step.kind, told.result.backoff.original_schedule_time.ToNanoseconds()] = found
+
+    def _link(self, key: Key, run_id: str) -> None:
+        found, told = self._open.get(key), self.settings.ui
+        if found is not None and told is not None:
+            path = (self.info.namespace, "workflows", found.step.metadata["workflow_id"], run_id)
+            url = f"{told.rstrip('/')}/namespaces/{'/'.join(quote(part, safe='') for part in path)}/history"
+            self.builder.update_task_status(found.task_id, TaskStatus.IN_PROGRESS, metadata={"log_url": url})
+
+    # What comes out
+
+    @harmless
+    def record(self, completion: WorkflowActivationCompletion) -> None:
+        """Record what the workflow's code did in an activation that did not fail."""
+        builder = self.builder
+        if builder.snapshot().phase is ExecutionPhase.PENDING:
+            builder.update_status(ExecutionPhase.IN_PROGRESS)
+        for command in completion.successful.commands:
+            name = str(command.WhichOneof("variant"))
+            told = getattr(command, name)
+            self.most += 2  # a command is one event, or two
+            if name == "update_response":
+                self._answer(told)
+            elif name in CANCELS and (found := self._open.get((CANCELS[name], told.seq))) is not None:
+                found.step.cancel_requested_at = self.now
+            elif name == "cancel_timer" and (found := self._open.pop(("timer", told.seq), None)) is not None:
+                found.step.end(TaskStatus.SKIPPED, self.now, 0)
+                self._show(found)
+            elif name in _ENDINGS:
+                self._close(name, told)
+            elif not self._goes_on_locally(name, told) and (begun := begin(command, self.now)) is not None:
+                self._begin(*begun)
+        for key, waiting in list(self._updates.items()):
+            if isinstance(waiting, Step):  # which did not end at once
+                self._updates[key] = None
+                self._begin(("update", key), waiting)
+
+    def _begin(self, key: Key, step: Step) -> None:
+        """Add a task, under the id that a fold of the history gives it."""
+        builder, kind = self.builder, step.kind
+        if not self.settings.reports_activity(kind):
+            return
+        number = self._numbers.get(kind, 0) + 1
         while f"{kind}-{number}" in builder.task_ids:
             number += 1
-        self._numbers[kind] = number
-        task_id = f"{kind}-{number}"
-        self._open[task_id] = outlives
-        given = None if not args else args[0] if len(args) == 1 else list(args)
+        self._numbers[kind], task_id = number, f"{kind}-{number}"
+        self._open[key] = Open(task_id, step, monotonic())
+        if step.activity_id:
+            self.had_activities = True
+            self.task_of[step.activity_id] = task_id
         task_type = self.settings.task_types.get(kind, TaskType.CUSTOM)
         builder.add_task(
-            task_id, name or kind, TaskStatus.IN_PROGRESS, task_type=task_type, input=given, metadata=metadata
+            task_id,
+            step.name,
+            TaskStatus.IN_PROGRESS,
+            task_type=task_type,
+            input=step.input,
+            metadata=step.metadata or None,
         )
-        return task_id
 
-    def follow(
-        self,
-        task_id: str,
-        handle: ActivityHandle[Any] | ChildWorkflowHandle[Any, Any],
-        retries: Callable[[BaseException], int | None],
-    ) -> None:
-        """End the task when the activity or child workflow ends; `retries` says what its failure shows of attempts."""
-        handle.add_done_callback(partial(self._ended, task_id, retries))
-
-    @harmless
-    def _ended(self, task_id: str, retries: Callable[[BaseException], int | None], handle: asyncio.Future[Any]) -> None:
-        if self.evicting:
-            return
-        if handle.cancelled():
-            self.fail_task(task_id, asyncio.CancelledError())
-        elif (error := handle.exception()) is not None:
-            self.fail_task(task_id, error, retries(error))
-        else:
-            metadata = self._retries.get(task_id)
-            self._close_task(task_id)
-            if self.builder.is_running(task_id):
-                self.builder.update_task_status(
-                    task_id, TaskStatus.COMPLETED, output=handle.result(), metadata=metadata
-                )
-
-    @harmless
-    def fail_task(self, task_id: str, error: BaseException, retries: int | None = None) -> None:
-        """End a task with an error."""
-        if self.evicting:
-            return
-        self._close_task(task_id)
-        if not self.builder.is_running(task_id):
-            return
-        if is_cancelled_exception(error):
-            self.builder.update_task_status(task_id, TaskStatus.FAILED, "cancelled", metadata={"cancelled": True})
-        else:
-            metadata = None if retries is None else {"retry_count": retries}
-            self.builder.update_task_status(task_id, TaskStatus.FAILED, describe(error), metadata=metadata)
-
-    def _close_task(self, task_id: str) -> None:
-        self._open.pop(task_id, None)
-        self._retries.pop(task_id, None)
-        self.local_failures.pop(task_id, None)
-        self.beating.discard(task_id)
-
-    @harmless
-    def note_attempt(self, report: dict[str, Any]) -> None:
-        """Take note of a second or later attempt at an activity; the handler of a signal."""
-        if (noted := self._read_attempt(report)) is not None:
-            self.builder.annotate(*noted)
-
-    @harmless
-    def note_results(self, act: WorkflowActivation) -> None:
-        """Take note of which attempts gave the results that are just coming in."""
-        for report in take_reports(act):
-            if (noted := self._read_attempt(report)) is not None:
-                self._retries[noted[0]] = noted[1]
-
-    def _read_attempt(self, report: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        task_id, attempt = report.get("task"), report.get("attempt")
-        if not self.reported or not isinstance(task_id, str) or not isinstance(attempt, int):
-            return None
-        metadata: dict[str, Any] = {"retry_count": attempt - 1}
-        if report.get("error"):
-            metadata["last_error"] = report["error"]
-        return task_id, metadata
-
-    # The end
-
-    @harmless
-    def start(self) -> None:
-        """Record that the workflow runs."""
-        if self.builder.snapshot().phase is ExecutionPhase.PENDING:
-            self.builder.update_status(ExecutionPhase.IN_PROGRESS)
-
-    @harmless
-    def complete(self, result: object) -> None:
-        """Record that the workflow returned."""
-        self._leave_open(None)
-        self.builder.finish(ExecutionPhase.COMPLETED, output=result)
-
-    @harmless
-    def end_with(self, error: BaseException) -> bool:
-        """Record how the workflow ended with an error; False when that is not the end of the execution."""
-        if self.evicting or isinstance(error, workflow.ContinueAsNewError) or not workflow.in_workflow():
-            return False  # not in a workflow: its coroutines are being thrown away, with their worker
-        cancelled = is_cancelled_exception(error)
-        if cancelled and self.cancel_requested:
-            phase, reason = ExecutionPhase.CANCELLED, None
-        elif self._is_retried(error):
-            self.goes_on = True
-            return True
-        elif isinstance(error, asyncio.CancelledError) or workflow.is_failure_exception(error):
-            phase, reason = ExecutionPhase.FAILED, "cancelled" if cancelled else describe_end(error)
-        else:
-            return False  # the workflow task fails, and is tried again
-        self._leave_open(None)
-        self.builder.finish(phase, error=reason)
-        return True
-
-    def _is_retried(self, error: BaseException) -> bool:
-        info = self.info
-        # A run does not know how much of a timeout of all runs is left: then a failure may be the last one.
-        if info is None or info.retry_policy is None or info.execution_timeout is not None:
+    def _goes_on_locally(self, name: str, told: Any) -> bool:
+        """Whether a command begins a further attempt at a local activity."""
+        if name != "schedule_local_activity" or told.attempt < 2:
             return False
-        if isinstance(error, CancelledError) or not workflow.is_failure_exception(error):
-            return False
-        return wait_before_next(info.retry_policy, info.attempt, error) is not None
+        found = self._open.pop((told.activity_type, told.original_schedule_time.ToNanoseconds()), None)
+        if found is not None:
+            self._open["activity", told.seq] = found
+            self.task_of[told.activity_id] = found.task_id
+        return found is not None
 
-    @harmless
-    def hand_on(self) -> None:
-        """Record that the next run goes on."""
-        self._leave_open(CONTINUED)
+    def _answer(self, told: Any) -> None:
+        key = ("update", told.protocol_instance_id)
+        if told.HasField("accepted"):
+            request = self._updates[told.protocol_instance_id]
+            facts: Any = {"input": given(request.input), "metadata": {"update_id": request.id}}
+            step = Step(kind=request.name, name=request.name, started_at=self.now, event_id=0, **facts)
+            self._updates[told.protocol_instance_id] = step
+        elif told.HasField("completed"):
+            self._updates.pop(told.protocol_instance_id, None)
+            self._end(End(key, value_of(told.completed)))
+        else:
+            self._updates.pop(told.protocol_instance_id, None)
+            self._end(End(key, error=error_of(told.rejected)))
 
-    @harmless
-    def carried(self) -> Payload:
-        """Return what the next run has to know."""
-        return carried_header(self.builder.snapshot())
+    def _close(self, name: str, told: Any) -> None:
+        self.phase = _ENDINGS[name]
+        self.goes_on = self.phase is None
+        if self.phase is None:
+            self._leave(CONTINUED)
+            header = header_of(self.builder.snapshot(), self._carry, self._hides_payloads)
+            told.headers[CARRIED_HEADER].CopyFrom(header)
+            return
+        self._leave(FORGOTTEN if self.phase is ExecutionPhase.COMPLETED else ENDED_EARLY)
+        output = value_of(told.result) if self.phase is ExecutionPhase.COMPLETED else None
+        error = describe_end(error_of(told.failure)) if self.phase is ExecutionPhase.FAILED else None
+        self.builder.finish(self.phase, output=output, error=error)
 
-    def _leave_open(self, reason: str | None) -> None:
-        for task_id, outlives in list(self._open.items()):
-            if self.builder.is_running(task_id):
-                if outlives:
-                    self.builder.update_task_status(task_id, TaskStatus.SKIPPED, LEFT)
-                elif reason is not None:
-                    self.builder.update_task_status(task_id, TaskStatus.FAILED, reason)
+    def _leave(self, reason: str) -> None:
+        for found in self._open.values():
+            found.step.leave(reason, self.now, 0)
+            self._show(found)
         self._open.clear()
-        self.beating.clear()
 
     # For the host
 
-    def publish(self) -> None:
-        """Show the present state to the sinks; a final one is delivered by other means, so that it cannot be lost."""
-        if not self.publishes or not self.reported or self._builder is None or not self.settings.sinks:
-            return
-        snapshot = self._builder.snapshot()
-        if snapshot.is_terminal:
-            if self.publisher is not None:
-                self.publisher.withdraw()
-            return
-        if self.publisher is None:
-            self.publisher = Publisher(self.settings.sinks, snapshot)
-        self.publisher.show(snapshot)
+    def is_slow(self, at: float) -> bool:
+        """Whether an activity takes so long that it is worth a question; `at` in `time.monotonic` seconds."""
+        return any(found.step.queue and at - found.since > SLOW for found in tuple(self._open.values()))
 
-    def renew_epoch(self, millis: int) -> None:
-        """Take note of a reset."""
-        self._reset_at = millis
-        if self._builder is not None:
-            self._builder.renew_epoch(millis)
+    def open_step(self, activity_id: str) -> tuple[str, Step] | None:
+        """Return the task of an activity under way, and a step to note in what is known of it."""
+        task_id = self.task_of.get(activity_id)
+        for found in tuple(self._open.values()):
+            if found.task_id == task_id:
+                return found.task_id, attrs.evolve(found.step, metadata={})
+        return None
+
+    def snapshot(self) -> Snapshot:
+        """Return the state as the workflow's code has it."""
+        return self.builder.snapshot()
+
+
+_ENDINGS: Mapping[str, ExecutionPhase | None] = {
+    "complete_workflow_execution": ExecutionPhase.COMPLETED,
+    "fail_workflow_execution": ExecutionPhase.FAILED,
+    "cancel_workflow_execution": ExecutionPhase.CANCELLED,
+    "continue_as_new_workflow_execution": None,
+}
+"""The commands that end a run, and the phases that they mean; None where another run goes on."""

@@ -29,7 +29,7 @@ from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ..core.model.times import format_time, parse_time, utc_now
-from ._handover import WAITS_FOR_PLUGINS
+from ._compat import WAITS_FOR_PLUGINS
 from ._names import RECONCILE
 from ._payloads import value_of
 from ._reconciler import Reconciler

@@ -12,6 +12,8 @@ from ..delivery import Deliverer, DeliveryLink
 
 IMPATIENCE = 1.0
 """Seconds that a backend may be away before nobody waits for it who can have it done otherwise."""
+LONGEST = 7 * 86400.0
+"""Seconds that an end waits at most for its fate."""
 LOOK = 0.2
 """Seconds between two looks at whether the backend is away."""
 
@@ -37,13 +39,15 @@ class Final:
         """Stay as it ended."""
 
 
-async def send_final(sink: Deliverer, snapshot: Snapshot, seconds: float, patient: bool) -> Receipt:
+async def send_final(sink: Deliverer, snapshot: Snapshot, seconds: float | None, patient: bool) -> Receipt:
     """Deliver a final snapshot; the receipt says `pending` when it was not done in time, and was withdrawn.
+
+    With `seconds=None` it is never withdrawn, and this waits until its fate is known, or the sink is closed.
 
     Progress that this worker or a dead one showed may have a higher revision, where options changed under a running
     workflow. It is of the same epoch, so of the same run, whose end is the truth: then the end takes the next number.
     """
-    deadline = monotonic() + seconds
+    deadline = None if seconds is None else monotonic() + seconds
     receipt, held = await _send(sink, snapshot, deadline, patient)
     if receipt.outcome is Outcome.SUPERSEDED and held is not None and held[0] == snapshot.epoch:
         later = attrs.evolve(snapshot, revision=held[1] + 1)
@@ -52,12 +56,15 @@ async def send_final(sink: Deliverer, snapshot: Snapshot, seconds: float, patien
 
 
 async def _send(
-    sink: Deliverer, snapshot: Snapshot, deadline: float, patient: bool
+    sink: Deliverer, snapshot: Snapshot, deadline: float | None, patient: bool
 ) -> tuple[Receipt, tuple[int, int] | None]:
     source = Final(snapshot)
     link = sink.attach(source)
     link.signal(True)
     link.detach(snapshot)
+    if deadline is None:
+        await asyncio.wrap_future(link.flush(snapshot, monotonic() + LONGEST))
+        return link.receipt(snapshot), link.held
     if await _settled(sink, link, snapshot, deadline, patient):
         receipt = link.receipt(snapshot)
         if receipt.outcome is not Outcome.LOST or not sink.closed:

@@ -65,6 +65,8 @@ class Settings:
     task_types: Mapping[str, TaskType] = attrs.field(default=None, converter=_known_types)
     close_timeout: float = attrs.field(default=5.0, validator=gt(0))
     progress_interval: float = attrs.field(default=2.0, validator=gt(0))
+    ui: str | None = None
+    """Where Temporal's UI is, for links."""
     builder: Mapping[str, Any] = attrs.field(factory=dict, converter=checked)
     """Options of the builders, about payloads and secrets."""
 
@@ -80,8 +82,8 @@ class Settings:
         return self.enabled and not name.startswith(RESERVED) and _ask(self.workflows, name)
 
     def reports_activity(self, name: str) -> bool:
-        """Whether activities and child workflows of this type become tasks."""
-        return self.enabled and not name.startswith(RESERVED) and _ask(self.activities, name)
+        """Whether activities and child workflows of this type become tasks, where their workflow is reported."""
+        return not name.startswith(RESERVED) and _ask(self.activities, name)
 
 
 def _ask(choose: Callable[[str], bool], name: str) -> bool:

@@ -1,0 +1,341 @@
+"""What one worker has of the plugin beside its workflows: it sends their ends, and asks what the server knows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from time import monotonic
+from typing import Any
+from weakref import WeakValueDictionary
+
+import attrs
+from temporalio import activity, workflow
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from ..core.model.times import to_millis, utc_now
+from ..core.model.values import Outcome
+from ._carry import hides_payloads
+from ._closed import PHASES, Server
+from ._events import time_of
+from ._failures import describe
+from ._fold import Fold, Reading
+from ._payloads import error_of, is_plain, make_readable
+from ._pending import note_pending
+from ._run import Run
+from ._send import send_final
+from ._settings import Settings
+from ._target import Pace, Seen
+
+log = logging.getLogger("statusbuilder")
+
+OLD = 5.0
+"""Seconds after the beginning of a workflow task from which on somebody else may have done it."""
+TICK = 0.5
+BUDGET = 10.0
+"""Questions a second about what runs."""
+HEARD_WITHIN = 2.0
+"""Seconds in which a worker hears of what the server made of a closing, where it hears of it at all."""
+CLOSES_WITHIN = 20.0
+_REASONS = RemoveFromCache.EvictionReason
+_ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
+_UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
+_OF_HISTORY = ("retry_count", "attempts", "last_error", "worker")
+_SHOWN = (Outcome.DELIVERED, Outcome.CONFIRMED)
+
+
+class Host:
+    """What one worker has of the plugin.
+
+    Args:
+        settings: Of the plugin.
+        client: The worker's.
+        seen: Where confirmed ends are noted.
+        carry: Bytes of what a run hands to the next one.
+    """
+
+    def __init__(self, settings: Settings, client: Client | None, seen: Seen, carry: int) -> None:
+        self.settings = settings
+        self.client: Callable[[], Client | None] = lambda: client
+        """Returns the worker's client, which may be exchanged."""
+        self.delivery_queue: str | None = None
+        """Where 0.1.0's deliveries are made, if not on the worker's own queue."""
+        self._seen = seen
+        self._carry = carry
+        self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
+        self._evicted: dict[Run, asyncio.Future[int]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Task[None]] = set()
+        self._pace = Pace(BUDGET)
+        self._reading = Reading(
+            reports=settings.reports_activity,
+            task_types=settings.task_types,
+            policy=settings.policy,
+            memo=settings.memo,
+        )
+
+    # For workflows, on their threads
+
+    def make_run(self, info: workflow.Info) -> Run:
+        """Return the record of a run that comes into the worker's cache."""
+        run = Run(info, self.settings, self._carry, hides_payloads(self.client()))
+        before, self._runs[info.run_id] = self._runs.get(info.run_id), run
+        if before is not None:
+            before.shown.hold()  # it went without a word
+        return run
+
+    def activated(self, run: Run, act: WorkflowActivation) -> None:
+        """Show what an activation did; an end only when the server has accepted it."""
+        if not run.is_published:
+            return
+        if run.phase is not None:
+            self._call(self._ended, run)
+            return
+        if run.snapshot().is_terminal or run.goes_on:
+            run.shown.hold()
+            return
+        is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
+        if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
+            self._call(self._spawn, self._show_if_newest(run))
+        else:
+            run.shown.show(run.snapshot(), run.length)
+        if run.was_rebuilt and run.had_activities and not run.knows_history:
+            run.knows_history = True
+            self._call(self._spawn, self._learn_history(run))
+
+    def evicted(self, run: Run, reason: int) -> None:
+        """Take note that a run goes from the cache, and why; one that only makes room stays what is known."""
+        self._call(self._heard, run, reason)
+        if run.phase is None:
+            if reason == _REASONS.CACHE_FULL:
+                run.shown.leave()
+            else:
+                run.shown.hold()
+
+    # For activities
+
+    def attempted(self, info: activity.Info) -> None:
+        """Take note of an attempt at an activity of a workflow that this worker has."""
+        run = self._runs.get(info.workflow_run_id or "")
+        found = None if run is None or info.attempt < 2 else run.open_step(info.activity_id)
+        if run is not None and found is not None and run.is_published:
+            task_id, step = found
+            step.note_attempt(info.attempt, utc_now(), run.local_failures.get(task_id))
+            run.shown.learn({task_id: step.metadata})
+
+    def failed(self, info: activity.Info, error: str) -> None:
+        """Take note of why an attempt at a local activity failed, which no server knows."""
+        run = self._runs.get(info.workflow_run_id or "")
+        if run is not None and info.is_local and info.activity_id in run.task_of:
+            run.local_failures[run.task_of[info.activity_id]] = error
+
+    # On the worker's event loop
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do what has to be done while the worker runs."""
+        self._loop = asyncio.get_running_loop()
+        watching = asyncio.create_task(self._watch(), name="statusbuilder.watch")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            # Older SDKs cancel what a plugin does after the worker, which only means that time is up.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._finish()
+            for task in (*self._tasks, *self._ends):
+                task.cancel()
+            self._loop = None
+
+    async def _finish(self) -> None:
+        open_sinks = [sink for sink in self.settings.sinks if not sink.closed]
+        patience = max((sink.close_timeout for sink in open_sinks), default=0.0)
+        await asyncio.sleep(0)
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=patience)
+        await asyncio.gather(*(sink.aflush(sink.close_timeout) for sink in open_sinks))
+
+    def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
+        loop = self._loop
+        if loop is None:
+            for argument in arguments:
+                if asyncio.iscoroutine(argument):
+                    argument.close()
+            return
+        with contextlib.suppress(RuntimeError):  # it has been closed
+            loop.call_soon_threadsafe(call, *arguments)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], kept: set[asyncio.Task[None]] | None = None) -> None:
+        tasks = self._tasks if kept is None else kept
+        task = asyncio.get_running_loop().create_task(_harmless(work))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    # The end
+
+    def _ended(self, run: Run) -> None:
+        self._evicted[run] = asyncio.get_running_loop().create_future()
+        self._spawn(self._end(run), self._ends)
+
+    def _heard(self, run: Run, reason: int) -> None:
+        heard = self._evicted.pop(run, None)
+        if heard is not None and not heard.done():
+            heard.set_result(reason)
+
+    async def _end(self, run: Run) -> None:
+        """Send the end of a run once the server has accepted it, with what its history says of attempts."""
+        heard = self._evicted[run]
+        done, _ = await asyncio.wait([heard], timeout=HEARD_WITHIN)
+        self._evicted.pop(run, None)
+        reason = heard.result() if done else None
+        is_accepted = reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))
+        if not is_accepted:
+            run.shown.hold()
+            return
+        may_go_on = run.info.retry_policy is not None or run.info.cron_schedule is not None
+        fold = await self._fold(run) if may_go_on or run.had_activities or run.is_reset else None
+        if (fold is None and may_go_on) or (fold is not None and fold.goes_on):
+            run.shown.hold()  # whoever looks at closed runs tells it, where it is the end
+            return
+        run.shown.hold()
+        snapshot = run.snapshot()
+        if fold is not None:
+            self._lay_over(run, fold)
+            if run.is_reset:
+                run.shown.renew_epoch(fold.epoch)
+            snapshot = attrs.evolve(snapshot, completed_at=fold.closed_at or snapshot.completed_at)
+        end = run.shown.final(snapshot, run.length)
+        receipts = await asyncio.gather(*(send_final(sink, end, None, True) for sink in self.settings.sinks))
+        if all(receipt.outcome in _SHOWN for receipt in receipts):
+            self._seen.add(run.info.run_id)
+
+    async def _is_closed(self, run: Run) -> bool:
+        """Ask the server whether it has accepted the closing, for as long as it may be on its way."""
+        deadline, wait = monotonic() + CLOSES_WITHIN, 0.05
+        while monotonic() < deadline:
+            described = await self._describe(run)
+            if described is None:
+                return False
+            info = described.workflow_execution_info
+            if info.status != Status.WORKFLOW_EXECUTION_STATUS_RUNNING:
+                return PHASES.get(info.status) is run.phase and _is_own_end(info.status)
+            if info.history_length > run.most:
+                return False
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, 2.0)
+        return False
+
+    # What may be old
+
+    async def _show_if_newest(self, run: Run) -> None:
+        """Show a state only when the server says that the run is open, and that nobody else has gone on."""
+        run.shown.hold()
+        snapshot, length, most = run.snapshot(), run.length, run.most
+        await self._pace.turn()
+        described = await self._describe(run)
+        if described is None or run.length > length:
+            return
+        info = described.workflow_execution_info
+        if run.is_reset:
+            run.knows_epoch = True
+            run.shown.renew_epoch(to_millis(time_of(info.start_time)))
+        if info.status == Status.WORKFLOW_EXECUTION_STATUS_RUNNING and (info.history_length <= most or run.is_reset):
+            run.shown.show(snapshot, length)
+
+    async def _describe(self, run: Run) -> DescribeWorkflowExecutionResponse | None:
+        """Ask the server about a run until it answers; None where it does not know it any more."""
+        wait = 0.2
+        while (client := self.client()) is not None:
+            try:
+                return await Server(client).describe(run.info.workflow_id, run.info.run_id)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return None
+                log.info("The server does not tell of workflow %r: %s", run.info.workflow_id, error)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, 10.0)
+        return None
+
+    # What the server knows
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            present = [run for ref in self._runs.valuerefs() if (run := ref()) is not None]
+            runs = [run for run in present if run.is_published and run.phase is None and not run.is_leaving]
+            for run in runs:
+                run.shown.go_on_after_refusal(run.length)
+                if run.shown.is_stale:
+                    self._spawn(self._show_if_newest(run))
+            for run in self._due(runs):
+                await self._pace.turn()
+                run.asked_at = monotonic()
+                await _harmless(self._ask(run))
+
+    def _due(self, runs: Iterable[Run]) -> list[Run]:
+        now = monotonic()
+        due = [run for run in runs if now - run.asked_at > self.settings.progress_interval and run.is_slow(now)]
+        return sorted(due, key=lambda run: run.asked_at)[: int(BUDGET * TICK)]
+
+    async def _ask(self, run: Run) -> None:
+        client = self.client()
+        if client is None:
+            return
+        described = await Server(client).describe(run.info.workflow_id, run.info.run_id)
+        known: dict[str, dict[str, Any]] = {}
+        for pending in described.pending_activities:
+            found = run.open_step(pending.activity_id)
+            if found is not None:
+                if not is_plain(client.data_converter):
+                    await make_readable(pending, client.data_converter, self._reading.policy)
+                task_id, step = found
+                failed = pending.HasField("last_failure")
+                error = self._reading.policy.error(describe(error_of(pending.last_failure))) if failed else None
+                note_pending(step, pending, error)
+                known[task_id] = step.metadata
+        run.shown.learn(known)
+
+    async def _learn_history(self, run: Run) -> None:
+        await self._pace.turn()
+        fold = await self._fold(run)
+        if fold is not None:
+            self._lay_over(run, fold)
+
+    async def _fold(self, run: Run) -> Fold | None:
+        client = self.client()
+        for wait in (0.2, 1.0, 5.0):
+            if client is None:
+                break
+            try:
+                return await Server(client).fold(run.info.workflow_id, run.info.run_id, self._reading)
+            except RPCError as error:
+                log.info("The history of workflow %r cannot be read: %s", run.info.workflow_id, error)
+            await asyncio.sleep(wait)
+        return None
+
+    def _lay_over(self, run: Run, fold: Fold) -> None:
+        known = {}
+        for step in fold.steps:
+            task_id = run.task_of.get(step.activity_id or str(step.order))
+            told = {key: step.metadata[key] for key in _OF_HISTORY if key in step.metadata}
+            if task_id is not None and told and not step.is_open:
+                known[task_id] = told
+        run.shown.learn(known)
+
+
+def _is_own_end(status: int) -> bool:
+    ends = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
+    return status not in ends
+
+
+async def _harmless(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.info("The server was not asked about a workflow, or its status not shown", exc_info=True)
