@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 from statusbuilder import Snapshot
 from statusbuilder.temporal import StatusPlugin
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
 
 

@@ -301,7 +301,7 @@ def test_a_workflow_adds_tasks_of_its_own(temporal: str) -> None:
         async with stage(temporal, [flows.Approval]) as at:
             handle = await at.start(flows.Approval.run)
             waiting = await at.shelf.until(lambda one: shown(one) == [("approve", "IN_PROGRESS")])
-            assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == waiting
+            assert whole(Snapshot.from_dict(await handle.query("statusbuilder.status"))) == whole(waiting)
             assert await handle.query(flows.Approval.is_approved) is False
             assert await handle.query("whatever") == "dynamic answer to whatever"
             await handle.signal(flows.Approval.approve)

@@ -29,13 +29,15 @@ def test_progress_of_an_activity_is_shown_in_its_task(temporal: str) -> None:
     async def body() -> None:
         async with stage(temporal, [flows.Long], [flows.talkative], progress_interval=0.1) as at:
             handle = await at.start(flows.Long.run, "talkative")
-            said = await at.shelf.until(lambda one: bool(one.tasks) and "fraction" in one.tasks[0].metadata)
-            assert said.tasks[0].metadata == {"message": "half way", "fraction": 0.5}
+            said = await at.shelf.until(lambda one: bool(one.tasks) and "progress" in one.tasks[0].metadata)
+            known = said.tasks[0].metadata
+            assert (known["message"], known["progress"]) == ("half way", {"done": 0.5, "total": 1})
+            assert known["worker"]
             flows.heard.append("half way")
             assert await handle.result() == "done"
             events = (await handle.fetch_history()).events
             assert not any(event.HasField("workflow_execution_signaled_event_attributes") for event in events)
-            assert whole(at.shelf.last(handle.id))["tasks"][0]["status"] == "COMPLETED"
+            assert whole(await at.shelf.end(handle.id))["tasks"][0]["status"] == "COMPLETED"
 
     run(body())
 
@@ -47,7 +49,7 @@ def test_a_quiet_activity_is_not_taken_for_dead(temporal: str) -> None:
         async with stage(temporal, [flows.Long], [flows.quiet_in_thread]) as at:
             handle = await at.start(flows.Long.run, "quiet_in_thread")
             assert await handle.result() == "done"
-            assert shown(at.shelf.last(handle.id)) == [("quiet_in_thread-1", "COMPLETED")]
+            assert shown(await at.shelf.end(handle.id)) == [("quiet_in_thread-1", "COMPLETED")]
 
     run(body())
 

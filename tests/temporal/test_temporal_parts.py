@@ -59,15 +59,15 @@ def test_the_execution_id_is_chosen(temporal: str, caplog: pytest.LogCaptureFixt
     async def body() -> None:
         async with stage(temporal, [flows.Steps], execution_id=lambda info: f"wex of {info.workflow_id}") as at:
             handle = await at.start(flows.Steps.run, 0)
-            await handle.result()
+            await at.shelf.end(f"wex of {handle.id}")
             assert {one.execution_id for one in at.shelf.snapshots} == {f"wex of {handle.id}"}
         async with stage(temporal, [flows.Steps]) as at:
             handle = await at.start(flows.Steps.run, 0, memo={"statusbuilder.execution_id": "wex_by_memo"})
-            await handle.result()
+            await at.shelf.end("wex_by_memo")
             assert {one.execution_id for one in at.shelf.snapshots} == {"wex_by_memo"}
         async with stage(temporal, [flows.Steps], execution_id=fails) as at:
             handle = await at.start(flows.Steps.run, 0)
-            await handle.result()
+            await at.shelf.end(handle.id)
             assert {one.execution_id for one in at.shelf.snapshots} == {handle.id}
 
     with caplog.at_level(logging.CRITICAL):
@@ -123,11 +123,11 @@ def test_the_end_is_what_other_interceptors_make_of_it(temporal: str) -> None:
         async with stage(temporal, [flows.Defective], worker=interceptors) as at:
             handle = await at.start(flows.Defective.run, "")
             assert await handle.result() == {"wrapped": "fine"}
-            assert at.shelf.last(handle.id).output == {"wrapped": "fine"}
+            assert (await at.shelf.end(handle.id)).output == {"wrapped": "fine"}
             handle = await at.start(flows.Defective.run, "a defect")
             with pytest.raises(Exception, match="Workflow execution failed"):
                 await handle.result()
-            assert at.shelf.last(handle.id).error == "Mapped: a defect"
+            assert (await at.shelf.end(handle.id)).error == "Mapped: a defect"
 
     run(body())
 
@@ -195,27 +195,6 @@ def test_current_is_for_workflows() -> None:
     """Outside of a workflow there is no builder."""
     with pytest.raises(RuntimeError, match="is for the code of workflows"):
         current()
-
-
-# What Temporal's UI shows
-
-
-def test_what_is_in_histories_is_legible(temporal: str) -> None:
-    """Headers are JSON, which the UI decodes, and the delivery's summary says whose status it is, in 200 bytes."""
-
-    async def body() -> None:
-        async with stage(temporal, [flows.Steps], [flows.double], execution_id=lambda info: "ü" * 500) as at:
-            handle = await at.start(flows.Steps.run, 1)
-            await handle.result()
-            events = (await handle.fetch_history()).events
-        task, delivery = (event for event in events if event.HasField("activity_task_scheduled_event_attributes"))
-        header = task.activity_task_scheduled_event_attributes.header.fields["statusbuilder-task"]
-        assert header.metadata["encoding"] == b"json/plain"
-        assert json.loads(header.data) == "double-1"
-        summary = json.loads(delivery.user_metadata.summary.data)
-        assert summary == f"COMPLETED: final status of {'ü' * 86}"
-
-    run(body())
 
 
 # Failures in words

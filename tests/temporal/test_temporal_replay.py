@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import temporal_workflows as flows
-from temporal_kit import Shelf, run, shown, stage
+from temporal_kit import Shelf, run, shown, stage, whole
 from temporal_record import WORKFLOWS
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
@@ -65,9 +65,9 @@ def test_a_replay_makes_the_same_status(temporal: str) -> None:
         async with stage(temporal, [flows.Parallel, flows.Failing], [flows.double_in_thread, flows.double]) as at:
             handle = await at.start(flows.Parallel.run, 5)
             await handle.result()
-            queue, last = at.queue, at.shelf.last(handle.id)
+            queue, last = at.queue, await at.shelf.end(handle.id)
         async with stage(temporal, [flows.Parallel, flows.Failing], queue=queue):
-            assert Snapshot.from_dict(await handle.query("statusbuilder.status")) == last
+            assert whole(Snapshot.from_dict(await handle.query("statusbuilder.status"))) == whole(last)
 
     run(body())
 
@@ -86,6 +86,7 @@ def test_reporting_can_be_turned_on_while_a_workflow_runs(temporal: str) -> None
             await handle.signal(flows.Waiting.go)
             await handle.signal(flows.Waiting.go)
             assert await handle.result() == "done"
+            await shelf.end(handle.id)
         assert shelf.last(handle.id).phase is ExecutionPhase.COMPLETED
         assert shown(shelf.last(handle.id)) == [("double-1", "COMPLETED"), ("double-2", "COMPLETED")]
 
@@ -144,7 +145,7 @@ def test_a_reset_workflow_is_a_later_epoch(temporal: str) -> None:
             handle = await at.start(flows.Waiting.run, 1)
             await handle.signal(flows.Waiting.go)
             assert await handle.result() == "done"
-            ended = at.shelf.last(handle.id)
+            ended = await at.shelf.end(handle.id)
             request = ResetWorkflowExecutionRequest(
                 namespace="default",
                 workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=handle.result_run_id),
@@ -156,9 +157,8 @@ def test_a_reset_workflow_is_a_later_epoch(temporal: str) -> None:
             again = at.client.get_workflow_handle(handle.id, run_id=reset.run_id)
             await again.signal("go")
             assert await again.result() == "done"
-            last = at.shelf.last(handle.id)
+            last = await at.shelf.until(lambda one: one.is_terminal and one.epoch > ended.epoch)
         assert last.phase is ExecutionPhase.COMPLETED
-        assert last.epoch > ended.epoch
 
     run(body())
 

@@ -34,5 +34,8 @@ def note_pending(step: Step, pending: PendingActivityInfo, last_error: str | Non
 
 
 def _said(details: list[Any]) -> dict[str, Any]:
-    said = read_progress(details)
-    return {} if said is None else said[1]
+    told = read_progress(details)
+    said = {} if told is None else told[1]
+    if "fraction" in said:
+        said["progress"] = {"done": said.pop("fraction"), "total": 1}
+    return said
