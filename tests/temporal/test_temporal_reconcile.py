@@ -332,7 +332,7 @@ def test_what_the_server_never_accepted_never_was(temporal: str) -> None:
                 await until(backend, handle.id, lambda snapshot: snapshot.progress.completed == 1)
                 live = backend.history.applied_of(handle.id)[-1].call.snapshot
                 later = Task("pay-1", "pay", status=TaskStatus.IN_PROGRESS, started_at=datetime.now(timezone.utc))
-                put(other, attrs.evolve(live, revision=99, tasks=[*live.tasks, later]))
+                put(other, attrs.evolve(live, revision=live.revision + 99, tasks=[*live.tasks, later]))
                 await handle.terminate()
                 nobody = at.name()
                 alone = attrs.evolve(later, started_at=datetime.now(timezone.utc) + MINUTE)
@@ -375,7 +375,7 @@ def test_tasks_that_were_folded_are_counted_once(temporal: str) -> None:
                 await until(backend, handle.id, lambda snapshot: snapshot.progress.completed == 1)
                 live = backend.history.applied_of(handle.id)[-1].call.snapshot
                 later = [attrs.evolve(task, task_id="later") for task in live.tasks]
-                put(other, attrs.evolve(live, revision=99, tasks=[folded, *later]))
+                put(other, attrs.evolve(live, revision=live.revision + 99, tasks=[folded, *later]))
                 await handle.terminate()
                 await listed(at, 1)
                 assert (await look(at, sink)).told == 1
