@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
-from opentelemetry import context, trace
+from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import (
@@ -169,10 +169,15 @@ class OpenTelemetrySink:
         atexit.register(self._at_exit)
 
     def opened(self, source: Source, *, inline: bool) -> None:
-        """Take note that a builder is made, whose execution belongs into the context that is current now."""
+        """Take note that a builder is made, whose execution belongs into the context that is current now.
+
+        A source that began elsewhere has a `carrier` of the context that it began in.
+        """
+        carrier = getattr(source, "carrier", None)
+        present = context.get_current() if carrier is None else propagate.extract(carrier)
         snapshot, state = source.snapshot(), self._state.get()
         begun_anew = getattr(source, "begun_anew", False)
-        opened = _Open(context.get_current(), weakref.ref(source), inline, begun_anew, snapshot)
+        opened = _Open(present, weakref.ref(source), inline, begun_anew, snapshot)
         with state.lock:
             before = state.open.pop(source.execution_id, None)
             _put(state.open, source.execution_id, opened)

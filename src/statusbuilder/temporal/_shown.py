@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from ..core.model.frozen import JsonObject, freeze
 from ..core.model.values import Outcome, Snapshot, Task, TaskStatus
 from ..delivery import Deliverer, DeliveryLink
 from ._fold import EVENT_REVISIONS
+from ._payloads import value_of
 
 STALE: Final = 10.0
 """Seconds after which what could not be delivered is sent only when nobody else has gone on."""
@@ -32,7 +31,8 @@ class Shown:
 
     def __init__(self, sinks: Sequence[Deliverer], headers: Mapping[str, Any]) -> None:
         self._sinks = sinks
-        self._headers = headers
+        self.carrier = _carrier_in(headers)
+        """The trace context with which the workflow was started, where a tracing interceptor told it."""
         self._lock = threading.Lock()
         self._base: Snapshot | None = None
         self._composed: Snapshot | None = None
@@ -169,8 +169,7 @@ class Shown:
     def _attach(self, sink: Deliverer) -> DeliveryLink:
         opened = getattr(sink, "opened", None)
         if opened is not None:
-            with _context_of(self._headers):
-                opened(self, inline=False)
+            opened(self, inline=False)
         return sink.attach(self)
 
     def _compose(self) -> Snapshot:
@@ -194,21 +193,7 @@ def _less(known: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in known.items() if key != "waiting_for"}
 
 
-@contextlib.contextmanager
-def _context_of(headers: Mapping[str, Any]) -> Iterator[None]:
-    """Make the context that a tracing interceptor put into the headers of a run the present one."""
+def _carrier_in(headers: Mapping[str, Any]) -> Mapping[str, str] | None:
     payload = headers.get(TRACER_HEADER)
-    try:
-        from opentelemetry import context, propagate
-
-        carrier = None if payload is None else json.loads(payload.data)
-    except (ImportError, ValueError):
-        carrier = None
-    if not isinstance(carrier, dict):
-        yield
-        return
-    token = context.attach(propagate.extract(carrier))
-    try:
-        yield
-    finally:
-        context.detach(token)
+    carrier = None if payload is None else value_of(payload)
+    return carrier if isinstance(carrier, dict) else None
