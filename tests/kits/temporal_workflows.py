@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence  # noqa: UP035 - older SDKs know no other one in dynamic handlers
 
 from temporalio import activity, workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue, RetryPolicy, VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from statusbuilder import TaskStatus, TaskType
@@ -450,3 +450,30 @@ class LongAgent:
                 retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)),
             )
         )
+
+
+@workflow.defn
+class Restless:
+    """Has something running in the background when it returns."""
+
+    @workflow.run
+    async def run(self) -> str:
+        self.charging = asyncio.create_task(self.charge())
+        await workflow.execute_activity(double, 0, start_to_close_timeout=SOON)
+        return "returned"
+
+    async def charge(self) -> None:
+        for number in range(1, 100):
+            await workflow.sleep(0.05)
+            await workflow.execute_activity(double, number, start_to_close_timeout=SOON)
+
+    @workflow.update
+    async def more(self) -> str:
+        return "more"
+
+
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+class Pinned:
+    @workflow.run
+    async def run(self) -> None:
+        """Do nothing."""
