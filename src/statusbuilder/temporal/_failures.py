@@ -6,6 +6,7 @@ from temporalio import exceptions
 
 from ..payload.members import error_text
 
+STOPPED = "the worker was stopped"
 _WRAPPINGS = (exceptions.ActivityError, exceptions.ChildWorkflowError, exceptions.NexusOperationError)
 
 
@@ -20,6 +21,8 @@ def describe(error: BaseException) -> str:
     """Say in one line what went wrong."""
     cause = cause_of(error)
     if isinstance(cause, exceptions.ApplicationError):
+        if (cause.type, cause.message) == ("CancelledError", "Activity cancelled"):
+            return STOPPED  # nobody cancelled it: that would be a CancelledError of Temporal's
         return f"{cause.type}: {cause.message}" if cause.type and cause.message else cause.type or cause.message
     if isinstance(cause, exceptions.TimeoutError):
         return "timed out" if cause.type is None else f"timed out ({cause.type.name})"

@@ -13,7 +13,8 @@ from temporalio.common import RetryPolicy
 from ..agent.builder import AgentStatusBuilder
 from ..agent.model import AgentSnapshot
 from ..core.builder import StatusBuilder
-from ..core.model.values import ExecutionPhase, Sink, Snapshot
+from ..core.model.values import ExecutionPhase, Sink, Snapshot, TaskStatus
+from ._failures import STOPPED
 from ._retry import wait_before_next
 from ._work import present, read_snapshot
 
@@ -50,9 +51,15 @@ def activity_builder(
     last = read_snapshot(work.last_details, AgentSnapshot if issubclass(kind, AgentStatusBuilder) else Snapshot)
     if last is not None and last.execution_id == execution_id:
         options = {"initial": last, "restart": True, **options}
-    options.setdefault("ends", activity_ends)
     options.setdefault("temporal_workflow_id", info.workflow_id)
-    builder = kind(execution_id, sinks=sinks, **options)
+
+    def ends(error: BaseException) -> ExecutionPhase | None:
+        phase = activity_ends(error)
+        if phase is ExecutionPhase.FAILED and exceptions.is_cancelled_exception(error):
+            _stop(builder)
+        return phase
+
+    builder = kind(execution_id, sinks=sinks, **{"ends": ends, **options})
     work.builder = builder
     return builder
 
@@ -78,6 +85,14 @@ def activity_ends(error: BaseException) -> ExecutionPhase | None:
         if not interrupted:
             return ExecutionPhase.CANCELLED
     return None if _attempts_remain(info, error) else ExecutionPhase.FAILED
+
+
+def _stop(builder: StatusBuilder) -> None:
+    """End an execution whose worker was stopped, and that no attempt goes on with, saying so."""
+    for task in builder.snapshot().current_tasks:
+        builder.update_task_status(task.task_id, TaskStatus.FAILED, STOPPED)
+    if not builder.snapshot().is_terminal:
+        builder.with_error(STOPPED)
 
 
 def _attempts_remain(info: activity.Info, error: BaseException) -> bool:
