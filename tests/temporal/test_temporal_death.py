@@ -159,6 +159,39 @@ def test_a_killed_worker_loses_nothing(temporal: str, tmp_path: Path) -> None:
     run(body())
 
 
+def test_a_worker_that_was_frozen_brings_nothing_back(temporal: str, tmp_path: Path) -> None:
+    """What a frozen worker had still to say is not said to a backend without revisions once another one ended it."""
+    queue = name = f"frozen-{os.getpid()}-{time.monotonic_ns()}"
+    at, gate = temporal, tmp_path / "gate"
+
+    async def body() -> None:
+        client = await Client.connect(temporal)
+        with FaultyBackend(aware=False) as backend:
+            to = backend.target
+            with worker(at, queue, to, gate) as first, worker(at, queue, to, gate) as second:
+                begin(first)
+                handle = await client.start_workflow(flows.Fifty.run, id=name, task_queue=queue, task_timeout=SOON)
+                await held(backend, name, 12)
+                os.kill(first.pid, signal.SIGSTOP)
+                frozen = time.monotonic()
+                gate.touch()
+                begin(second)
+                assert await handle.result() == 45
+                await closed(backend, name)
+                await asyncio.sleep(max(0.0, frozen + 6 - time.monotonic()))  # what it has is old then
+                second.kill()
+                os.kill(first.pid, signal.SIGCONT)
+                after = await client.start_workflow(flows.Fifty.run, id=f"{name}-2", task_queue=queue)
+                assert await after.result() == 45  # by the first one, which has come to itself
+                await closed(backend, after.id)
+            phases = [each.call.snapshot.phase for each in backend.history.applied_of(name)]
+        assert phases[-1] is ExecutionPhase.COMPLETED
+        ended = phases.index(ExecutionPhase.COMPLETED)
+        assert set(phases[ended:]) == {ExecutionPhase.COMPLETED}
+
+    run(body())
+
+
 def test_a_backend_that_is_away_delays_nothing(temporal: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the backend down for the workflow's whole length it does just the same, and the status arrives later."""
 
