@@ -72,6 +72,8 @@ class Checks:
         self._written: dict[Process, tuple[float, float]] = {}
         """When each process wrote last, and the bytes that are beyond its budget."""
         self._noted_claims: dict[tuple[str, int], float] = {}
+        self._never_stored: set[tuple[Process, Ref]] = set()
+        """What was lost before it was on disk."""
         self._lost: dict[Process, int] = defaultdict(int)
         self._unseen: dict[Process, set[Ref]] = defaultdict(set)
         self._spins: dict[Process, int] = defaultdict(int)
@@ -294,6 +296,10 @@ class Checks:
     def fated(self, process: Process, before: Fate | None, effect: do.SetFate) -> None:
         """Count what is said to be lost."""
         was_lost = before is not None and before.outcome is Outcome.LOST
+        holder = process.holders.get(effect.ref)
+        builder = None if holder is None else holder.builder
+        if effect.fate.outcome is Outcome.LOST and builder is not None and effect.fate.spooled < builder.revision:
+            self._never_stored.add((process, effect.ref))
         self._lost[process] += effect.fate.outcome is Outcome.LOST and not was_lost
 
     def looked(self, process: Process, effect: do.Looked) -> None:
@@ -306,6 +312,8 @@ class Checks:
         """Check that an end does not wait for an answer that never comes."""
         if row is None or not row.is_terminal or row.body is None or self.world.has_jumped:
             return
+        if self.world.disk.rows.get(ref.execution_id) is not row:
+            return  # another process has written something newer in its place
         claimed = self._noted_claims.get((ref.execution_id, row.body.order))
         if claimed is None:
             return
@@ -547,6 +555,7 @@ class Checks:
             self.fail(text)
         if outcome is Outcome.SPOOLED:
             self._check_spooled(builder, order)
+        is_kept = is_kept and (process, builder.ref) not in self._never_stored
         may_be_lost = world.may_lose or process.is_closing or (world.was_long and not is_kept)
         if outcome is Outcome.LOST and not may_be_lost:
             self.fail(f"{text}, though nothing refused it for good: {reason}")

@@ -775,6 +775,7 @@ class World:
     def end_faults(self) -> None:
         """Let everything be well from now on."""
         self.has_faults = False
+        self.was_long = self.was_long or self.now > PATIENCE
         self.backend.weather = self.disk.mode = "fine"
         self.set_network("fine")
         self.key_fails = self.encoding_fails = False
