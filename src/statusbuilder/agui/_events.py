@@ -10,7 +10,7 @@ import jsonpatch
 from ..agent.adapters import APPROVAL, CLIENT, OPEN, beside, fail, wait
 from ..agent.builder import AgentStatusBuilder, MessageType
 from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
-from ._read import TYPES, get, plain
+from ._read import TYPES, get, kind_of, plain
 from ._stream import Stream
 
 
@@ -20,54 +20,36 @@ def _text_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
         stream.texts[get(event, "message_id")] = (kind, [])
 
 
-def _text_content(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    stream.speak(status, event, get(event, "message_id"))
-
-
-def _text_end(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    stream.hush(status, get(event, "message_id"))
-
-
-def _text_chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    key = ("TEXT_MESSAGE_CHUNK", get(event, "subagent_run_id"))
-    if key not in stream.chunks:
-        _text_start(stream, status, event)
-        stream.chunks[key] = get(event, "message_id")
-    stream.speak(status, event, stream.chunks[key])
-
-
 def _call_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
     stream.call(status, get(event, "tool_call_id"), get(event, "tool_call_name"), stream.agent(event))
 
 
-def _call_args(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    stream.add_args(get(event, "tool_call_id"), get(event, "delta"))
+def _chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    """Take a chunk as what it stands for: the first one is a start, too."""
+    kind, whose = kind_of(event), get(event, "subagent_run_id")
+    start, go_on, id_name = CHUNKS[kind]
+    if (kind, whose) not in stream.chunks:
+        HANDLERS[start](stream, status, event)
+        stream.chunks[kind, whose] = get(event, id_name)
+    piece = {id_name: stream.chunks[kind, whose], "delta": get(event, "delta") or "", "subagent_run_id": whose}
+    HANDLERS[go_on](stream, status, piece)
 
 
-def _call_end(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    stream.begin(status, get(event, "tool_call_id"))
+def _end_chunks(stream: Stream, status: AgentStatusBuilder, event: Any, kind: str) -> None:
+    """End what was streamed in chunks, once something else comes from the same agent."""
+    for (what, whose), entity in list(stream.chunks.items()):
+        start, _, id_name = CHUNKS[what]
+        goes_on = whose != get(event, "subagent_run_id") or (kind == what and get(event, id_name) in (None, entity))
+        if kind.startswith("RUN_") or not goes_on:
+            del stream.chunks[what, whose]
+            HANDLERS[start.replace("START", "END")](stream, status, {id_name: entity})
 
 
-def _call_chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    key = ("TOOL_CALL_CHUNK", get(event, "subagent_run_id"))
-    if key not in stream.chunks:
-        _call_start(stream, status, event)
-        stream.chunks[key] = get(event, "tool_call_id")
-    stream.add_args(stream.chunks[key], get(event, "delta") or "")
-
-
-def _state_snapshot(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+def _state(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
     if get(event, "subagent_run_id") is None:
-        stream.state = plain(get(event, "snapshot"))
-
-
-def _state_delta(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    if get(event, "subagent_run_id") is None:
-        stream.state = jsonpatch.apply_patch(stream.state, plain(get(event, "delta")), in_place=True)
-
-
-def _messages(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    stream.take(status, get(event, "messages"))
+        patch = plain(get(event, "delta"))
+        is_new = patch is None
+        stream.state = plain(get(event, "snapshot")) if is_new else jsonpatch.apply_patch(stream.state, patch, True)
 
 
 def _run_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
@@ -136,49 +118,52 @@ def _agent_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> No
     status.start_sub_agent(stream.agents[run_id], get(event, "name"), get(event, "description"), parent_id=above)
 
 
-def _agent_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    run_id = get(event, "subagent_run_id")
+def _agent_ended(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    run_id, error = get(event, "subagent_run_id"), get(event, "message")
     task_id = stream.agents.pop(run_id, run_id)
-    if get(get(event, "outcome"), "type") == "suspended":
+    if kind_of(event) == "SUBAGENT_ERROR":
+        status.update_task_status(task_id, TaskStatus.FAILED, str(error))
+    elif get(get(event, "outcome"), "type") == "suspended":
         wait(status, task_id, APPROVAL)
     else:
         status.update_task_status(task_id, TaskStatus.COMPLETED, output=plain(get(event, "result")))
-
-
-def _agent_error(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
-    run_id = get(event, "subagent_run_id")
-    task_id = stream.agents.pop(run_id, run_id)
-    status.update_task_status(task_id, TaskStatus.FAILED, str(get(event, "message")))
 
 
 def _unknown(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
     status.ignored(f"an event of AG-UI has an unknown type, {get(event, 'type')!r}")
 
 
+def _nothing(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    """Progress within the agent, what it thinks, and what only its own client knows, are no part of a status."""
+
+
 _Handle = Callable[[Stream, AgentStatusBuilder, Any], None]
-HANDLERS: dict[str, _Handle | None] = {
+CHUNKS = {
+    "TEXT_MESSAGE_CHUNK": ("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "message_id"),
+    "TOOL_CALL_CHUNK": ("TOOL_CALL_START", "TOOL_CALL_ARGS", "tool_call_id"),
+}
+"""What chunks stand for, which have no end of their own, and whose id they have."""
+HANDLERS: dict[str, _Handle] = {
     "TEXT_MESSAGE_START": _text_start,
-    "TEXT_MESSAGE_CONTENT": _text_content,
-    "TEXT_MESSAGE_END": _text_end,
-    "TEXT_MESSAGE_CHUNK": _text_chunk,
+    "TEXT_MESSAGE_CONTENT": Stream.speak,
+    "TEXT_MESSAGE_END": Stream.hush,
     "TOOL_CALL_START": _call_start,
-    "TOOL_CALL_ARGS": _call_args,
-    "TOOL_CALL_END": _call_end,
-    "TOOL_CALL_CHUNK": _call_chunk,
+    "TOOL_CALL_ARGS": lambda stream, _, event: stream.add_args(get(event, "tool_call_id"), get(event, "delta")),
+    "TOOL_CALL_END": lambda stream, status, event: stream.begin(status, get(event, "tool_call_id")),
     "TOOL_CALL_RESULT": Stream.answer,
-    "STATE_SNAPSHOT": _state_snapshot,
-    "STATE_DELTA": _state_delta,
-    "MESSAGES_SNAPSHOT": _messages,
+    **dict.fromkeys(CHUNKS, _chunk),
+    **dict.fromkeys(("STATE_SNAPSHOT", "STATE_DELTA"), _state),
+    "MESSAGES_SNAPSHOT": lambda stream, status, event: stream.take(status, get(event, "messages")),
     "RUN_STARTED": _run_started,
     "RUN_FINISHED": _run_finished,
     "RUN_ERROR": _run_error,
     "SUBAGENT_STARTED": _agent_started,
-    "SUBAGENT_FINISHED": _agent_finished,
-    "SUBAGENT_ERROR": _agent_error,
-    # No part of a status: progress within the agent, what it thinks, and what only its own client knows.
-    **dict.fromkeys(("STEP_STARTED", "STEP_FINISHED", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "RAW", "CUSTOM")),
-    **dict.fromkeys(("REASONING_START", "REASONING_END", "REASONING_ENCRYPTED_VALUE")),
-    **{f"REASONING_MESSAGE_{what}": None for what in ("START", "CONTENT", "END", "CHUNK")},
+    **dict.fromkeys(("SUBAGENT_FINISHED", "SUBAGENT_ERROR"), _agent_ended),
+    **dict.fromkeys(
+        ("STEP_STARTED", "STEP_FINISHED", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "RAW", "CUSTOM"), _nothing
+    ),
+    **dict.fromkeys(("REASONING_START", "REASONING_END", "REASONING_ENCRYPTED_VALUE"), _nothing),
+    **{f"REASONING_MESSAGE_{what}": _nothing for what in ("START", "CONTENT", "END", "CHUNK")},
 }
 
 
@@ -186,12 +171,9 @@ def apply(stream: Stream, status: AgentStatusBuilder, event: Any, todos_key: str
     """Report one event of a stream; nothing is raised."""
     with stream.lock, status.adapting():
         try:
-            kind = get(event, "type")
-            kind = str(getattr(kind, "value", kind))
-            stream.end_chunks(status, event, kind)
-            handle = HANDLERS.get(kind, _unknown)
-            if handle is not None:
-                handle(stream, status, event)
+            kind = kind_of(event)
+            _end_chunks(stream, status, event, kind)
+            HANDLERS.get(kind, _unknown)(stream, status, event)
             if kind in ("STATE_SNAPSHOT", "STATE_DELTA", "RUN_STARTED") and isinstance(stream.state, Mapping):
                 todos = stream.state.get(todos_key)
                 if isinstance(todos, list):

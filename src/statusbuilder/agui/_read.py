@@ -25,6 +25,11 @@ def get(thing: Any, name: str) -> Any:
     return getattr(thing, name, None)
 
 
+def kind_of(event: Any) -> str:
+    kind = get(event, "type")
+    return str(getattr(kind, "value", kind))
+
+
 def known_ids(status: AgentStatusBuilder) -> set[Any]:
     return {message.metadata.get("message_id") for message in status.snapshot().messages} - {None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from io import StringIO
 from typing import Any
 
 import attrs
@@ -17,13 +18,11 @@ _MOST_ARGS = 1024 * 1024  # characters of one call's arguments
 
 @attrs.define
 class Call:
-    """A tool call or sub-agent of the present run."""
+    """A tool call of the present run."""
 
     task_id: str
-    name: str = ""
-    parent_id: str | None = None
-    args: list[str] = attrs.field(factory=list)
-    size: int = 0
+    name: str
+    args: StringIO = attrs.field(factory=StringIO)
 
 
 @attrs.define(eq=False)
@@ -37,7 +36,7 @@ class Stream:
     texts: dict[str, tuple[MessageType, list[str]]] = attrs.field(factory=dict)
     """Messages that are streamed and not an agent's."""
     chunks: dict[tuple[str, str | None], str] = attrs.field(factory=dict)
-    """What is streamed in chunks, which have no end of their own, by kind and sub-agent."""
+    """The ids of what is streamed in chunks, by their kind and the sub-agent."""
     state: Any = None
     lock: Any = attrs.field(factory=threading.RLock)
 
@@ -55,14 +54,15 @@ class Stream:
 
     # Messages
 
-    def speak(self, status: AgentStatusBuilder, event: Any, message_id: str) -> None:
-        delta = get(event, "delta")
+    def speak(self, status: AgentStatusBuilder, event: Any) -> None:
+        message_id, delta = get(event, "message_id"), get(event, "delta")
         if message_id in self.texts:
             self.texts[message_id][1].append(str(delta))
         elif delta:
             status.append_text(delta, message_id, self.agent(event))
 
-    def hush(self, status: AgentStatusBuilder, message_id: str) -> None:
+    def hush(self, status: AgentStatusBuilder, event: Any) -> None:
+        message_id = get(event, "message_id")
         kind, parts = self.texts.pop(message_id, (None, []))
         if kind is None:
             status.end_message(message_id)
@@ -86,13 +86,11 @@ class Stream:
             elif kind is not None and get(message, "subagent_run_id") is None:
                 self.put(status, get(message, "id"), kind, text_of(get(message, "content")), ids)
                 for made in get(message, "tool_calls") or ():
-                    self.take_call(status, get(made, "id"), get(made, "function"))
-
-    def take_call(self, status: AgentStatusBuilder, call_id: str, function: Any) -> None:
-        if call_id not in self.calls and status.task_status(call_id) is None:
-            self.call(status, call_id, str(get(function, "name")), None)
-            self.add_args(call_id, str(get(function, "arguments")))
-            self.begin(status, call_id)
+                    call_id, function = get(made, "id"), get(made, "function")
+                    if call_id not in self.calls and status.task_status(call_id) is None:
+                        self.call(status, call_id, str(get(function, "name")), None)
+                        self.add_args(call_id, str(get(function, "arguments")))
+                        self.begin(status, call_id)
 
     # Calls
 
@@ -105,23 +103,22 @@ class Stream:
         if call_id in self.calls:
             return
         if status.task_status(call_id) in OPEN:  # one that an earlier run left open
-            self.calls[call_id] = Call(call_id, name, parent_id)
+            self.calls[call_id] = Call(call_id, name)
             wait(status, call_id, "")
         else:
-            call = self.calls[call_id] = Call(beside(status, call_id)[-1], name, parent_id)
+            call = self.calls[call_id] = Call(beside(status, call_id)[-1], name)
             status.start_tool_call(call.task_id, name, parent_id=parent_id, status=TaskStatus.PENDING)
 
     def add_args(self, call_id: str, delta: str) -> None:
-        call = self.calls[call_id]
-        if call.size < _MOST_ARGS:
-            call.args.append(delta)
-            call.size += len(delta)
+        args = self.calls[call_id].args
+        if args.tell() < _MOST_ARGS:
+            args.write(delta)
 
     def begin(self, status: AgentStatusBuilder, call_id: str) -> None:
         """Start a call whose arguments are whole."""
         call = self.calls.get(call_id)
         if call is not None and status.task_status(call.task_id) is TaskStatus.PENDING:
-            status.start_tool_call(call.task_id, call.name, read_args("".join(call.args)), parent_id=call.parent_id)
+            status.start_tool_call(call.task_id, call.name, read_args(call.args.getvalue()))
 
     def answer(self, status: AgentStatusBuilder, event: Any) -> None:
         """End a call with its result, also one of an earlier run."""
@@ -137,17 +134,3 @@ class Stream:
             status.update_task_status(task_id, TaskStatus.FAILED, str(error))
         else:
             status.update_task_status(task_id, TaskStatus.COMPLETED, output=text_of(get(event, "content")))
-
-    # Chunks
-
-    def end_chunks(self, status: AgentStatusBuilder, event: Any, kind: str) -> None:
-        """End what was streamed in chunks, once something else comes from the same agent."""
-        if not self.chunks:
-            return
-        agent = get(event, "subagent_run_id")
-        for (what, whose), entity in list(self.chunks.items()):
-            own = get(event, "message_id" if what == "TEXT_MESSAGE_CHUNK" else "tool_call_id")
-            if not kind.startswith("RUN_") and (whose != agent or (kind == what and own in (None, entity))):
-                continue
-            del self.chunks[what, whose]
-            self.hush(status, entity) if what == "TEXT_MESSAGE_CHUNK" else self.begin(status, entity)
