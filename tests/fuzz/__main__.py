@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kits"))
 
 import payload_values
 import replay
+from agui_events import events_of
 from google.protobuf.message import DecodeError
 from page import page
 from secret_corpus import FRAGMENTS, innocents, secrets
@@ -216,7 +217,7 @@ def _change_rows(path: Path, chance: random.Random) -> None:
             connection.execute(f'UPDATE "{table}" SET "{chance.choice(columns)}" = ?', (value,))
 
 
-_ALL: list[Once] = [payload, redaction, from_dict, wire, langgraph, spool, page]
+_ALL: list[Once] = [payload, redaction, from_dict, wire, langgraph, events_of(mutated), spool, page]
 TARGETS = {once.__name__: once for once in _ALL}
 
 
