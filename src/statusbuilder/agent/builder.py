@@ -189,9 +189,6 @@ class AgentStatusBuilder(StatusBuilder):
         """
         try:
             tool_call_id = check_id("tool_call_id", tool_call_id, self.execution_id)
-            status = check_enum("status", status, TaskStatus, self.execution_id, tool_call_id)
-            if status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
-                raise ValueError(f"A tool call starts IN_PROGRESS or PENDING, not {status.name}.")
             self._start_call(tool_call_id, name, TaskType.TOOL_CALL, status, args, parent_id, metadata)
         except REFUSALS as error:
             self._refuse(error)
@@ -215,9 +212,16 @@ class AgentStatusBuilder(StatusBuilder):
             self._refuse(error)
 
     def start_sub_agent(
-        self, id: str, name: str, input: object = None, *, parent_id: str | None = None, metadata: object = None
+        self,
+        id: str,
+        name: str,
+        input: object = None,
+        *,
+        parent_id: str | None = None,
+        status: TaskStatus = TaskStatus.IN_PROGRESS,
+        metadata: object = None,
     ) -> str:
-        """Add a sub-agent as a task of type AGENT_INVOCATION that is IN_PROGRESS; return its id.
+        """Add a sub-agent as a task of type AGENT_INVOCATION; return its id.
 
         Its output is its text: given to `update_task_status`, or streamed with `append_text(…, sub_agent_id=…)`. It
         ends the open AI message, unless it has a parent. A sub-agent that is there and PENDING is started.
@@ -227,17 +231,18 @@ class AgentStatusBuilder(StatusBuilder):
             name: What people read.
             input: What the sub-agent is given; anything, it becomes JSON. None is not recorded.
             parent_id: The sub-agent or task that started it, shown as `metadata["parent_id"]`.
+            status: IN_PROGRESS, or PENDING for one that waits.
             metadata: A mapping with anything else to show.
 
         Raises:
             DuplicateTaskError: The execution has a task with this id.
             ExecutionEndedError: The execution has ended.
-            ValueError: The id is empty or no valid text.
+            ValueError: The id is empty or no valid text, or the status is another one.
+            TypeError: The status is not a `TaskStatus`.
         """
         try:
             id = check_id("id", id, self.execution_id)
-            kind, status = TaskType.AGENT_INVOCATION, TaskStatus.IN_PROGRESS
-            self._start_call(id, name, kind, status, input, parent_id, metadata)
+            self._start_call(id, name, TaskType.AGENT_INVOCATION, status, input, parent_id, metadata)
         except REFUSALS as error:
             self._refuse(error)
         return id
@@ -252,6 +257,9 @@ class AgentStatusBuilder(StatusBuilder):
         parent_id: str | None,
         metadata: object,
     ) -> None:
+        status = check_enum("status", status, TaskStatus, self.execution_id, task_id)
+        if status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
+            raise ValueError(f"A call starts IN_PROGRESS or PENDING, not {status.name}.")
         if parent_id is not None:
             parent_id = check_id("parent_id", parent_id, self.execution_id)
         shown = Given(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..agent.adapters import CLIENT
-from ..core.model.values import TaskStatus, TaskType
+from ..core.model.values import TaskStatus
 from . import _read as read
 from ._read import get, isa
 from ._runs import Root, Run, Scope, ShownCall
@@ -73,18 +73,11 @@ class Calls:
                 self._add(shown, TaskStatus.PENDING)
 
     def _add(self, shown: ShownCall, status: TaskStatus, metadata: Mapping[str, Any] | None = None) -> None:
-        call, builder, parent_id = shown.call, self._status.builder, shown.scope.task_id or None
-        agent = agent_of(call)
-        if agent is None:
-            builder.start_tool_call(
-                shown.task_id, call.name, call.args, parent_id=parent_id, status=status, metadata=metadata
-            )
-        elif status is TaskStatus.IN_PROGRESS:
-            builder.start_sub_agent(shown.task_id, agent, get(call.args, "description"), parent_id=parent_id)
-        else:
-            more = None if parent_id is None else {"parent_id": parent_id}
-            given, kind = get(call.args, "description"), TaskType.AGENT_INVOCATION
-            builder.add_task(shown.task_id, agent, task_type=kind, input=given, metadata=more)
+        call, agent = shown.call, agent_of(shown.call)
+        start = self._status.builder.start_tool_call if agent is None else self._status.builder.start_sub_agent
+        given = call.args if agent is None else get(call.args, "description")
+        parent_id = shown.scope.task_id or None
+        start(shown.task_id, agent or call.name, given, parent_id=parent_id, status=status, metadata=metadata)
 
     # What tools do
 

@@ -201,20 +201,14 @@ class Conversation:
 
     def ask(self, root: Root | None, interrupts: list[read.Interrupt]) -> None:
         """Open an approval for each interrupt that is not open yet."""
-        builder = self._status.builder
-        for number, interrupt in enumerate(interrupts, 1):
-            asked = interrupt.interrupt_id or f"interrupt-{root.run_id if root is not None else number}"
-            metadata = {"interrupt_id": asked}
-            if root is not None and root.thread_id is not None:
-                metadata["thread_id"] = root.thread_id
+        thread_id = None if root is None else root.thread_id
+        for interrupt in interrupts:
+            asked = interrupt.interrupt_id or f"interrupt-{1 if root is None else root.run_id}"
+            metadata = {"interrupt_id": asked} | ({} if thread_id is None else {"thread_id": thread_id})
             if self._status.left(asked) is None:
-                task_id, name, now = (
-                    self._status.task_id(asked),
-                    read.approval_name(interrupt.value),
-                    TaskStatus.IN_PROGRESS,
-                )
-                kind = TaskType.APPROVAL
-                builder.add_task(task_id, name, now, task_type=kind, input=interrupt.value, metadata=metadata)
+                task_id, name = self._status.task_id(asked), read.approval_name(interrupt.value)
+                more = {"task_type": TaskType.APPROVAL, "input": interrupt.value, "metadata": metadata}
+                self._status.builder.add_task(task_id, name, TaskStatus.IN_PROGRESS, **more)
         if root is not None:
             root.interrupted = True
             self._calls.show_waiting(root)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
+from ..agent.model import TodoStatus
+
 _T = TypeVar("_T")
 
 _TEXT_BLOCKS = frozenset({"text", "text_delta", "output_text", "input_text"})
@@ -273,10 +275,6 @@ def read_todos(todos: object) -> list[dict[str, Any]] | None:
     """Return the todos of a state update, odd ones made good; None where there is no list."""
     if not isa(todos, (list, tuple)):
         return None
-    given = [(get(todo, "content"), get(todo, "status")) for todo in todos]
-    known = ("pending", "in_progress", "completed", "cancelled")
-    return [
-        {"content": content, "status": status if isa(status, str) and status.lower() in known else "pending"}
-        for content, status in given
-        if isa(content, str)
-    ]
+    given = [(get(todo, "content"), str(get(todo, "status")).upper()) for todo in todos]
+    known = TodoStatus.__members__
+    return [{"content": text, "status": known.get(name, TodoStatus.PENDING)} for text, name in given if isa(text, str)]
