@@ -380,7 +380,8 @@ def handled_errors(*turns: Any, **options: Any) -> Any:
 
 
 @ways
-def test_runs_at_once_share_nothing(way: Way) -> None:
+@pytest.mark.parametrize("make", [lambda *turns, tools: agent(*turns, tools=tools), handled], ids=["agent", "by hand"])
+def test_runs_at_once_share_nothing(way: Way, make: Any) -> None:
     """Two runs of one status with equal call ids keep their calls, results and texts apart."""
     entered = 0
     both = asyncio.Event()
@@ -399,13 +400,15 @@ def test_runs_at_once_share_nothing(way: Way) -> None:
     async def main() -> None:
         async with status:
             graphs = [
-                agent((f"{name} one two.", [("meet", {"q": name}, "c1")]), (f"{name} is done.", []), tools=(meeting,))
+                make((f"{name} one two.", [("meet", {"q": name}, "c1")]), (f"{name} is done.", []), tools=(meeting,))
                 for name in "ab"
             ]
             await asyncio.gather(*(way(graph, status) for graph in graphs))
 
     asyncio.run(main())
     assert sorted(call[2] for call in calls(status)) == ["met a", "met b"]
+    made = [task for task in status.snapshot().tasks if task.task_type is TaskType.TOOL_CALL]
+    assert all(task.output == {"value": f"met {(task.input or {})['q']}"} for task in made)
     assert sorted(texts(status)) == ["a is done.", "a one two.", "b is done.", "b one two."]
     assert done(status)
 
