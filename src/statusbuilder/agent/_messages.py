@@ -79,6 +79,11 @@ class Messages:
         """Return the place of a message by the framework's id or by its own."""
         return self._places.get(message_id)
 
+    def find_call(self, call_id: str) -> int | None:
+        """Return the place of the newest message that refers to a call."""
+        places = reversed(range(len(self._messages)))
+        return next((index for index in places if call_id in self._messages[index].tool_calls), None)
+
     def __getitem__(self, index: int) -> Message:
         return self._messages[index]
 

@@ -32,37 +32,29 @@ class AgentState(ExecutionState):
         """The tasks of adapters."""
         self._todo_number = 0
         self._messages = Messages()
-        self._shown_calls: dict[str, int] = {}
-        """Where the messages of tool calls stand that wait."""
         self._outputs: dict[str, Output] = {}
         """Where the outputs of sub-agents grow, by task id."""
 
     def load(self, snapshot: Snapshot) -> None:
         """Take a snapshot over as it is."""
         super().load(snapshot)
-        for task in snapshot.tasks:
-            if task.metadata.get(_WAITING) or "interrupt_id" in task.metadata:
-                self.adapted.add(task.task_id)
-        if not isinstance(snapshot, AgentSnapshot):
-            return
-        self._messages.load(snapshot.messages)
-        for index, message in enumerate(snapshot.messages):
-            for call_id in message.tool_calls:
-                if call_id in self.tasks and self.tasks[call_id].status is TaskStatus.PENDING:
-                    self._shown_calls[call_id] = index
-        self.todos = snapshot.todos
+        self.adapted |= {
+            task.task_id for task in snapshot.tasks if task.metadata.get(_WAITING) or "interrupt_id" in task.metadata
+        }
+        if isinstance(snapshot, AgentSnapshot):
+            self._messages.load(snapshot.messages)
+            self.todos = snapshot.todos
 
     def waits(self) -> bool:
         """Whether a call of an adapter waits for its client, or for an approval."""
-        for task_id in self.adapted:
-            task = self.tasks.get(task_id)
-            if task is None or task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
-                continue
-            if task.metadata.get(_WAITING) or task.task_type is TaskType.APPROVAL:
-                return True
-            if task.task_type is TaskType.TOOL_CALL and task.status is TaskStatus.PENDING:
-                return True
-        return False
+        tasks = (self.tasks[task_id] for task_id in self.adapted if task_id in self.tasks)
+        return any(
+            task.metadata.get(_WAITING)
+            or task.task_type is TaskType.APPROVAL
+            or (task.task_type is TaskType.TOOL_CALL and task.status is TaskStatus.PENDING)
+            for task in tasks
+            if task.status in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
+        )
 
     # Messages
 
@@ -127,8 +119,7 @@ class AgentState(ExecutionState):
 
     def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> int:
         """Add text to the output of a running sub-agent."""
-        if self.over:
-            raise self.ended("append_text", task_id, None)
+        self._refuse_ended("append_text", task_id)
         record = self._find(task_id)
         if record.status is not TaskStatus.IN_PROGRESS:
             hint = "Text is added only to a sub-agent that is IN_PROGRESS."
@@ -178,26 +169,22 @@ class AgentState(ExecutionState):
         if parent_id is None:  # a call of a sub-agent leaves the agent's message open
             self._close(self._messages.speaking(run))
         if is_tool:
-            self._refer(now, task_id, name, parent_id)
-            if status is not TaskStatus.PENDING:
-                self._shown_calls.pop(task_id, None)
+            self._refer(now, task_id, name, parent_id, waits)
         return change
 
-    def _refer(self, now: int, call_id: str, name: str, parent_id: object) -> None:
+    def _refer(self, now: int, call_id: str, name: str, parent_id: object, waits: bool) -> None:
         """Add the message that refers to a call, or renew it."""
-        index = self._shown_calls.get(call_id)
+        index = self._messages.find_call(call_id) if waits else None
         more = EMPTY if parent_id is None else JsonObject(parent_id=parent_id)
         if index is None:
-            kind, calls = MessageType.TOOL, (call_id,)
-            self._shown_calls[call_id] = self._messages.add(now, self.revision, kind, name, None, more, calls)
+            self._messages.add(now, self.revision, MessageType.TOOL, name, None, more, (call_id,))
         else:
             metadata = JsonObject({**self._messages[index].metadata, **more})
             self._messages.change(index, self.revision, content=name, metadata=metadata)
 
     def set_input(self, now: int, task_id: str, input: JsonObject) -> int:
         """Replace what a task was given."""
-        if self.over:
-            raise self.ended("set_tool_args", task_id, None)
+        self._refuse_ended("set_tool_args", task_id)
         record = self._find(task_id)
         if record.input is not None and same(record.input, input):
             return NOTHING
@@ -243,9 +230,9 @@ class AgentState(ExecutionState):
 
     # The steps that they share
 
-    def _refuse_ended(self, call: str) -> None:
+    def _refuse_ended(self, call: str, task_id: str | None = None) -> None:
         if self.over:
-            raise self.ended(call, None, None)
+            raise self.ended(call, task_id, None)
 
     def _close(self, message: OpenMessage | None) -> None:
         """End an open message, as part of a change."""
