@@ -95,26 +95,24 @@ class AgentState(ExecutionState):
         self._messages.change(index, self.revision, content=content, metadata=more)
         return CHANGED
 
-    def append(
-        self, now: int, where: list[str], text: str, message_id: str | None, run: Hashable, policy: PayloadPolicy
-    ) -> int:
+    def append(self, now: int, where: list[str], text: str, key: Hashable, policy: PayloadPolicy, is_id: bool) -> int:
         """Add text to an open message, or to a new one; the message's id comes into `where`."""
         if self.over:
             raise self.ended("append_text", None, None)
         if not text:
             return NOTHING
         self.revision += 1
-        key = run if message_id is None else message_id
-        message = self._messages.speaking(key) or self._speak(now, key, message_id, policy)
+        message = self._messages.speaking(key) or self._speak(now, key, policy, is_id)
         message.revision = self.revision
         message.stream.append(text)
         where.append(message.message_id)
         return CHANGED
 
-    def _speak(self, now: int, key: Hashable, message_id: str | None, policy: PayloadPolicy) -> OpenMessage:
-        index = None if message_id is None else self._messages.find(message_id)
+    def _speak(self, now: int, key: Hashable, policy: PayloadPolicy, is_id: bool) -> OpenMessage:
+        given = str(key) if is_id else None
+        index = None if given is None else self._messages.find(given)
         if index is None:
-            index = self._messages.add(now, self.revision, MessageType.AI, given=message_id)
+            index = self._messages.add(now, self.revision, MessageType.AI, given=given)
         return self._messages.open(index, self.revision, key, policy.redaction)
 
     def append_output(self, now: int, task_id: str, text: str, message_id: str | None, policy: PayloadPolicy) -> int:

@@ -126,14 +126,13 @@ class AgentStatusBuilder(StatusBuilder):
                 raise TypeError(f"append_text takes a str, not {brief(text)}; add_message takes anything.")
             if message_id is not None:
                 message_id = check_id("message_id", message_id, self.execution_id)
-            run = None if message_id is not None else self._run()
             if sub_agent_id is not None:
                 output, policy = self._agent.append_output, self._policy
                 self._publisher.change(lambda now: output(now, sub_agent_id, text, message_id, policy))
                 return sub_agent_id if text else ""
             where: list[str] = []
-            append, policy = self._agent.append, self._policy
-            self._publisher.change(lambda now: append(now, where, text, message_id, run, policy))
+            key, is_id = (self._run(), False) if message_id is None else (message_id, True)
+            self._publisher.change_task(self._agent.append, where, text, key, self._policy, is_id, None)
         except REFUSALS as error:
             self._refuse(error)
             return ""
