@@ -1,0 +1,161 @@
+"""Under a burden: a backend that is killed again and again, connections that nobody pings, and a share of one core."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from itertools import cycle
+from pathlib import Path
+from time import monotonic
+from typing import Self
+
+import grpc
+import pytest
+from grpc_kit import PATIENCE, Backend, attempt, echo, transport_of
+from spool_kit import until
+
+from statusbuilder import ExecutionPhase, Outcome, StatusBuilder, TaskStatus
+from statusbuilder.client import Client
+from statusbuilder.sinks.grpc import GrpcSink
+
+KILLS, PART = 10, 20
+EXECUTIONS = KILLS * PART
+
+LIVES = """
+import os, sys, threading
+from statusbuilder.server import Server  # importing takes longer than all else in a server's life, so once is enough
+port = 0
+for _ in sys.stdin:
+    told, tells = os.pipe()
+    if (child := os.fork()) == 0:
+        with Server(sys.argv[1], port=port) as server:
+            os.write(tells, str(server.port).encode())
+            threading.Event().wait()
+    port = int(os.read(told, 9))
+    print(port, child, flush=True)
+    os.waitpid(child, 0)
+    print("dead", flush=True)
+"""
+
+
+class Lives:
+    """The embedded server in processes of its own, one after the other on one port; each ends when it is killed."""
+
+    def __init__(self, database: Path) -> None:
+        command = [sys.executable, "-c", LIVES, str(database)]
+        self._running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.port = self._child = 0
+
+    def begin(self) -> None:
+        assert self._running.stdin is not None
+        assert self._running.stdout is not None
+        self._running.stdin.write("\n")
+        self.port, self._child = map(int, self._running.stdout.readline().split())
+
+    def end(self) -> None:
+        assert self._running.stdout is not None
+        os.kill(self._child, signal.SIGKILL)
+        assert self._running.stdout.readline() == "dead\n"
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+        self._running.communicate()
+
+
+def test_a_server_that_is_killed_ten_times_costs_no_execution(tmp_path: Path) -> None:
+    """Two hundred executions whose server is killed ten times amid their changes all show their true end."""
+    with Lives(tmp_path / "server.db") as server, GrpcSink(f"127.0.0.1:{server.port}", settle=0.1) as sink:
+        builders = [StatusBuilder(f"wex_{number}", sinks=[sink], close_timeout=0.0) for number in range(EXECUTIONS)]
+        for life in range(KILLS):
+            sent = sink.stats().sent + PART
+            for builder in builders[life * PART :]:
+                builder.add_task(f"task-{life}", status=TaskStatus.IN_PROGRESS)
+            for builder in builders[life * PART : (life + 1) * PART]:
+                builder.with_error("stopped").close()
+            until(lambda sent=sent: sink.stats().sent >= sent)  # type: ignore[misc]
+            server.end()
+            server.begin()
+        assert sink.flush(PATIENCE)
+        with Client(f"127.0.0.1:{server.port}") as client:
+            held = [client.get(f"wex_{number}") for number in range(EXECUTIONS)]
+        stats = sink.stats()
+    assert {snapshot.phase for snapshot in held} == {ExecutionPhase.FAILED}
+    assert [len(snapshot.tasks) for snapshot in held] == [
+        1 + number * KILLS // EXECUTIONS for number in range(EXECUTIONS)
+    ]
+    assert (stats.lost, stats.conflicts, stats.pending) == (0, 0, 0)
+
+
+def test_a_call_that_lasts_is_not_pinged() -> None:
+    """A server that forgives no ping does not end a call that it has not answered for a while: none comes."""
+    never = threading.Event()
+
+    def hang(body: bytes, context: grpc.ServicerContext) -> bytes:
+        never.wait()
+        return echo(body, context)
+
+    strict = [("grpc.so_reuseport", 0), ("grpc.http2.max_ping_strikes", 1)]
+    with Backend(hang, options=strict) as backend:
+        transport = transport_of(GrpcSink(backend.target))
+        answer = attempt(transport, timeout=4.0)
+        never.set()
+        transport.close()
+    assert answer.code == "DEADLINE_EXCEEDED", answer
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
+@pytest.mark.parametrize(("attempt_timeout", "seconds"), [(0.2, 1), (7.0, 7)])
+def test_a_connection_whose_other_side_is_silently_gone_is_given_up(attempt_timeout: float, seconds: int) -> None:
+    """The system itself ends a half-open connection once what was sent stays unconfirmed as long as an attempt may."""
+    with Backend() as backend:
+        transport = transport_of(GrpcSink(backend.target, attempt_timeout=attempt_timeout))
+        assert attempt(transport).code == "OK"
+        found = [given_up_after(fd, backend.port) for fd in os.listdir("/proc/self/fd")]
+        transport.close()
+    assert [milliseconds for milliseconds in found if milliseconds is not None] == [seconds * 1000]
+
+
+def given_up_after(fd: str, port: int) -> int | None:
+    """Return after how many milliseconds the connection to a port is given up; None where it is something else."""
+    try:
+        with socket.socket(fileno=os.dup(int(fd))) as connection:
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername()[1] == port:
+                return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    except OSError:
+        pass
+    return None
+
+
+def test_a_delivery_takes_no_more_than_its_share() -> None:
+    """Executions that change without a pause cost what `max_share` allows, and an end does not wait for it."""
+    most = 0.02
+    with Backend() as backend, GrpcSink(backend.target, max_share=most, min_interval=0.001) as sink:
+        builders = [StatusBuilder(f"wex_{number}", sinks=[sink]) for number in range(EXECUTIONS)]
+        shares = [share(sink, builders) for _ in range(4)]
+        with GrpcSink(backend.target, max_share=10.0, min_interval=0.001) as eager:
+            others = [StatusBuilder(f"free_{number}", sinks=[eager]) for number in range(EXECUTIONS)]
+            free = share(eager, others)
+        for builder in builders + others:
+            builder.update_status(ExecutionPhase.COMPLETED)
+        ends = [builder.close(PATIENCE) for builder in builders]
+        assert {receipt.outcome for (receipt,) in ends} == {Outcome.DELIVERED}
+        for builder in others:
+            builder.close()
+    assert shares[-1] < 3 * most < free, (shares, free)
+
+
+def share(sink: GrpcSink, builders: list[StatusBuilder], seconds: float = 2.0) -> float:
+    """Change executions for a while; return the share of a core that the sink says it took meanwhile."""
+    before, started = sink.stats(), monotonic()
+    for builder in cycle(builders):
+        builder.output = monotonic()
+        if monotonic() > started + seconds:
+            break
+    after = sink.stats()
+    return (after.cpu_seconds - before.cpu_seconds) / (after.age - before.age)
