@@ -40,6 +40,8 @@ class Turn:
     updates: int = 0
     cpu: float = 0.0
     """CPU seconds of all threads but the computing one."""
+    kept: float = 1.0
+    """The rate, as a part of what the turns before and after it without a sink reach."""
 
     @property
     def p99(self) -> float:
@@ -63,16 +65,23 @@ def rows() -> Iterator[Row]:
 
 
 def measure(target: str) -> list[Row]:
-    """Run all sides in turns; the first one of each does not count, and rates are compared within a round."""
+    """Run all sides in turns; the first one of each does not count, and a rate is compared with those around it."""
     rounds: list[dict[str, Turn]] = []
     for _ in range(TURNS + 1):
-        round = {"alone": alone(), "ours": through_sink(target, True), "bare": bare(target, True)}
+        before, ours = alone(), through_sink(target, True)
+        between, theirs = alone(), bare(target, True)
+        after = alone()
+        ours.kept, theirs.kept = (
+            2 * turn.rate / (first.rate + last.rate)
+            for turn, first, last in ((ours, before, between), (theirs, between, after))
+        )
+        round = {"ours": ours, "bare": theirs}
         round |= {"ours, idle": through_sink(target, False), "bare, idle": bare(target, False)}
         rounds.append(round)
     del rounds[0]
 
     def kept(side: str) -> float:
-        return statistics.median(round[side].rate / round["alone"].rate for round in rounds)
+        return statistics.median(round[side].kept for round in rounds)
 
     def late(side: str) -> float:
         return statistics.median(round[side].p99 for round in rounds)
@@ -211,7 +220,8 @@ class watching:
 def bare(target: str, busy: bool) -> Turn:
     """Work beside a thread that sends what has changed last, one execution after the other, with nothing around it."""
     metadata = (("statusbuilder-epoch", "1"), ("statusbuilder-revision", "1"))
-    bodies = [WORKFLOW_EXECUTION.encode(builder.snapshot()) for builder in open_builders([])]
+    builders = open_builders([])
+    bodies = [WORKFLOW_EXECUTION.encode(builder.snapshot()) for builder in builders]
     changed: dict[int, float] = {}
     waits: list[float] = []
     ends, free, any_changed = threading.Event(), threading.Semaphore(WINDOW), threading.Semaphore(0)
@@ -226,6 +236,7 @@ def bare(target: str, busy: bool) -> Turn:
                 call.add_done_callback(lambda _, since=since: (waits.append(perf_counter() - since), free.release()))
 
     def change(number: int) -> None:
+        count_up(builders[number])  # as on all sides, so that only the calls differ
         changed.setdefault(number, perf_counter())
         any_changed.release()
 

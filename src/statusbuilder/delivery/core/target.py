@@ -144,8 +144,9 @@ class Share:
 
     def __init__(self, most: float) -> None:
         self._most = most
-        self._cost = 0.0
+        self._cost = USUAL_COST
         """CPU seconds of one send."""
+        self._is_measured = False
         self._sends = 0
         self._seen: tuple[float, float] | None = None
         """When the CPU was last read, and its seconds."""
@@ -160,7 +161,8 @@ class Share:
             return
         if self._sends:
             cost = (seconds - self._seen[1]) / self._sends
-            self._cost = cost if not self._cost else (self._cost + cost) / 2
+            self._cost = (self._cost + cost) / 2 if self._is_measured else cost
+            self._is_measured = True
         self._seen, self._sends = (now, seconds), 0
 
     def pace(self) -> float:
@@ -178,5 +180,7 @@ class Share:
 
 
 SHARE_WINDOW = 1.0
+USUAL_COST = 0.0003
+"""CPU seconds of one send until the first ones were measured, or they would take what they like for a second."""
 LONGEST_PACE = 5.0
 """Seconds between two sends of one execution at most, whatever their share."""
