@@ -63,6 +63,20 @@ def test_pace_is_the_largest_of_interval_bytes_and_share():
     assert len(costly.sent) == 3
 
 
+def test_many_executions_keep_the_share_before_their_cost_is_known():
+    """A hundred executions are not sent ten times a second each until the first look at the CPU time."""
+    table = Table(min_interval=0.1, max_share=0.05)
+    refs = [table.open(f"x{number}") for number in range(100)]
+    for _ in range(2):
+        for ref in refs:
+            table.change(ref)
+        for send in table.sent[-100:]:
+            table.answer(attempt=send.attempt)
+    assert len(table.sent) == 100
+    table.wait(0.3)
+    assert len(table.sent) < 100 + 60
+
+
 def test_ends_come_first_then_phases_then_whoever_waits_longest():
     """When many have something to send and there is room for one, ranks decide, and among equals the order."""
     table = Table(max_in_flight=1)
