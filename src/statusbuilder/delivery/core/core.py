@@ -181,26 +181,12 @@ class Core:
             self._forget(it)
             return
         if not it.is_delivered:
-            self._finish(it, final)
+            self._outcomes.finish(it, final)
         elif it.doubt is None and not it.has_news:
             self._keeper.settled(it)
         elif not final.is_terminal:
             self._keeper.hurry(it)
         self._after(it)
-
-    def _finish(self, it: Execution, final: Last) -> None:
-        """See to it that a last state is sent."""
-        revision = final.version[1]
-        if revision <= it.hopeless and not it.has_news:
-            self._outcomes.end(it, Outcome.LOST, it.fate.reason)
-            return
-        if not it.is_sending(final.version):
-            it.hurry(self._desk.now, final.is_terminal)
-            it.want(Ready(Rank.TERMINAL if final.is_terminal else Rank.OTHER, self._desk.now))
-            self._desk.fate(it, refused=min(it.fate.refused, revision - 1))  # it is tried again
-        self._keeper.changed(it, final.is_terminal)
-        if not final.is_terminal:
-            self._keeper.hurry(it)
 
     def _on_withdrawn(self, event: on.Withdrawn) -> None:
         it = self._register.find(event.ref)
@@ -233,7 +219,8 @@ class Core:
         if it is None:
             return
         if request is None:
-            self._gone(it, event)
+            self._outcomes.gone(it, event.error, event.revision)
+            self._after(it)
         elif not isinstance(it.step, Taking):
             self._keeper.take(it, request)
         elif (is_late := request.revision <= it.fate.delivered and not it.ready.is_anew) or not (
@@ -250,24 +237,6 @@ class Core:
             self._sender.store(it, request, HOLD)
         else:
             self._sender.send(it, request)
-
-    def _gone(self, it: Execution, event: on.Taken) -> None:
-        """Give up what cannot be encoded, or whose builder, or row, is gone."""
-        self._keeper.leave(it)
-        if isinstance(it.step, Taking):
-            it.rest()
-            self._sender.release(it)
-        if event.error:
-            error = f"it could not be encoded ({event.error})"
-            self._desk.log("error", f"A state of execution {it.id!r} is not sent: {error}", it.id)
-            self._desk.fate(it, refused=max(it.fate.refused, event.revision), reason=error)
-            if it.final is not None and not it.has_news:
-                self._outcomes.end(it, Outcome.LOST, error)
-            self._desk.settle(it)
-        else:
-            it.stop()
-            it.end()
-        self._after(it)
 
     def _on_connected(self, event: on.Connected) -> None:
         if event.answer.code == "OK":

@@ -13,8 +13,8 @@ from .execution import Execution
 from .keeper import Keeper, is_spooled
 from .retry import LONGEST_ASKED, Verdict, judge
 from .sender import Sender
-from .steps import CALM, Backoff, Doubt, Sending
-from .values import Answer, Uniform
+from .steps import CALM, Backoff, Doubt, Last, Ready, Sending, Taking
+from .values import Answer, Rank, Uniform
 
 CONFLICT = "the backend keeps showing another state than was sent: another writer is at work"
 ENDED = "somebody else has ended the execution at the backend"
@@ -214,6 +214,37 @@ class Outcomes:
         for waiter in it.waiters:
             if waiter.revision > it.fate.delivered and waiter.deadline < until:
                 self._desk.answer(waiter, False)
+
+    def finish(self, it: Execution, final: Last) -> None:
+        """See to it that a last state is sent."""
+        revision = final.version[1]
+        if revision <= it.hopeless and not it.has_news:
+            self.end(it, Outcome.LOST, it.fate.reason)
+            return
+        if not it.is_sending(final.version):
+            it.hurry(self._desk.now, final.is_terminal)
+            it.want(Ready(Rank.TERMINAL if final.is_terminal else Rank.OTHER, self._desk.now))
+            self._desk.fate(it, refused=min(it.fate.refused, revision - 1))  # it is tried again
+        self._keeper.changed(it, final.is_terminal)
+        if not final.is_terminal:
+            self._keeper.hurry(it)
+
+    def gone(self, it: Execution, error: str, revision: int) -> None:
+        """Give up what cannot be encoded, or whose builder, or row, is gone."""
+        self._keeper.leave(it)
+        if isinstance(it.step, Taking):
+            it.rest()
+            self._sender.release(it)
+        if error:
+            error = f"it could not be encoded ({error})"
+            self._desk.log("error", f"A state of execution {it.id!r} is not sent: {error}", it.id)
+            self._desk.fate(it, refused=max(it.fate.refused, revision), reason=error)
+            if it.final is not None and not it.has_news:
+                self.end(it, Outcome.LOST, error)
+            self._desk.settle(it)
+        else:
+            it.stop()
+            it.end()
 
     def end(self, it: Execution, outcome: Outcome, reason: str) -> None:
         """Stop delivering: something newer is there, or the last state is given up."""
