@@ -106,8 +106,7 @@ class Redaction:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
         entry = self._keys.entry(key)
         if type(value) is str:
-            number = value.isdigit() and len(value) > 5
-            return number or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
+            return value.isdigit() or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
         if type(value) not in (list, dict):
             return True
         items = value.values() if type(value) is dict else value
