@@ -133,6 +133,18 @@ def test_an_error_is_shown_as_far_as_there_is_room_and_in_full_at_the_end() -> N
     assert any(line.endswith("…") for line in tight)
 
 
+def test_at_the_end_what_failed_is_shown_however_small_the_terminal_is() -> None:
+    """Each failed task is there with its error in full, also where lines are few; before, the cause comes first."""
+    opened = Look(console(40, 15)[0])
+    last = [line.plain for line in rows(carrying(True), opened, NOW, 13, is_last=True)]
+    assert "".join("".join(last).split()).count("".join(LONG_ERROR.split())) == 2
+    assert sum("✗" in line for line in last) == 6
+    tasks = [
+        Task(f"t{n}", f"t{n}", status=TaskStatus.FAILED, error="x", metadata={"cancelled": n > 0}) for n in range(9)
+    ]
+    assert "t0" in [task.task_id for task in choose(tasks, 4).shown]
+
+
 def test_the_bar_keeps_its_width_and_shows_what_tasks_have_done() -> None:
     """The bar is as long whatever the numbers beside it say, and a task's own progress moves it."""
 

@@ -35,8 +35,11 @@ def choose(tasks: Sequence[Task], room: int) -> Choice:
         places[task.status].append(place)
 
     def newest(*statuses: TaskStatus) -> list[int]:
-        found = [place for status in statuses for place in places[status]]
-        return sorted(found, key=lambda place: (tasks[place].completed_at or _NEVER, place), reverse=True)
+        # What was cancelled failed because something else did, which is the cause.
+        def order(place: int) -> tuple[bool, datetime, int]:
+            return not tasks[place].cancelled, tasks[place].completed_at or _NEVER, place
+
+        return sorted((place for status in statuses for place in places[status]), key=order, reverse=True)
 
     failed = newest(TaskStatus.FAILED)
     wanted = [

@@ -27,9 +27,10 @@ _INDENT: Final = "  "
 _DEEPEST: Final = 6
 _BESIDE: Final = 16
 """Columns of a task's line beside its name and what there is to say."""
-_MOST_OF_ERROR: Final = 40
+_MOST_OF_ERROR: Final = 200
 """Lines of one error where lines stay."""
-_MOST_OF_TEXT: Final = 4_000
+_MOST_FAILED: Final = 20
+_MOST_OF_TEXT: Final = 16_000
 _STYLES: Final = {
     TaskStatus.PENDING: "dim",
     TaskStatus.IN_PROGRESS: "bold",
@@ -153,6 +154,8 @@ def _error_rows(error: str, look: Look, indent: int, most: int) -> list[Text]:
 
 
 def _task_rows(snapshot: Snapshot, look: Look, now: datetime, room: int, is_last: bool) -> list[Text]:
+    if is_last:  # these lines scroll away, and what failed is what people come for
+        room = max(room, min(snapshot.progress.failed, _MOST_FAILED) + 1)
     if room < 1:
         return []
     placed = as_tree(snapshot.tasks)
