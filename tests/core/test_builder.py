@@ -30,9 +30,28 @@ from statusbuilder import (
     TaskType,
     UnknownTaskError,
 )
+from statusbuilder.sinks.grpc import GrpcSink
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, SKIPPED = TaskStatus
 P = ExecutionPhase
+
+
+# What people see of it
+
+
+@pytest.mark.parametrize("kind", [StatusBuilder, AgentStatusBuilder])
+def test_completion_offers_what_runners_call(kind: type[StatusBuilder]) -> None:
+    """What sinks and integrations use is there, and not offered; all that the design names is."""
+    offered = {name for name in dir(kind("wex_1")) if not name.startswith("_")}
+    assert offered.isdisjoint({"begun_anew", "end", "epoch_given", "is_closed", "take_over"})
+    assert offered >= {"add_task", "update_task_status", "update_status", "output", "with_error", "snapshot", "task"}
+    assert offered >= {"suspend", "flush", "aflush", "close", "aclose", "execution_id", "dropped", "close_timeout"}
+
+
+@pytest.mark.parametrize("kind", [StatusBuilder, AgentStatusBuilder, GrpcSink])
+def test_help_shows_a_signature_that_can_be_read(kind: type) -> None:
+    """`help()` begins with a signature of at most five lines of 120 characters."""
+    assert len(f"{kind.__name__}{inspect.signature(kind)}") <= 5 * 120
 
 
 # Construction

@@ -37,6 +37,9 @@ from .state import NOTHING, PHASE_CHANGED, ExecutionState
 _FAILED, _CUSTOM = TaskStatus.FAILED, TaskType.CUSTOM
 _ENDED_BADLY = (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED)
 
+_FOR_SINKS = {"begun_anew", "end", "epoch_given", "is_closed", "take_over"}
+"""What sinks and integrations use, and completion does not offer."""
+
 
 class StatusBuilder:
     """The status of one execution, built in memory and delivered to its sinks.
@@ -509,6 +512,9 @@ class StatusBuilder:
 
     def _drop(self, what: str, /) -> None:
         self._publisher.drop(what)
+
+    def __dir__(self) -> Iterable[str]:
+        return set(super().__dir__()) - _FOR_SINKS
 
     def __setattr__(self, name: str, value: object) -> None:
         try:
