@@ -10,7 +10,8 @@ from shutil import get_terminal_size
 
 from ..client import ContractName
 from ..core.model.values import ExecutionPhase
-from ..views import cut, execution_table
+from ..views import execution_table
+from ..views._table import cut
 from ._connect import add_connection, connect, guarded, positive
 
 
