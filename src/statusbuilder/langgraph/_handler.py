@@ -64,7 +64,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
         self._reducer.end(self._source, run_id, outputs, None)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
-        """Report an exception of a chain, a model or a tool, or an interrupt."""
+        """Report an exception of a chain, a graph or a node, or an interrupt."""
         self._reducer.end(self._source, run_id, None, error)
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **details: Any) -> None:
@@ -97,7 +97,13 @@ class StatusCallbackHandler(BaseCallbackHandler):
         """Report what a tool gave."""
         self._reducer.end(self._source, run_id, output, None)
 
-    on_llm_error = on_tool_error = on_chain_error
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """Report an exception of a model."""
+        self.on_chain_error(error, run_id=run_id)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **details: Any) -> None:
+        """Report an exception of a tool."""
+        self.on_chain_error(error, run_id=run_id)
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
