@@ -58,6 +58,13 @@ class Page(HTMLParser):
         return [attributes.get(name) for found, attributes in self.elements if found == tag]
 
 
+def test_the_cause_comes_before_what_was_cancelled_for_it() -> None:
+    """Of what failed the page names first what was not cancelled."""
+    page = html_report(carrying(True))
+    failures = page[page.index("What failed") : page.index("Timeline")]
+    assert failures.index("Check prices") < failures.index("Load the catalogue")
+
+
 def test_it_says_what_happened() -> None:
     """Phase, times, counts, errors, messages, retries and payloads are in the text."""
     text = " ".join(Page(html_report(orders())).text.split())

@@ -205,6 +205,7 @@ def _failures(snapshot: Snapshot) -> Iterable[str]:
     failed = [(place, task) for place, task in enumerate(snapshot.tasks) if task.status is TaskStatus.FAILED]
     if not failed:
         return
+    failed.sort(key=lambda pair: pair[1].cancelled)  # the cause before what was cancelled for it
     yield '<section id="failures"><h2>What failed</h2><ol class="failures">'
     for place, task in failed[:_MOST_FAILURES]:
         error = f": {_line(_gist(task.error))}" if task.error else ""
