@@ -321,6 +321,17 @@ def test_the_same_end_twice_is_one_span(traces: Traces) -> None:
     assert len(traces.spans) == 2
 
 
+def test_a_state_that_comes_after_the_end_is_no_new_beginning(traces: Traces) -> None:
+    """Where two of a worker's runs of one execution report it, an older state may come last, and makes no span."""
+    sink, states = traces.sink(), MemorySink()
+    with StatusBuilder("wex_1", sinks=[states], clock=traces.clock) as status, status.task("a"):
+        pass
+    for snapshot in (states.snapshots[-1], *states.snapshots[:-1]):
+        sink.send(snapshot)
+    sink.close()
+    assert [span.name for span in traces.spans] == ["a", "workflow execution"]
+
+
 def test_an_execution_that_begins_from_nothing_under_a_known_id_is_another_one(traces: Traces) -> None:
     """A builder that knows nothing of the open execution has spans of its own; the old ones end."""
     sink, clock = traces.sink(), traces.clock

@@ -46,6 +46,7 @@ _MOST: Final = 10_000
 _FLUSH_EVERY: Final = 1_000
 _RELEASE: Final = version("statusbuilder")
 _SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
+_KEPT: Final = ("execution_id", "epoch", "phase", "started_at", "completed_at")
 _LINK: Final = {"statusbuilder.link": "previous attempt"}
 
 Parent: TypeAlias = "Context | Callable[[Snapshot], Context | None] | None"
@@ -121,8 +122,8 @@ class _State:
 
     lock: threading.Lock = attrs.Factory(threading.Lock)
     open: OrderedDict[str, _Open] = attrs.Factory(OrderedDict)
-    ended: OrderedDict[str, tuple[datetime, datetime | None]] = attrs.Factory(OrderedDict)
-    """When executions that have ended here began and ended."""
+    ended: OrderedDict[str, Snapshot] = attrs.Factory(OrderedDict)
+    """The last states of executions that have ended here, without their tasks."""
     unflushed: int = 0
 
 
@@ -207,7 +208,11 @@ class OpenTelemetrySink:
             if snapshot.is_terminal:
                 with state.lock:
                     state.open.pop(snapshot.execution_id, None)
-                    _put(state.ended, snapshot.execution_id, (snapshot.started_at, snapshot.completed_at))
+                    _put(
+                        state.ended,
+                        snapshot.execution_id,
+                        Snapshot(**{name: getattr(snapshot, name) for name in _KEPT}),
+                    )
 
     @contextmanager
     def scope(self, execution_id: str, task_id: str) -> Iterator[None]:
@@ -255,14 +260,16 @@ class OpenTelemetrySink:
         """Return the execution that a snapshot is of, if it has anything to tell, and one that it puts an end to."""
         execution_id, before = snapshot.execution_id, None
         opened = state.open.get(execution_id)
-        begun, ended = state.ended.get(execution_id, (None, None))
-        if opened is None and snapshot.is_terminal and ended is not None and ended == snapshot.completed_at:
-            return None, None  # its last state, sent once more
+        ended = state.ended.get(execution_id)
+        if opened is None and ended is not None and _is_over(ended, snapshot):
+            return None, None
         if opened is not None and opened.execution is not None and not _goes_on(opened.execution, snapshot):
             opened, before = None, opened
         if opened is None:
             opened = _Open()
-        opened.begun_anew = opened.begun_anew or (opened.execution is None and begun == started_at)
+        opened.begun_anew = opened.begun_anew or (
+            opened.execution is None and ended is not None and ended.started_at == started_at
+        )
         state.open.pop(execution_id, None)
         return opened, before or _put(state.open, execution_id, opened)
 
@@ -350,6 +357,13 @@ def _flags(opened: _Open, above: SpanContext) -> TraceFlags:
 def _goes_on(execution: Execution, snapshot: Snapshot) -> bool:
     """Whether a snapshot is of the execution as it was begun here, perhaps by another builder."""
     return snapshot.epoch == execution.epoch or snapshot.started_at == execution.started_at
+
+
+def _is_over(ended: Snapshot, snapshot: Snapshot) -> bool:
+    """Whether a snapshot is the last one, sent once more, or a state before it that comes late."""
+    if snapshot.is_terminal:
+        return ended.completed_at is not None and snapshot.completed_at == ended.completed_at
+    return snapshot.started_at == ended.started_at and snapshot.epoch <= ended.epoch
 
 
 def _put(table: OrderedDict[str, T], key: str, value: T) -> T | None:
