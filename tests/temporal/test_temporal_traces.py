@@ -19,6 +19,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanContext
 from otlp_receiver import Collector, received
 from temporalio.contrib.opentelemetry import TracingInterceptor
 
@@ -33,13 +34,13 @@ def temporal() -> Iterator[str]:
 
 
 def test_two_workers_without_a_cache_make_one_trace(temporal: str) -> None:
-    """Workers that take turns, each with a sink of its own, make of each execution one trace.
+    """Workers that take turns, each with a sink of its own, make of each execution one trace, below its starter's span.
 
     What both of them export is equal, byte for byte.
     """
     collector = Collector()
     callers = TracerProvider()  # exported nowhere
-    above: set[str] = set()
+    above: dict[str, SpanContext] = {}
 
     async def body() -> None:
         providers = [TracerProvider() for _ in range(2)]
@@ -69,11 +70,11 @@ def test_two_workers_without_a_cache_make_one_trace(temporal: str) -> None:
             ]
             handles = []
             for number in range(6):
-                with tracer.start_as_current_span(f"request {number}"):
+                with tracer.start_as_current_span(f"request {number}") as span:
                     handle = await client.start_workflow(
                         flows.Steps.run, args=[4], id=workers[0].name(), task_queue=queue
                     )
-                    above.add(handle.id)
+                    above[handle.id] = span.get_span_context()
                 handles.append(handle)
             for handle in handles:
                 assert await handle.result() == {"total": 12}
@@ -85,14 +86,14 @@ def test_two_workers_without_a_cache_make_one_trace(temporal: str) -> None:
     by_execution: dict[str, list[Any]] = defaultdict(list)
     for span in received(collector):
         by_execution[_fact(span, "statusbuilder.execution.id")].append(span)
-    assert set(by_execution) == above
-    for spans in by_execution.values():
-        _is_one_trace(spans)
+    assert set(by_execution) == set(above)
+    for execution_id, spans in by_execution.items():
+        _is_one_trace(spans, above[execution_id])
 
 
-def _is_one_trace(spans: list[Any]) -> None:
+def _is_one_trace(spans: list[Any], above: SpanContext) -> None:
     by_id = {span.span_id: span for span in spans}
-    assert len({span.trace_id for span in spans}) == 1
+    assert {span.trace_id for span in spans} == {above.trace_id.to_bytes(16, "big")}
     assert sorted(span.name for span in by_id.values()) == ["double"] * 4 + ["workflow execution"]
     assert [span for span in spans if span.SerializeToString() != by_id[span.span_id].SerializeToString()] == []
     own = next(span for span in spans if span.name == "workflow execution")

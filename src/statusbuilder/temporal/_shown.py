@@ -81,6 +81,9 @@ class Shown:
             composed = self._compose()
         for link in links:
             link.withdraw()
+        if not links:  # a run that was rebuilt for its last activation was never shown
+            for sink in self._sinks:
+                self._open(sink)
         return composed
 
     def renew_epoch(self, epoch: int) -> None:
@@ -167,10 +170,13 @@ class Shown:
             link.signal(urgent)
 
     def _attach(self, sink: Deliverer) -> DeliveryLink:
+        self._open(sink)
+        return sink.attach(self)
+
+    def _open(self, sink: Deliverer) -> None:
         opened = getattr(sink, "opened", None)
         if opened is not None:
             opened(self, inline=False)
-        return sink.attach(self)
 
     def _compose(self) -> Snapshot:
         if self._composed is None:
