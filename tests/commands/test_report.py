@@ -60,9 +60,11 @@ class Page(HTMLParser):
 
 def test_the_cause_comes_before_what_was_cancelled_for_it() -> None:
     """Of what failed the page names first what was not cancelled."""
-    page = html_report(carrying(True))
+    cancelled = Task("a", "Cancelled", status=TaskStatus.FAILED, error="cancelled", metadata={"cancelled": True})
+    cause = Task("b", "Cause", status=TaskStatus.FAILED, error="disk full")
+    page = html_report(Snapshot("wex_1", phase=ExecutionPhase.FAILED, tasks=(cancelled, cause)))
     failures = page[page.index("What failed") : page.index("Timeline")]
-    assert failures.index("Check prices") < failures.index("Load the catalogue")
+    assert failures.index("Cause") < failures.index("Cancelled")
 
 
 def test_it_says_what_happened() -> None:
