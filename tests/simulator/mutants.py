@@ -573,3 +573,15 @@ def _() -> list[Patch]:
         return it
 
     return [(recovery.Recovery, "open", open_)]
+
+
+@mutant("a row that gave way stays on disk")
+def _() -> list[Patch]:
+    old = core.Core._give_way
+
+    def give_way(self: Any, it: Any) -> None:
+        if it.ref.is_row:
+            self._keeper.forget(it)
+        old(self, it)
+
+    return [(core.Core, "_give_way", give_way)]
