@@ -178,7 +178,7 @@ def test_a_worker_that_was_frozen_brings_nothing_back(temporal: str, tmp_path: P
                 begin(second)
                 assert await handle.result() == 45
                 await closed(backend, name)
-                await asyncio.sleep(max(0.0, frozen + 6 - time.monotonic()))  # what it has is old then
+                await asyncio.sleep(max(0.0, frozen + 12 - time.monotonic()))  # what it has is old then
                 second.kill()
                 os.kill(first.pid, signal.SIGCONT)
                 after = await client.start_workflow(flows.Fifty.run, id=f"{name}-2", task_queue=queue)
