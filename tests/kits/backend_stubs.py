@@ -60,6 +60,11 @@ FILES = {module: _register(module) for module in (workflow_pb2, agent_pb2)}
 """Our module to the look-alike's file."""
 
 
+def is_only_theirs(field: FieldDescriptor) -> bool:
+    """Return whether our message of that name does not have this field."""
+    return field.number == 99 or field.number in _SPECS.get(field.containing_type.name, {})
+
+
 def message_class(name: str) -> Any:
     """Return the backend's class of that name, such as `WorkflowExecutionUpdateStatusInput`."""
     kinds = [file.message_types_by_name[name] for file in FILES.values() if name in file.message_types_by_name]
