@@ -216,9 +216,9 @@ def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[st
     plain = {form for entry in entries for form in _folded(entry)}
     which = {f"{word[::-1]}{entry}" for word in (*_WHICH, *_HOLDERS) for entry in plain}
     always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis", "nigol", "htuacisab"}
-    lasts = {entry.rpartition(" ")[2][::-1] for entry in entries}
+    lasts = {entry.rpartition(" ")[2].rstrip("0123456789")[::-1] for entry in entries}
     others = (word[::-1] for word in (*_HOLDERS, "sig", "signature", "code", "pwd"))
-    junk = r"[\"'`*\\\] \t]{0,40}(?:22%)?[\d_\- ]{0,6}(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
+    junk = r"[\"'`*\\\] \t]{0,40}+(?:22%)?+[\d_\- ]{0,6}+(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
     ends = re.compile(rf"(?:[:=>,|\t (]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
     return re.compile(f"={any_of(plain | which | always)}".encode("latin-1")), ends
 
