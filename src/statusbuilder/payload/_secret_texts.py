@@ -38,7 +38,7 @@ _BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
 _ON_LINE = r"[^\n|;&]{0,100}?[ \t]"
 _PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
 _ARGUMENT = re.compile(_PAIR)
-_OPTION = re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapPwNktbU-])")
+_OPTION = re.compile(r"-(?:--|(?<!\w-)[A-Za-z-])")
 _COMMANDS = (
     r"sshpass[ \t]{1,4}-p",
     rf"redis-cli{_ON_LINE}-a",
@@ -138,7 +138,7 @@ _NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
 
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
 _OPENS_LINE = {
-    "-": re.compile(r"-(?:--|(?<=[\s\"'(\[]-)[uapPwNktbU-])"),
+    "-": re.compile(r"-(?:--|(?<![^\s\"'(\[]-)[uapPwNktbU-])"),
     "echo ": re.compile(r"echo "),
     "BY": re.compile(r"BY (?:PASSWORD )?[\"']"),
     "earer": re.compile(r"earer"),
