@@ -6,15 +6,12 @@ import base64
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, product
-from string import ascii_letters, ascii_lowercase, ascii_uppercase
+from itertools import chain
 from typing import NamedTuple
 
-from ._token_shapes import SHORTEST, any_of, may_hold_token, open_tokens, tokens_in
+from ._suspects import HOLDERS, REDACTED, any_of
+from ._token_shapes import open_tokens, tokens_in
 from .secret_keys import SecretKeys, set_of, words_of
-
-REDACTED = "[redacted]"
-"""What stands in the place of a secret."""
 
 Span = tuple[int, int]
 
@@ -38,7 +35,6 @@ _BASIC = re.compile(r"B(?:asic|ASIC)[ \t]{1,8}([A-Za-z0-9+/_\-]{8,}={0,2})")
 _ON_LINE = r"[^\n|;&]{0,100}?[ \t]"
 _PAIR = r"[\"']?[^\s:\"'=]{1,64}:(?!\d+(?!\S)|//)([^\s\"']+)"
 _ARGUMENT = re.compile(_PAIR)
-_OPTION = re.compile(r"-(?:--|(?<!\w-)[A-Za-z-])")
 _COMMANDS = (
     r"sshpass[ \t]{1,4}-p",
     rf"redis-cli{_ON_LINE}-a",
@@ -123,19 +119,6 @@ _TAG = re.compile(r"<(?:\w{1,40}:)?\Z")
 _CALLED = re.compile(r"(\w{1,64})[\"']?[\s=:]{0,3}[({]\s{0,24}[\"']?\Z")
 _PHRASE = re.compile(r"(?:[\w\-]{1,24} ){1,2}[\w\-]{1,24}\Z")
 
-# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and
-# reversed, so that one search for "=" and the letters before it tells whether there may be one.
-_SIGNS = ":=,>%|\t ("
-_IN_URLS = "?#&"
-_FOLD = bytes.maketrans(
-    f"{ascii_uppercase}{_SIGNS}{_IN_URLS}".encode(), f"{ascii_lowercase}{'=' * len(_SIGNS)}&&&".encode()
-)
-_DROPPED = bytes(code for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS}")
-_DROPPED_AND_SPACE = _DROPPED + b" \t"
-_HOLDERS = ("value", "val", "default")
-_WHICH = ("old", "new", "prod", "test", "live")
-_NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
-
 # In text that arrives in pieces: what a secret may follow on the same line, and what goes on at the text's end.
 _OPENS_LINE = {
     "-": re.compile(r"-(?:--|(?<![^\s\"'(\[]-)[uapPwNktbU-])"),
@@ -200,36 +183,13 @@ _WHOLE = ("requirepass",)
 _DIGITS_ONLY = set_of("otp totp pin cvv cvc ssn")
 
 
-def _folded(entry: str) -> Iterator[str]:
-    """A key's end as it is found in a folded and reversed text; capitals stay where they are no ASCII."""
-    forms = {entry} if entry.isascii() else {entry, entry.upper(), entry.title()}
-    for form in forms:
-        words = [_NO_LETTER.sub("", word.lower() if word.isascii() else word) for word in form.split(" ")]
-        for signs in product(("", "="), repeat=len(words) - 1):
-            text = "".join(map(str.__add__, words, (*signs, "")))
-            yield text.encode().decode("latin-1")[::-1]
-
-
 @lru_cache(64)
-def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[str]]:
-    """How to tell whether a folded, reversed text may have a secret key, and how to find where in one that is not."""
-    plain = {form for entry in entries for form in _folded(entry)}
-    which = {f"{word[::-1]}{entry}" for word in (*_WHICH, *_HOLDERS) for entry in plain}
-    always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis", "nigol", "htuacisab"}
+def _ends_of_keys(entries: frozenset[str]) -> re.Pattern[str]:
+    """How to find in a reversed text the signs after what may be secret keys."""
     lasts = {entry.rpartition(" ")[2].rstrip("0123456789")[::-1] for entry in entries}
-    others = (word[::-1] for word in (*_HOLDERS, "sig", "signature", "code", "pwd"))
+    others = (word[::-1] for word in (*HOLDERS, "sig", "signature", "code", "pwd"))
     junk = r"[\"'`*\\\] \t]{0,40}+(?:22%)?+[\d_\- ]{0,6}+(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
-    ends = re.compile(rf"(?:[:=>,|\t (]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
-    return re.compile(f"={any_of(plain | which | always)}".encode("latin-1")), ends
-
-
-def _may_be_said(text: str, folded: bytes) -> bool:
-    """Whether a secret may follow a key without a sign between them; such a secret has digits."""
-    digits = (
-        "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
-        or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
-    )  # fmt: skip
-    return digits and (b"token" in folded or b"secret" in folded or b"key" in folded or b"codeis" in folded)
+    return re.compile(rf"(?:[:=>,|\t (]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
 
 
 class _Place(NamedTuple):
@@ -252,26 +212,7 @@ class SecretTexts:
 
     def __init__(self, keys: SecretKeys) -> None:
         self._keys = keys
-        self._may_end, self._ends = _searches(keys.entries)
-
-    def suspects(self, text: str) -> bool:
-        """Whether a text may hold a secret; cheap, and wrong only on the safe side."""
-        if len(text) >= SHORTEST and may_hold_token(text):
-            return True
-        raw = text.encode()
-        folded = raw.translate(_FOLD, _DROPPED_AND_SPACE)
-        if self._may_end.search(folded[::-1]) is not None or b"bearer" in folded:
-            return True
-        if (b"pass" in folded or _may_be_said(text, folded)) and self._may_end.search(
-            raw.translate(_FOLD, _DROPPED)[::-1]
-        ):
-            return True
-        return (
-            ("-" in text and _OPTION.search(text) is not None)
-            or ("@" in text and ("://" in text or "/" in text))
-            or ("B" in text and (b"basic" in folded or b"identifiedby" in folded))
-            or (":" in text and (":5432:" in text or ("*" in text and "*:" in text)))
-        )
+        self._ends = _ends_of_keys(keys.entries)
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are, in no order; they may overlap."""
@@ -361,7 +302,7 @@ class SecretTexts:
         last = "".join(words_of(key)[-1:])
         if (in_url and last in ("sig", "signature", "code", "pwd")) or (prior.rstrip()[-1:] == ";" and last == "pwd"):
             return last
-        if last in _HOLDERS:
+        if last in HOLDERS:
             named = _NAMED.match(prior.rpartition("\n\n")[2]) or _CALLED.search(prior)
             return self._keys.entry(named[1]) if named else ""
         phrase = _PHRASE.search(head) if prior[-1:] == " " else None

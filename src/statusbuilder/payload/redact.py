@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ._secret_texts import REDACTED, SecretTexts, is_plain, is_secret_argument, says_nothing
+from ._suspects import REDACTED, Suspects
 from .secret_keys import DEFAULT_HARMLESS_KEYS, DEFAULT_SECRET_KEYS, SecretKeys, set_of, words_of
+
+if TYPE_CHECKING:
+    from ._secret_texts import SecretTexts
 
 __all__ = ["DEFAULT_HARMLESS_KEYS", "DEFAULT_SECRET_KEYS", "REACH", "REDACTED", "Redaction", "replace", "valid_unicode"]
 
@@ -77,8 +80,9 @@ class Redaction:
     reach: int = attrs.field(init=False, eq=False, repr=False)
     """How many characters a secret in a text may be long; 0 when texts are not searched at all."""
     _keys: SecretKeys = attrs.field(init=False, eq=False, repr=False)
-    rule: SecretTexts | None = attrs.field(init=False, eq=False, repr=False)
-    """How to find secrets of known shapes in texts; None where nobody looks for them."""
+    suspects: Suspects | None = attrs.field(init=False, eq=False, repr=False)
+    """Whether a text may hold a secret of a known shape; None where nobody looks for them."""
+    _rule: SecretTexts | None = attrs.field(init=False, eq=False, repr=False, default=None)
     _innocent: set[str] = attrs.field(init=False, eq=False, repr=False, factory=set)
     """Short texts that hold no secret: states, names and the like come again and again."""
     short_key: Callable[[str], tuple[str, int]] = attrs.field(init=False, eq=False, repr=False)
@@ -88,9 +92,18 @@ class Redaction:
         keys = SecretKeys(self.keys, self.harmless_keys)
         longest = max(map(len, self.values), default=0)
         object.__setattr__(self, "_keys", keys)
-        object.__setattr__(self, "rule", SecretTexts(keys) if self.text else None)
+        object.__setattr__(self, "suspects", Suspects(keys) if self.text else None)
         object.__setattr__(self, "short_key", lru_cache(_CACHED_KEYS)(self.key))
         object.__setattr__(self, "reach", max(longest, REACH) if self.text or longest else 0)
+
+    @property
+    def rule(self) -> SecretTexts | None:
+        """How to find secrets of known shapes in texts; its patterns are made when the first text may hold one."""
+        if self._rule is None and self.text:
+            from ._secret_texts import SecretTexts
+
+            object.__setattr__(self, "_rule", SecretTexts(self._keys))
+        return self._rule
 
     def is_secret_key(self, key: str) -> bool:
         """Whether a text, list, mapping or bytes under this key is a secret; numbers, booleans and None never are."""
@@ -104,6 +117,8 @@ class Redaction:
 
     def hides_under(self, key: str, value: Any) -> bool:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
+        from ._secret_texts import is_plain, says_nothing
+
         entry = self._keys.entry(key)
         if type(value) is str:
             return value.isdigit() or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
@@ -120,6 +135,8 @@ class Redaction:
 
     def hides_after(self, option: str, argument: str) -> bool:
         """Whether an argument is a secret because of the option before it."""
+        from ._secret_texts import is_secret_argument
+
         if argument[:1] == "-":
             return False
         return is_secret_argument(option, argument) or ("=" not in option and self.is_secret_key(option))
@@ -130,7 +147,7 @@ class Redaction:
             return text
         if not text.isascii():
             text = valid_unicode(text)
-        if self.rule is not None and self.rule.suspects(text):
+        if self.suspects is not None and self.suspects(text):
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))

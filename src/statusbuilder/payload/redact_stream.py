@@ -50,8 +50,8 @@ class StreamRedactor:
         if self._held or self._swallow or (self._starts is not None and self._starts.search(chunk)):
             return self._search(chunk)
         seen = self._context + chunk
-        rule = self._redaction.rule
-        if rule is not None and (rule.suspects(seen) or rule.undecided(seen)[0] < len(seen)):
+        suspects, rule = self._redaction.suspects, self._redaction.rule
+        if suspects is not None and (suspects(seen) or (rule and rule.undecided(seen)[0] < len(seen))):
             return self._search(chunk)
         self._remember(seen, len(seen))
         return chunk
