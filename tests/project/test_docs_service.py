@@ -47,6 +47,8 @@ def running(command: str, place: Path, backend: Server) -> Iterator[tuple[str, s
         pytest.skip(f"{tool} is not installed")
     if "gunicorn.conf.py" in rest:
         pytest.importorskip("gevent")
+    else:
+        (place / "gunicorn.conf.py").unlink()  # gunicorn takes it by itself
     port = snippets.free_port()
     env = {
         **os.environ,

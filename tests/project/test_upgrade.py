@@ -7,6 +7,7 @@ import base64
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def spool(tmp_path: Path) -> Path:
 
 def test_the_old_spool_is_delivered(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ends that 0.1.0 left arrive as it wrote them, and the layout number stays; what is open is an orphan."""
-    with sqlite3.connect(spool) as before:
+    with closing(sqlite3.connect(spool)) as before:
         assert before.execute("PRAGMA user_version").fetchone() == (1,)
         assert before.execute("SELECT count(*) FROM executions").fetchone() == (3,)
     with Server() as server:
@@ -59,7 +60,7 @@ def test_the_old_spool_is_delivered(spool: Path, capsys: pytest.CaptureFixture[s
     assert (held["wex_done"].phase.name, held["wex_done"].error) == ("FAILED", "out of paper")
     assert [message.content for message in agent.messages] == ["How many?", "count", "Three."]  # type: ignore[attr-defined]
     assert (held["wex_open"].phase.name, held["wex_open"].error) == ("FAILED", "the runner process died")
-    with sqlite3.connect(spool) as after:
+    with closing(sqlite3.connect(spool)) as after:
         assert after.execute("PRAGMA user_version").fetchone() == (1,)
         assert after.execute("SELECT count(*) FROM executions").fetchone() == (0,)
 
@@ -67,7 +68,7 @@ def test_the_old_spool_is_delivered(spool: Path, capsys: pytest.CaptureFixture[s
 def test_the_old_process_left_an_orphan(spool: Path) -> None:
     """An execution that was under way when 0.1.0 was killed is reported."""
     with Server() as server:
-        with sqlite3.connect(spool) as connection:
+        with closing(sqlite3.connect(spool)) as connection, connection:
             connection.execute("UPDATE executions SET target = ?", (server.target,))  # as if it had been this backend
         with GrpcSink(server.target, spool=spool, settle=0.1) as sink:
             assert sink.flush(timeout=30)
