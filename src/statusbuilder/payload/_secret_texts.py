@@ -273,9 +273,8 @@ class SecretTexts:
         if kind == ">" and before[-1:] == "-":
             kind, before = ":", before[:-1]
         head = before.rstrip("\"'`*\\] \t").removesuffix("%22")
-        if kind == ">":
-            named = _ATTRIBUTE.search(before)
-            head = head if named is None else before[: named.end(1)]
+        named = _ATTRIBUTE.search(before) if kind == ">" else None
+        head = head if named is None else before[: named.end(1)]
         found = _KEY.match(head[::-1])
         if found is None:
             return None

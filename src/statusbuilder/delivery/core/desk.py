@@ -24,7 +24,7 @@ class Desk:
         self.now = 0.0
         self._effects: list[Effect] = []
         self._said: dict[tuple[str, str], float] = {}
-        self._counts = dict.fromkeys(COUNTED, 0)
+        self._counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self._codes: Counter[str] = Counter()
         self._last_success: float | None = None
         self._last_error = ""
