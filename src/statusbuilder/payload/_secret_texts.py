@@ -303,7 +303,8 @@ class SecretTexts:
             return last
         if last in HOLDERS:
             named = _NAMED.match(prior.rpartition("\n\n")[2]) or _CALLED.search(prior)
-            return self._keys.entry(named[1]) if named else ""
+            apart = named and "\n" in prior[named.end(1) :] and key.lower() not in HOLDERS
+            return self._keys.entry(named[1]) if named and not apart else ""
         phrase = _PHRASE.search(head) if prior[-1:] == " " else None
         if phrase is not None:
             entry = self._keys.entry(phrase[0])
