@@ -108,6 +108,18 @@ def test_a_row_with_another_type_in_a_column_is_listed_and_set_aside(
         assert [row.damage != "" for row in claim(store)] == [True]
 
 
+def test_a_row_whose_owner_is_no_text_is_nobodys(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged owner stops neither the list nor the recovery, which takes the row over."""
+    left(path, "here:1", "wex_1")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE executions SET owner = x'ff00'")
+        connection.commit()
+    assert run("list", path) == 0
+    assert "wex_1" in capsys.readouterr().out
+    with owned(path) as store:
+        assert [row.key.execution_id for row in claim(store)] == ["wex_1"]
+
+
 def test_list_of_an_empty_file_is_only_the_headings(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A spool in which nothing is left is shown as such."""
     with owned(path):

@@ -170,6 +170,8 @@ class Owner:
 
 def is_alive(path: str, token: str) -> bool:
     """Whether the owner of that token lives; also when that cannot be found out."""
+    if not isinstance(token, str):  # a damaged row is nobody's
+        return False
     try:
         return _holds_byte(path, _byte(token)) if token.startswith(_MARK) else _holds_older(path, token)
     except OSError:
