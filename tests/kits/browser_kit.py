@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from needs import missing
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -50,10 +49,7 @@ def browser() -> Iterator[Browser]:
     """Run chromium for the duration of the block; without it, skip, unless this is CI, which installs it."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        text = "needs chromium and chromedriver: apt-get install chromium chromium-driver"
-        if "CI" in os.environ:
-            pytest.fail(text)
-        pytest.skip(text)
+        missing("needs chromium and chromedriver: apt-get install chromium chromium-driver")
     options = Options()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):

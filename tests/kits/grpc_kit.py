@@ -195,12 +195,6 @@ def http2_status(status: int) -> Callable[[socket.socket], None]:
     return behave
 
 
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 def snapshot(revision: int = 1, *, execution_id: str = "wex_1", padding: int = 0) -> Snapshot:
     """Return a snapshot with one task, whose payload can be made large."""
     return Snapshot(

@@ -29,6 +29,7 @@ from typing import Any
 
 import attrs
 from places import ROOT
+from ports import free_port
 
 PATIENCE = 60.0
 _FENCE = re.compile(r"^(`{3,})(.*?)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
@@ -92,7 +93,7 @@ class Paste:
     """A page while it is pasted."""
 
     page: Path
-    ports: dict[str, str] = attrs.field(factory=lambda: {port: free_port() for port in _PORTS.values()})
+    ports: dict[str, str] = attrs.field(factory=lambda: {port: str(free_port()) for port in _PORTS.values()})
     namespace: dict[str, Any] = attrs.field(factory=lambda: {"__name__": "__main__"})
     background: list[tuple[str, subprocess.Popen[str]]] = attrs.Factory(list)
 
@@ -163,9 +164,10 @@ class Paste:
         for tool, port in _PORTS.items():
             if command.startswith(tool) and "--port" not in command:
                 command += f" --port {self.ports[port]}"
-        self.background.append((command, subprocess.Popen(**_shell_arguments(f"exec {command}"))))
+        process = subprocess.Popen(**_shell_arguments(f"exec {command}"))
+        self.background.append((command, process))
         if found := re.search(r"^(?:statusbuilder serve|temporal server|uvicorn).*--port (\d+)", command):
-            _await_port(int(found[1]))
+            _await_port(int(found[1]), process)
 
 
 def _shell_arguments(command: str) -> dict[str, Any]:
@@ -189,19 +191,14 @@ def check_installation(command: str) -> None:
         assert found, f"{command}: there is no session {session}"
 
 
-def free_port() -> str:
-    """Return a port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return str(listening.getsockname()[1])
-
-
-def _await_port(port: int) -> None:
+def _await_port(port: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
             return
         except OSError:
+            assert process.poll() is None, f"{process.args}\n{process.communicate()[0]}"
             assert time.monotonic() < deadline, f"nothing listens on port {port}"
             time.sleep(0.05)
 

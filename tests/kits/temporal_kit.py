@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sysconfig
 import threading
@@ -15,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -23,12 +23,6 @@ from statusbuilder.temporal import StatusPlugin
 
 PATIENCE = 60.0
 """Seconds after which a test that waits for something has failed."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _answers(target: str, server: subprocess.Popen[bytes]) -> bool:

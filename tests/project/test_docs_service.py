@@ -17,6 +17,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 import snippets
+from needs import missing
+from ports import free_port
 
 from statusbuilder import StatusBuilder
 from statusbuilder.client import Client
@@ -26,6 +28,7 @@ from statusbuilder.sinks.grpc import GrpcSink
 PAGE = snippets.ROOT / "docs" / "how-to" / "long-lived-service.md"
 PATIENCE = 30.0
 SNIPPETS = list(snippets.snippets(PAGE.read_text()))
+WITHOUT_WHEELS = ("uwsgi", "gunicorn.conf.py")  # pyuwsgi, and gevent, which that file is about
 COMMANDS = [line.removeprefix("$ ") for one in SNIPPETS if one.language == "console" for line in one.text.splitlines()]
 
 
@@ -42,14 +45,14 @@ def place(tmp_path: Path) -> Path:
 def running(command: str, place: Path, backend: Server) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a command of the page on a free port; it is ended by SIGTERM."""
     tool, *rest = shlex.split(command)
+    if sys.version_info >= (3, 14) and any(word in WITHOUT_WHEELS for word in (tool, *rest)):
+        pytest.skip("it has no wheels for this Python")
     found = Path(sys.executable).with_name(tool)
     if not found.exists():
-        pytest.skip(f"{tool} is not installed")
-    if "gunicorn.conf.py" in rest:
-        pytest.importorskip("gevent")
-    else:
+        missing(f"{tool} is not installed")
+    if "gunicorn.conf.py" not in rest:
         (place / "gunicorn.conf.py").unlink()  # gunicorn takes it by itself
-    port = snippets.free_port()
+    port = str(free_port())
     env = {
         **os.environ,
         "STATUSBUILDER_ENDPOINT": backend.target,

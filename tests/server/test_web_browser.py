@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from browser_kit import Browser, browser
+from needs import missing
 from server_calls import TIMEOUT
 from view_values import agent, carrying, many, orders
 
@@ -233,11 +234,11 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The text of axe-core, from npm."""
     folder = tmp_path_factory.mktemp("axe")
     if shutil.which("npm") is None:
-        pytest.skip("needs npm, for axe-core")
+        missing("needs npm, for axe-core")
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip("axe-core cannot be had from npm")
+        missing(f"axe-core cannot be had from npm: {done.stderr}")
     return (folder / "node_modules/axe-core/axe.min.js").read_text()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import backend_stubs
 import grpc
 import pytest
-from grpc_kit import PATIENCE, Backend, Handler, attempt, fetch, free_port, refuse, transport_of
+from grpc_kit import PATIENCE, Backend, Handler, attempt, fetch, refuse, transport_of
+from ports import free_port
 
 from statusbuilder import ExecutionPhase, Snapshot
 from statusbuilder.agent.model import AgentSnapshot

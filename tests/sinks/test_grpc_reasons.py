@@ -16,13 +16,13 @@ from grpc_kit import (
     Certificate,
     attempt,
     certificate,
-    free_port,
     http2_status,
     listener,
     refuse,
     snapshot,
     transport_of,
 )
+from ports import free_port
 
 from statusbuilder.delivery import Answer
 from statusbuilder.sinks.grpc import GrpcSink

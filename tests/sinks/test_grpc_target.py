@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_kit import PATIENCE, Backend, attempt, certificate, free_port
+from grpc_kit import PATIENCE, Backend, attempt, certificate
+from ports import free_port
 
 from statusbuilder import ExecutionPhase, InsecureChannelError, Outcome, StatusBuilder, TaskStatus
 from statusbuilder.contracts.wire import workflow_pb2
