@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import statistics
 import tempfile
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter, process_time, sleep, thread_time
+from unittest.mock import patch
 
 import attrs
 import grpc
@@ -19,13 +21,14 @@ from measuring import Row, at_least, at_most, seconds
 
 from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
 from statusbuilder.contracts import WORKFLOW_EXECUTION
+from statusbuilder.delivery import Answer, Request
+from statusbuilder.sinks._grpc_transport import GrpcTransport
 from statusbuilder.sinks.grpc import GrpcSink
 
 EXECUTIONS, CHANGES, TASKS = 100, 10, 10
 """How many executions there are, how often a second each changes, and how many tasks it has."""
 TURN, TURNS = 3.0, 5
 """Seconds of a turn, and how many turns of each side count."""
-WATCHED = 20
 WINDOW = 64
 
 
@@ -156,29 +159,30 @@ def alone() -> Turn:
     return Turn(work(lambda number: count_up(builders[number]), True), [])
 
 
-def count_up(builder: StatusBuilder) -> None:
-    """Change an execution."""
+def count_up(builder: StatusBuilder) -> int:
+    """Change an execution; returns the revision."""
     done = builder.snapshot().revision
     builder.update_task_status("task-0", TaskStatus.IN_PROGRESS, metadata={"done": done})
+    return done + 1
 
 
 # Through the sink
 
 
 def through_sink(target: str, busy: bool) -> Turn:
-    """Work with a sink, and ask of some executions when their present revision is acknowledged."""
-    with GrpcSink(target) as sink:
+    """Work with a sink."""
+    open_changes: dict[str, deque[tuple[int, float]]] = defaultdict(deque)
+    with acknowledgements(open_changes) as waits, GrpcSink(target) as sink:
         builders = open_builders([sink])
         assert sink.flush(30.0)
-        changed = [perf_counter()] * EXECUTIONS
         before = sink.stats().sent, process_time(), thread_time()
 
         def change(number: int) -> None:
-            count_up(builders[number])
-            changed[number] = perf_counter()
+            builder = builders[number]
+            revision = count_up(builder)
+            open_changes[builder.execution_id].append((revision, perf_counter()))
 
-        with watching(builders, changed) as waits:
-            rate = work(change, busy)
+        rate = work(change, busy)
         cpu = process_time() - before[1] - (thread_time() - before[2])
         turn = Turn(rate, waits.copy(), sink.stats().sent - before[0], cpu)
         for builder in builders:
@@ -186,32 +190,27 @@ def through_sink(target: str, busy: bool) -> Turn:
     return turn
 
 
-class watching:
-    """Waits again and again for some builders' present revisions, on a thread of its own."""
+@contextmanager
+def acknowledgements(open_changes: dict[str, deque[tuple[int, float]]]) -> Iterator[list[float]]:
+    """Give the seconds from the oldest change of each request to its acknowledgement.
 
-    def __init__(self, builders: list[StatusBuilder], changed: list[float]) -> None:
-        self.waits: list[float] = []
-        self._builders, self._changed = builders, changed
-        self._ends = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()))
+    It looks at the transport, because who waits for a revision hurries it, and takes part of the interpreter.
+    """
+    start, waits = GrpcTransport.start, list[float]()
 
-    async def _all(self) -> None:
-        await asyncio.gather(*(self._watch(number) for number in range(0, EXECUTIONS, EXECUTIONS // WATCHED)))
+    def noted(self: GrpcTransport, request: Request, timeout: float, done: Callable[[Answer], None]) -> None:
+        def ended(answer: Answer) -> None:
+            done(answer)
+            now, changes = perf_counter(), open_changes[request.execution_id]
+            if answer.code == "OK" and changes and changes[0][0] <= request.revision:
+                waits.append(now - changes[0][1])
+                while changes and changes[0][0] <= request.revision:
+                    changes.popleft()
 
-    async def _watch(self, number: int) -> None:
-        while not self._ends:
-            changed = self._changed[number]
-            if await self._builders[number].aflush(30.0):
-                self.waits.append(perf_counter() - changed)
-            await asyncio.sleep(0.1)
+        start(self, request, timeout, ended)
 
-    def __enter__(self) -> list[float]:
-        self._thread.start()
-        return self.waits
-
-    def __exit__(self, *_: object) -> None:
-        self._ends = True
-        self._thread.join()
+    with patch.object(GrpcTransport, "start", noted):
+        yield waits
 
 
 # Bare calls

@@ -77,6 +77,33 @@ def test_many_executions_keep_the_share_before_their_cost_is_known():
     assert len(table.sent) < 100 + 60
 
 
+def test_what_waits_for_the_share_is_sent_in_bundles():
+    """Executions that were sent at different times are sent again together, as one waking does for many."""
+    table = Table(min_interval=0.1, max_share=0.05)
+    refs = [table.open(f"x{number}") for number in range(100)]
+    for number, ref in enumerate(refs):
+        table.now = 100.0 + number / 400
+        table.change(ref)
+        table.answer()
+    paced = table.sent[50:]  # from then on the share asks for more than the interval
+    assert all(send.next_at >= 100.0 + number / 400 + 0.3 for number, send in enumerate(paced, 50))
+    assert len({send.next_at for send in paced}) <= 6
+
+
+def test_the_end_of_the_pace_is_looked_at_although_nothing_has_changed():
+    """What changes before it wakes nobody, so the core wakes by itself, once."""
+    table = Table(min_interval=0.5)
+    x = table.open()
+    table.change(x)
+    (send,) = table.sent
+    assert send.next_at == table.now + 0.5
+    table.wait(0.2)
+    table.answer()
+    assert table.core.wake() == send.next_at
+    table.wait(0.5)
+    assert table.core.wake() is None
+
+
 def test_ends_come_first_then_phases_then_whoever_waits_longest():
     """When many have something to send and there is room for one, ranks decide, and among equals the order."""
     table = Table(max_in_flight=1)

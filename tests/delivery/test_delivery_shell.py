@@ -39,7 +39,12 @@ class Source:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.execution_id = snapshot.execution_id
+        self.epoch = snapshot.epoch
         self.state = snapshot
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state.is_terminal
 
     def snapshot(self) -> Snapshot:
         return self.state

@@ -10,7 +10,7 @@ import pytest
 from scripted_transport import PATIENCE, ScriptedTransport
 
 from statusbuilder import ExecutionPhase, Outcome, Snapshot
-from statusbuilder.delivery import Deliverer, RetryPolicy
+from statusbuilder.delivery import Answer, Deliverer, RetryPolicy
 
 AT_ONCE = RetryPolicy(first=1e-6, cap=1e-6, connection_cap=1e-6, terminal_interval=1e-6, terminal_patience=1e-6)
 
@@ -18,11 +18,13 @@ AT_ONCE = RetryPolicy(first=1e-6, cap=1e-6, connection_cap=1e-6, terminal_interv
 class Shown:
     """A source whose snapshot the test sets."""
 
+    epoch = 7
     epoch_given = True
+    is_terminal = False
 
     def __init__(self, revision: int, execution_id: str = "a") -> None:
         self.execution_id = execution_id
-        self.present = Snapshot(execution_id, epoch=7, revision=revision, phase=ExecutionPhase.IN_PROGRESS)
+        self.present = Snapshot(execution_id, epoch=self.epoch, revision=revision, phase=ExecutionPhase.IN_PROGRESS)
 
     def snapshot(self) -> Snapshot:
         return self.present
@@ -100,6 +102,30 @@ def test_what_was_withdrawn_while_it_waited_leaves_nothing_behind(transport: Scr
         link.signal(True)
         others[2].signal(True)
         assert transport.next().request.execution_id == "z"
+
+
+def test_what_changes_before_the_pace_allows_it_is_sent_then(transport: ScriptedTransport) -> None:
+    """Nobody is woken for it, and it is sent all the same; who waits for the sink, or for the revision, gets it."""
+    with Deliverer(transport, min_interval=0.4, close_timeout=0.0) as deliverer:
+        source = Shown(1)
+        link = deliverer.attach(source)
+        link.signal(False)
+        transport.next().answer()
+        assert link.flush(source.present, inf).result(PATIENCE) is True
+        for revision, waits in ((2, deliverer.flush), (3, lambda: link.flush(source.present, inf).result(PATIENCE))):
+            source.present = attrs.evolve(source.present, revision=revision)
+            link.signal(False)
+            transport.respond = lambda _: Answer()
+            assert waits() is True
+            assert link.receipt(source.present).outcome is Outcome.DELIVERED
+            transport.respond = None
+        source.present = attrs.evolve(source.present, revision=4)
+        link.signal(False)
+        assert transport.next().request.revision == 4  # nobody waits for this one
+        source.present = attrs.evolve(source.present, revision=5)
+        link.signal(False)
+        link.signal(True)
+        link.withdraw()
 
 
 def test_a_revision_is_sent_anew_when_asked(transport: ScriptedTransport, deliverer: Deliverer) -> None:

@@ -37,7 +37,7 @@ from .state import NOTHING, PHASE_CHANGED, ExecutionState
 _FAILED, _CUSTOM = TaskStatus.FAILED, TaskType.CUSTOM
 _ENDED_BADLY = (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED)
 
-_FOR_SINKS = {"begun_anew", "end", "epoch_given", "is_closed", "take_over"}
+_FOR_SINKS = {"begun_anew", "end", "epoch", "epoch_given", "is_closed", "is_terminal", "take_over"}
 """What sinks and integrations use, and completion does not offer."""
 
 
@@ -402,6 +402,16 @@ class StatusBuilder:
         return await self._publisher.aclose(self.close_timeout if timeout is None else timeout, timeout is not None)
 
     # What deliveries call
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the present state."""
+        return self._publisher.state.epoch
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the execution has ended."""
+        return self._publisher.state.over
 
     def take_over(self, epoch: int) -> None:
         """Go on under this epoch, if it is larger and the present one was not given by the user."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any, Protocol
 
 from ..core.link import Source
@@ -22,6 +23,8 @@ class Hub(Protocol):
     def over(self) -> str: ...
 
     def post(self, call: Callable[..., None], *arguments: Any) -> bool: ...
+
+    def leave(self, until: float, call: Callable[..., None], *arguments: Any) -> None: ...
 
     def changed(self, link: DeliveryLink, urgent: bool, anew: bool) -> None: ...
 
@@ -41,7 +44,7 @@ class DeliveryLink:
     the inbox of the delivery's thread, which is made for that. None waits.
     """
 
-    __slots__ = ("_fate", "_has_begun", "_is_queued", "_is_urgent", "_shell", "_source", "ref", "sink")
+    __slots__ = ("_fate", "_has_begun", "_is_queued", "_is_urgent", "_rests_until", "_shell", "_source", "ref", "sink")
 
     def __init__(self, shell: Hub, sink: object, ref: Ref, source: Source | None) -> None:
         self._shell = shell
@@ -50,6 +53,7 @@ class DeliveryLink:
         self._has_begun = False
         self._is_queued = False
         self._is_urgent = False
+        self._rests_until = 0.0
         self.sink = sink
         """What receipts name."""
         self.ref = ref
@@ -58,12 +62,18 @@ class DeliveryLink:
     # For builders
 
     def signal(self, urgent: bool) -> None:
-        """Say that the state changed; at most one message is under way, and one more for a change of phase."""
+        """Say that the state changed; at most one message is under way, and one more for a change of phase.
+
+        Before the pace allows the next send it wakes nobody, because nothing could be done yet.
+        """
         if self._is_urgent if urgent else self._is_queued:
             return
         self._is_queued = True
         self._is_urgent = urgent or self._is_urgent
-        self._shell.post(self._shell.changed, self, urgent, False)
+        if urgent or monotonic() >= self._rests_until:
+            self._shell.post(self._shell.changed, self, urgent, False)
+        else:
+            self._shell.leave(self._rests_until, self._shell.changed, self, False, False)
 
     def signal_anew(self) -> None:
         """Have the present revision sent once more: something is shown with it that no revision counts."""
@@ -126,6 +136,10 @@ class DeliveryLink:
         self._is_queued = self._is_urgent = False
         source = self._source()
         return None if source is None or getattr(source, "is_stale", False) else source.snapshot()
+
+    def rest(self, until: float) -> None:
+        """Note that the shell looks by itself, at that time, for what is left with it before."""
+        self._rests_until = until
 
     def learn(self, fate: Fate) -> None:
         """Replace what other threads read here."""

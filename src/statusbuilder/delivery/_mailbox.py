@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -57,6 +58,7 @@ class Mailbox:
         self.closed = False
         self._pid = os.getpid()
         self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
+        self._left: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._has_said = False
@@ -85,6 +87,12 @@ class Mailbox:
         elif self.closed:
             self._refuse()
         return True
+
+    def leave(self, until: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Have a call made at the thread's next turn, before all that is posted later; one comes after `until`."""
+        self._left.append((call, arguments))
+        if monotonic() >= until:
+            self._inbox.put((_nothing, ()))  # the turn may have been before that
 
     def ask(self, future: Future[T], otherwise: Callable[[], T], call: Callable[..., None], *facts: Any) -> Future[T]:
         """Have a call made that answers the future, its last argument; `otherwise` answers where it never will be."""
@@ -147,13 +155,21 @@ class Mailbox:
         """Make the calls that have come, after waiting for the first; False when none has."""
         try:
             call, arguments = self._inbox.get(timeout=wait if wait is None else min(max(0.0, wait), _LONGEST))
+            self._make_left()
             call(*arguments)
             for _ in range(_BATCH):
                 call, arguments = self._inbox.get_nowait()
+                self._make_left()
                 call(*arguments)
         except Empty:
+            self._make_left()
             return False
         return True
+
+    def _make_left(self) -> None:
+        while self._left:
+            call, arguments = self._left.popleft()
+            self._guarded(call, *arguments)
 
     def _refuse(self) -> None:
         """Answer those who called while the thread was ending."""
@@ -165,6 +181,10 @@ class Mailbox:
             for argument in arguments:
                 if isinstance(argument, Future) and not argument.done():
                     argument.set_result(False)
+
+
+def _nothing() -> None:
+    """Only wake."""
 
 
 def seconds_until(time: float | None) -> float | None:

@@ -84,7 +84,7 @@ class Shell(Mailbox):
         self._perform(self._core.begin(monotonic()))
 
     def _make_turn(self) -> None:
-        wait = 0.0 if self._answers or not self._inbox.empty() else seconds_until(self._core.wake())
+        wait = 0.0 if self._answers or self._left or not self._inbox.empty() else seconds_until(self._core.wake())
         self._receive(wait)
         while self._answers and not self.closed:
             self.feed(self._answers.popleft())
@@ -140,8 +140,7 @@ class Shell(Mailbox):
             return
         rank, source = Rank.OTHER, link.source
         if urgent:
-            is_terminal = source is not None and source.snapshot().is_terminal
-            rank = Rank.TERMINAL if is_terminal else Rank.PHASE
+            rank = Rank.TERMINAL if source is not None and source.is_terminal else Rank.PHASE
         self.feed(events.Changed(link.ref, rank, anew))
 
     def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None:
@@ -174,7 +173,7 @@ class Shell(Mailbox):
         """Return what is kept of a builder, from its first word on; None when the core needs nothing of it any more."""
         if link.begin():
             source = link.source
-            self._attach(link, epoch if epoch is not None or source is None else source.snapshot().epoch)
+            self._attach(link, epoch if epoch is not None or source is None else source.epoch)
         return self._records.get(link.ref)
 
     def _attach(self, link: DeliveryLink, epoch: int | None) -> Record:
@@ -257,7 +256,9 @@ class Shell(Mailbox):
             connect(effect.timeout, lambda answer: self.reply(self.feed, events.Connected(answer)))
 
     def _send(self, effect: effects.Send) -> None:
-        timeout = effect.timeout
+        timeout, record = effect.timeout, self._records.get(effect.ref)
+        if record is not None and record.link is not None and self._spooling is None:  # the disk waits no longer
+            record.link.rest(effect.next_at)
         try:
             if can_start_threads():
                 self._transport.start(effect.request, timeout, partial(self._ended, effect.attempt, monotonic()))

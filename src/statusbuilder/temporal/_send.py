@@ -26,6 +26,8 @@ class Final:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.execution_id = snapshot.execution_id
+        self.epoch = snapshot.epoch
+        self.is_terminal = snapshot.is_terminal
         self._snapshot = snapshot
 
     def snapshot(self) -> Snapshot:

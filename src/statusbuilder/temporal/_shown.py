@@ -125,6 +125,16 @@ class Shown:
         return self.snapshot().execution_id
 
     @property
+    def epoch(self) -> int:
+        """That of the run."""
+        return self.snapshot().epoch
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self.snapshot().is_terminal
+
+    @property
     def is_stale(self) -> bool:
         """Whether it could not be delivered for so long that somebody else may have gone on meanwhile."""
         since, links = self._since, self._links

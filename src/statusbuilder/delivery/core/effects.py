@@ -30,6 +30,8 @@ class Send(NamedTuple):
     ref: Ref
     request: Request
     timeout: float
+    next_at: float
+    """When the pace allows the next send; the core wakes by itself then, where it keeps no spool."""
 
 
 class Ask(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import inf
 
 import attrs
 
@@ -138,6 +139,12 @@ class Execution:
         if found is not None and found.missing is not None:
             time = max(time, found.missing + settle)
         return time
+
+    def looked_at(self, settle: float, now: float) -> float:
+        """Return when it is looked at although nothing is to be sent: for the end of a doubt, or of the pace."""
+        if self.doubt is not None:
+            return self.doubt.since + settle
+        return self.not_before if self.not_before > now else inf
 
     def is_sending(self, version: Version) -> bool:
         """Whether an attempt to send that version, or a newer one, is under way."""

@@ -50,7 +50,7 @@ class Sender:
         if doubt is not None and isinstance(it.step, Idle) and not it.is_ended:
             it.want(Ready(Rank.OTHER, now, is_anew=True, settles=True))
         step = it.step
-        due = it.due(settle) if isinstance(step, Ready) else inf if doubt is None else doubt.since + settle
+        due = it.due(settle) if isinstance(step, Ready) else it.looked_at(settle, now)
         queue = self._questions if it.ref.is_row else self._ready
         if isinstance(step, Ready) and due <= now:
             queue.push(it, step.rank)
@@ -158,17 +158,18 @@ class Sender:
     def send(self, it: Execution, request: Request) -> None:
         """Send what was taken, and is on disk where it has to be."""
         desk, ready, settings = self._desk, it.ready, self._desk.settings
-        pace = max(settings.min_interval, request.size / settings.max_rate, self.share.send(it.id, desk.now))
+        pace = max(settings.min_interval, request.size / settings.max_rate)
+        next_at = max(desk.now + pace, self.share.send(it.id, desk.now))
         if it.tried[0] == request.epoch and request.revision > it.tried[1]:
             desk.count("superseded", request.revision - it.tried[1] - 1)
         desk.count("retried", int(ready.is_retry))
         desk.count("bytes", request.size)
         it.know(request.marks)
-        is_first = it.try_(request.version, desk.now + pace)
+        is_first = it.try_(request.version, next_at)
         self._hold(it, request.size)
         attempt = self._new_attempt(it)
         it.go(Sending(attempt, request, it.ref, ready, desk.now, self.target.limit, is_first))
-        desk.do(do.Send(attempt, it.ref, request, self._timeout()))
+        desk.do(do.Send(attempt, it.ref, request, self._timeout(), next_at))
 
     def end_by(self, deadline: float) -> None:
         """Let no attempt last longer, because the process ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from math import inf
+from math import ceil, inf
 
 import attrs
 
@@ -170,15 +170,21 @@ class Share:
         return min(LONGEST_PACE, len(self._active) * self._cost / self._most)
 
     def send(self, key: Hashable, now: float) -> float:
-        """Note that an execution is sent; returns the pace."""
+        """Note that an execution is sent; returns when it may be sent again.
+
+        Who has to wait longer than a tick is sent beside others, because each waking costs as much as several sends.
+        """
         if now > self._swept + SHARE_WINDOW:
             self._swept = now
             self._active = {other: until for other, until in self._active.items() if until > now}
         self._sends += 1
         self._active[key] = now + max(SHARE_WINDOW, 1.5 * self.pace())
-        return self.pace()
+        pace = self.pace()
+        return now + pace if pace <= TICK else ceil((now + pace) / TICK) * TICK
 
 
+TICK = 0.1
+"""Seconds from one bundle of sends to the next."""
 SHARE_WINDOW = 1.0
 USUAL_COST = 0.0003
 """CPU seconds of one send until the first ones were measured, or they would take what they like for a second."""
