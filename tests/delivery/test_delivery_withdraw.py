@@ -121,11 +121,24 @@ def test_what_changes_before_the_pace_allows_it_is_sent_then(transport: Scripted
             transport.respond = None
         source.present = attrs.evolve(source.present, revision=4)
         link.signal(False)
-        assert transport.next().request.revision == 4  # nobody waits for this one
-        source.present = attrs.evolve(source.present, revision=5)
+        transport.next().answer()  # nobody waits for this one
+        assert link.receipt(source.present).revision == 4
+
+
+def test_what_changed_before_the_pace_allowed_it_is_no_change_after_the_last(transport: ScriptedTransport) -> None:
+    """A source that changes, and says that this was the last, is sent once more, whatever was heard first."""
+    with Deliverer(transport, min_interval=0.4, close_timeout=0.0) as deliverer:
+        source = Shown(1)
+        link = deliverer.attach(source)
         link.signal(False)
-        link.signal(True)
-        link.withdraw()
+        transport.next().answer()
+        assert link.flush(source.present, inf).result(PATIENCE) is True
+        source.present = attrs.evolve(source.present, revision=2)
+        link.signal(False)
+        link.detach(source.present)
+        transport.next().answer()
+        assert deliverer.flush(PATIENCE)
+        assert transport.none_left()
 
 
 def test_a_revision_is_sent_anew_when_asked(transport: ScriptedTransport, deliverer: Deliverer) -> None:

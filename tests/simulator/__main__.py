@@ -10,7 +10,7 @@ from time import perf_counter
 from .mutants import MUTANTS, hunt
 from .program import config_of, program_of
 from .rate import measure
-from .shrink import failure, shrink
+from .shrink import failure, part, shrink
 
 STEPS = 60
 PART = 250
@@ -19,18 +19,6 @@ TOLD = 10_000
 """Schedules after which it is said how many there were."""
 MOST = 20_000
 """Schedules within which each mutant has to be found."""
-
-
-def part(first: int, last: int, steps: int) -> tuple[int, int, list[tuple[int, str]]]:
-    """Run the schedules of some seeds; returns how many, their steps, and what was violated by which."""
-    found, done = [], 0
-    for seed in range(first, last):
-        config = config_of(seed)
-        text, world_steps = failure(config, program_of(seed, steps, config))
-        done += world_steps
-        if text:
-            found.append((seed, text))
-    return last - first, done, found
 
 
 def main(arguments: list[str]) -> int:

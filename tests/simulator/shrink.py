@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .checks import Violation
-from .program import Op, run
+from .program import Op, config_of, program_of, run
 from .world import Config
 
 
@@ -25,6 +25,18 @@ def failure(config: Config, program: list[Op], tell: Callable[[str], object] | N
     except Exception as error:  # a core that breaks is one more way to fail
         return f"{type(error).__name__}: {error}", steps[0]
     return "", steps[0]
+
+
+def part(first: int, last: int, steps: int) -> tuple[int, int, list[tuple[int, str]]]:
+    """Run the schedules of some seeds; returns how many, their steps, and what was violated by which."""
+    found, done = [], 0
+    for seed in range(first, last):
+        config = config_of(seed)
+        text, world_steps = failure(config, program_of(seed, steps, config))
+        done += world_steps
+        if text:
+            found.append((seed, text))
+    return last - first, done, found
 
 
 def shrink(config: Config, program: list[Op]) -> list[Op]:
