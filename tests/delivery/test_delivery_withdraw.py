@@ -115,6 +115,7 @@ def test_what_changes_before_the_pace_allows_it_is_sent_then(transport: Scripted
         for revision, waits in ((2, deliverer.flush), (3, lambda: link.flush(source.present, inf).result(PATIENCE))):
             source.present = attrs.evolve(source.present, revision=revision)
             link.signal(False)
+            assert deliverer.stats().pending == 1
             transport.respond = lambda _: Answer()
             assert waits() is True
             assert link.receipt(source.present).outcome is Outcome.DELIVERED

@@ -221,8 +221,8 @@ class Shell(Mailbox):
 
     def stats(self) -> DeliveryStats:
         """Return what was done so far; from any thread."""
-        now = monotonic()
-        return self._core.stats(now, self._cpu, now - self._born)
+        now, unheard = monotonic(), {link.ref for _, (link, *_) in list(self._left)}
+        return self._core.stats(now, self._cpu, now - self._born, unheard)
 
     # What the core wants
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, get_args
 
@@ -98,12 +98,14 @@ class Core:
 
     # What any thread may read
 
-    def stats(self, now: float, cpu_seconds: float = 0.0, age: float = 0.0) -> DeliveryStats:
-        """Return what was done so far; the CPU time and the age of the delivery are its shell's."""
+    def stats(
+        self, now: float, cpu_seconds: float = 0.0, age: float = 0.0, unheard: Iterable[Ref] = ()
+    ) -> DeliveryStats:
+        """Return what was done so far; the CPU time, the age of the delivery, and who has left word are its shell's."""
         news, rows = self._register.news.copy(), self._register.rows.copy()
         return DeliveryStats(
             **self._desk.figures(now),
-            pending=len(news),
+            pending=len(news) + sum(self._register.find(ref) not in news for ref in unheard),
             waiting=len(rows),
             pending_age=now - min((*news.values(), *rows.values()), default=now),
             rows=self._keeper.rows + len(rows),
