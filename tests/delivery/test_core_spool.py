@@ -50,6 +50,25 @@ def test_open_execution_is_on_disk_before_it_is_sent():
     assert len(table.sent) == 1
 
 
+def test_what_is_on_disk_is_known_although_a_later_write_fails():
+    """The row that says that an execution is open goes when its end is delivered, also if that could not be written."""
+    table = Table(spool=True)
+    table.writes = False
+    x = table.open()
+    table.change(x)
+    table.end(x)
+    assert [persist.version for persist in table.of(do.Persist)] == [(1, 0), (1, 2)]
+    table.tell(on.Stored(x, (1, 0), True))
+    table.tell(on.Stored(x, (1, 2), False))
+    assert table.core.stats(table.now).rows == 1
+    for _ in range(3):
+        table.wait(0.6)
+        table.answer()
+    assert table.outcome(x) == "delivered"
+    assert [drop.ref for drop in table.of(do.Drop)] == [x]
+    assert table.core.stats(table.now).rows == 0
+
+
 def test_end_is_on_disk_before_it_is_sent():
     """A terminal state is written first, and waits half a second at most for a slow disk."""
     table = Table(spool=True)

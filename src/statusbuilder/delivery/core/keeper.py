@@ -130,7 +130,7 @@ class Keeper:
         """Take note that nothing is on disk any more, and write what has to be."""
         self._desk.fate(it, spooled=-1)
         if isinstance(it.disk, Writing):
-            it.set_disk(Writing(it.disk.row, ABSENT))  # what is under way is written to the new file
+            it.set_disk(it.disk.emptied())  # what is under way is written to the new file
         elif isinstance(it.disk, Written):
             is_end = it.disk.has_body and it.final is not None and it.final.is_terminal
             self.forget(it)
@@ -163,9 +163,8 @@ class Keeper:
 
     def _persist(self, it: Execution, version: Version, request: Request | None) -> None:
         is_open = not (it.outlives or it.final is not None or (request is not None and request.is_terminal))
-        before = it.disk.before if isinstance(it.disk, Writing) else it.disk
         self.rows += isinstance(it.disk, Absent) and not it.ref.is_row
-        it.set_disk(Writing(Written(version, request is not None, is_open), before))
+        it.set_disk(Writing(Written(version, request is not None, is_open), it.disk))
         self._under_way += 1
         if request is not None:
             self._free_at = max(self._free_at, self._desk.now) + request.size / MOST_RATE
@@ -178,9 +177,11 @@ class Keeper:
         self.is_behind = False
         self._under_way -= 1
         disk = None if it is None else it.disk
-        if it is None or not isinstance(disk, Writing) or disk.row.version != version:
+        if it is None or not isinstance(disk, Writing):
             return
-        it.set_disk(disk.row if is_on_disk else disk.before)
+        it.set_disk(disk.answered(version, is_on_disk))
+        if disk.row.version != version:
+            return
         if is_on_disk:
             self._pause = 0.0
         else:

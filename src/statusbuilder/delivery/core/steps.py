@@ -165,7 +165,18 @@ class Writing:
     """A row is about to be on disk."""
 
     row: Written
-    before: Absent | Written
+    before: Absent | Written | Writing
+
+    def answered(self, version: Version, is_on_disk: bool) -> Disk:
+        """Return what follows from the disk's answer for a version, be it this one or what was written before it."""
+        if version == self.row.version:
+            return self.row if is_on_disk else self.before
+        before = self.before
+        return Writing(self.row, before.answered(version, is_on_disk) if isinstance(before, Writing) else before)
+
+    def emptied(self) -> Writing:
+        """Return what follows from a new file, in which there is nothing."""
+        return Writing(self.row, self.before.emptied() if isinstance(self.before, Writing) else ABSENT)
 
 
 Disk: TypeAlias = Absent | Written | Writing
