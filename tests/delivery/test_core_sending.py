@@ -90,6 +90,24 @@ def test_what_waits_for_the_share_is_sent_in_bundles():
     assert len({send.next_at for send in paced}) <= 6
 
 
+def test_those_who_fail_together_come_back_apart_although_the_pace_holds_them():
+    """The jitter of a retry begins where the pace ends."""
+    chances = iter((0.1, 0.5, 0.9))
+    table = Table(random=lambda: next(chances), min_interval=0.5)
+    refs = [table.open(name) for name in ("x", "y", "z")]
+    for ref in refs:
+        table.change(ref)
+    for send in table.sent[:]:
+        table.answer(BUSY, send.attempt)
+    times = []
+    while len(table.sent) < 6 and (wake := table.core.wake()) is not None:
+        before = len(table.sent)
+        table.wait(wake - table.now)
+        times += [table.now] * (len(table.sent) - before)
+    assert len(set(times)) == 3
+    assert min(times) > 100.5
+
+
 def test_the_end_of_the_pace_is_looked_at_although_nothing_has_changed():
     """What changes before it wakes nobody, so the core wakes by itself, once."""
     table = Table(min_interval=0.5)

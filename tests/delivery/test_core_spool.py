@@ -350,6 +350,24 @@ def test_replaced_file_is_written_anew():
     assert [p.request for p in table.of(do.Persist)] == [None, None]
 
 
+def test_row_whose_end_is_being_written_outlasts_the_file():
+    """What is under way to a file that was replaced comes to the new one, and goes from there when it is delivered."""
+    table = claimed(is_terminal=False, state=State.OPEN, has_body=False, fails_orphans=True)
+    table.writes = False
+    say(table, OK, snapshot(5, ExecutionPhase.IN_PROGRESS), None)
+    (end,) = table.of(do.EndOrphan)
+    table.newest[ROW] = (1, 6, True)
+    table.tell(on.Detached(end.ref, (1, 6), True))
+    (persist,) = table.of(do.Persist)
+    table.tell(on.Emptied())
+    table.wait(0.6)
+    table.answer()
+    table.tell(on.Stored(ROW, persist.version, True))
+    table.wait(21.0)
+    say(table, OK, SENT)  # its doubt is settled
+    assert [drop.ref for drop in table.of(do.Drop)] == [ROW]
+
+
 def test_doubt_of_a_damaged_row_stays():
     """What the owner of a damaged row sent last may still be applied, so whoever goes on is sent once more."""
     table = claimed(damage="its checksum does not fit", settle=5.0)

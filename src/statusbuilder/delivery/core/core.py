@@ -293,7 +293,7 @@ class Core:
 
     def _on_emptied(self, event: on.Emptied) -> None:
         for it in list(self._register.executions.values()):
-            if it.ref.is_row:
+            if it.ref.is_row and not isinstance(it.disk, Writing):
                 self._keeper.forget(it)
                 self._outcomes.end(it, Outcome.LOST, "the spool's file was replaced")
                 self._after(it)

@@ -129,13 +129,18 @@ class Execution:
             return isinstance(step, Ready) and not step.settles
         return self.again is not None or not step.ready.settles
 
+    @property
+    def paced_until(self) -> float:
+        """When the pace allows what is ready; a change of phase, and a last state, do not wait for it."""
+        step = self.step
+        is_paced = isinstance(step, Ready) and step.rank is Rank.OTHER and not step.settles and self.final is None
+        return self.not_before if is_paced else 0.0
+
     def due(self, settle: float) -> float:
         """Return when what is ready may be sent."""
-        ready, time, found = self.ready, self.backoff.until, self.found
-        if ready.settles and self.doubt is not None:
+        time, found = max(self.backoff.until, self.paced_until), self.found
+        if self.ready.settles and self.doubt is not None:
             time = max(time, self.doubt.since + settle, self.doubt.not_before)
-        elif ready.rank is Rank.OTHER and self.final is None:
-            time = max(time, self.not_before)
         if found is not None and found.missing is not None:
             time = max(time, found.missing + settle)
         return time

@@ -128,7 +128,10 @@ class Outcomes:
         if asked > 0 and not (is_end and old.has_waited):
             it.set_backoff(Backoff(failures, now + asked, now + asked, is_end, old.refused))
         else:
-            until = now + self._desk.settings.retry.wait(failures, self._random)
+            wait = self._desk.settings.retry.wait(failures, self._random)
+            until = (
+                now + wait if now + wait > it.paced_until else it.paced_until + wait
+            )  # the pace would hide the jitter
             it.set_backoff(Backoff(failures, until, 0.0, old.has_waited, old.refused))
 
     def _shrink(self, it: Execution, sending: Sending, answer: Answer) -> None:
