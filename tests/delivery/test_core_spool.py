@@ -364,7 +364,8 @@ def test_row_whose_end_is_being_written_outlasts_the_file():
     table.answer()
     table.tell(on.Stored(ROW, persist.version, True))
     table.wait(21.0)
-    say(table, OK, SENT)  # its doubt is settled
+    say(table, OK, SENT)
+    table.answer(shows(True))  # which settles its doubt
     assert [drop.ref for drop in table.of(do.Drop)] == [ROW]
 
 
