@@ -377,7 +377,8 @@ def test_notes_outlive_their_process(path: Path) -> None:
     leave(path, row())
     with owned(path) as store, store.transaction():
         (first,) = store.claim("here:1", 10)
-        store.note(first.key, missing_at=12.5)
+        store.note(first.key, first.epoch, first.revision, missing_at=12.5)
+        store.note(first.key, first.epoch, first.revision - 1, missing_at=99.0)  # of a row that was there before
     with owned(path) as store:
         with store.transaction():
             (second,) = store.claim("here:1", 10)

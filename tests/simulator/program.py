@@ -252,6 +252,7 @@ def _withdraw(world: World, number: int, x: float) -> None:
     if builder is not None and builder.is_attached:
         builder.is_withdrawn = builder.is_closed = True
         world.excuse(builder.execution_id)
+        world.checks.supersedes(builder.process, builder.execution_id)
         world.post(builder.process, on.Withdrawn(builder.ref))
 
 

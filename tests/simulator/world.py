@@ -608,7 +608,7 @@ class World:
 
     def _note(self, process: Process, effect: do.Note) -> None:
         def run() -> None:
-            row = self.disk.mine(effect.ref.execution_id, process.owner, (1 << 62, 0))
+            row = self.disk.mine(effect.ref.execution_id, process.owner, effect.version)
             if row is None:
                 return
             wall = self.now + process.skew

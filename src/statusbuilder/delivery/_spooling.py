@@ -224,7 +224,7 @@ class Spooling:
         ages = {"claimed_at": effect.claimed, "missing_at": effect.missing, "doubt_at": effect.doubt}
         times = {name: None if age < 0 else now - age for name, age in ages.items() if age is not None}
         if key is not None:
-            self._disk.do(lambda store: store.note(key, **times))
+            self._disk.do(lambda store: store.note(key, *effect.version, **times))
 
     # Orphans
 

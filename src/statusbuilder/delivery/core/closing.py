@@ -9,7 +9,7 @@ from .desk import Desk
 from .effects import Closed, Note, SetFate, Settle
 from .events import Attached, Close, Event, Flush, FlushAll
 from .execution import Execution
-from .keeper import Keeper, is_spooled
+from .keeper import ANY, Keeper, is_spooled
 from .register import Register
 from .sender import Sender
 from .steps import Absent, Idle, Ready, Sending
@@ -72,7 +72,7 @@ class Closing:
         for it in register.executions.values():
             since = desk.now if isinstance(it.step, Sending) else it.doubt.since if it.doubt is not None else None
             if since is not None and not isinstance(it.disk, Absent):
-                desk.do(Note(it.ref, doubt=desk.now - since))  # whoever goes on with the row knows of it
+                desk.do(Note(it.ref, (ANY, 0), doubt=desk.now - since))  # whoever goes on with the row knows of it
         for it in register.news:
             reason = f"the sink was closed ({it.fate.reason or (down.reason if down else '') or 'not answered yet'})"
             if it.fate.spooled >= (it.final.version[1] if it.final is not None else it.tried[1]):

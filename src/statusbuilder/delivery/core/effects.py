@@ -131,9 +131,13 @@ class SetAside(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Note something in a claimed row; each is an age in seconds, negative to take it away, None to leave it."""
+    """Note something in a row of that version, or an older one.
+
+    Each is an age in seconds, negative to take it away, None to leave it.
+    """
 
     ref: Ref
+    version: Version
     claimed: float | None = None
     missing: float | None = None
     doubt: float | None = None

@@ -70,7 +70,7 @@ class Recovery:
             desk.do(SetAside(row.ref, row.damage))
             return Execution(row.ref, row.version[0], is_ended=True, doubt=doubt)
         if row.claimed is None:
-            desk.do(Note(row.ref, claimed=0.0))
+            desk.do(Note(row.ref, row.version, claimed=0.0))
         claimed, written = now - max(0.0, row.claimed or 0.0), now - max(0.0, row.age)
         missing = None if row.missing is None else now - max(0.0, row.missing)
         found = Found(row.version, row.is_terminal, row.state, row.has_body, claimed, written, missing)
@@ -125,7 +125,7 @@ class Recovery:
     def _note_missing(self, it: Execution, missing: float | None) -> None:
         found = self._found(it)
         if (found.missing is None) != (missing is None):
-            self._desk.do(Note(it.ref, missing=-1.0 if missing is None else 0.0))
+            self._desk.do(Note(it.ref, found.version, missing=-1.0 if missing is None else 0.0))
             it.set_found(attrs.evolve(found, missing=missing))
 
     def _missing(self, it: Execution, event: Holds) -> None:

@@ -158,10 +158,15 @@ class Store:
         """Note that nobody works on the execution any more."""
         self._rewrite(f"state = {State.ORPHANED:d}", key, epoch, revision)
 
-    def note(self, key: Key, **times: float | None) -> None:
-        """Note a time of a row, in seconds since 1970: `claimed_at`, `missing_at`, `doubt_at`; None takes it away."""
+    def note(self, key: Key, epoch: int, revision: int, **times: float | None) -> None:
+        """Note times of a row of that revision, or an older one, in seconds since 1970; None takes one away.
+
+        They are `claimed_at`, `missing_at`, `doubt_at`.
+        """
+        is_there = f"EXISTS (SELECT 1 FROM executions WHERE {_MINE})"
         for name, at in times.items():
-            self._connection.execute(f"UPDATE beside SET {name} = ? WHERE {_KEY}", (at, *key))
+            facts = (at, *key, *self._mine(key, epoch, revision))
+            self._connection.execute(f"UPDATE beside SET {name} = ? WHERE {_KEY} AND {is_there}", facts)
 
     def drop(self, key: Key, epoch: int, revision: int) -> None:
         """Remove a row of that revision, or an older one."""
