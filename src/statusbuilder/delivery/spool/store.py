@@ -158,7 +158,7 @@ class Store:
         """Note that nobody works on the execution any more."""
         self._rewrite(f"state = {State.ORPHANED:d}", key, epoch, revision)
 
-    def note(self, key: Key, epoch: int, revision: int, **times: float | None) -> None:
+    def note(self, key: Key, epoch: int, revision: int, /, **times: float | None) -> None:
         """Note times of a row of that revision, or an older one, in seconds since 1970; None takes one away.
 
         They are `claimed_at`, `missing_at`, `doubt_at`.
