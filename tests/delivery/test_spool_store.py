@@ -248,10 +248,18 @@ def test_claims_at_the_same_time_share_the_rows(path: Path) -> None:
     assert sorted(taken) == sorted(f"wex_{number}" for number in range(200))
 
 
-def test_last_word_of_an_owner_counts(path: Path) -> None:
-    """An owner replaces its own row, whatever the revision: a later builder of its process may begin anew."""
+def test_own_row_is_written_again_but_never_with_something_older(path: Path) -> None:
+    """An owner may write a revision again; what it has claimed may be newer than what it was about to write."""
+    leave(path, row(revision=5, body=b"claimed"))
     with owned(path) as store:
-        assert write(store, row(revision=5), row(revision=1, epoch=3)) == [True, True]
+        with store.transaction():
+            assert len(store.claim("here:1", 10)) == 1
+        assert write(store, row(revision=9, epoch=6), row(revision=4)) == [False, False]
+        assert rows_of(path)["wex_1"].body == b"claimed"
+        assert write(store, row(revision=5, body=b"again")) == [True]
+        with store.transaction():
+            store.drop(key(), 7, 5)
+        assert write(store, row(revision=1, epoch=3)) == [True]  # a later builder begins anew, once that is gone
     assert rows_of(path)["wex_1"].epoch == 3
 
 

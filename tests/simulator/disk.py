@@ -36,9 +36,9 @@ class Disk:
     """fine, slow, full or hanging."""
 
     def put(self, execution_id: str, row: OnDisk) -> bool:
-        """Write a row, as the store does: over another's only what is newer."""
+        """Write a row, as the store does: over one that is there what is newer, or written again by its owner."""
         old = self.rows.get(execution_id)
-        if old is not None and old.owner is not row.owner and row.version <= old.version:
+        if old is not None and (row.version, old.owner is row.owner) < (old.version, True):
             return False
         self.rows[execution_id] = row
         return True

@@ -52,13 +52,14 @@ _BESIDE = (
     ),
 )
 _MINE = f"{_KEY} AND owner = ? AND (epoch, revision) <= (?, ?)"
-# An owner's last word counts; over another's row only what is newer does.
+# Over a row goes what is newer, or what its owner has written again; a row that was claimed may be newer than ours.
 _PUT = f"""INSERT INTO executions ({_FACTS}, written_at, body, owner)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (target, kind, execution_id) DO UPDATE SET
         epoch = excluded.epoch, revision = excluded.revision, phase = excluded.phase, state = excluded.state,
         written_at = excluded.written_at, owner = excluded.owner, body = excluded.body
-    WHERE owner = excluded.owner OR (excluded.epoch, excluded.revision) > (epoch, revision)"""
+    WHERE (excluded.epoch, excluded.revision) > (epoch, revision)
+        OR ((excluded.epoch, excluded.revision) = (epoch, revision) AND owner = excluded.owner)"""
 
 
 class Store:
