@@ -179,7 +179,7 @@ def test_a_slow_execution_delays_no_other(make: Make) -> None:
 def test_large_requests_under_way_are_bounded_by_their_bytes(make: Make) -> None:
     """No further attempt starts while those under way hold 64 MiB."""
     transport, deliverer = make()
-    transport.sizes = 33 * 1024 * 1024
+    transport.sizes = 30 * 1024 * 1024
     builders = [run(f"b{number}", deliverer) for number in range(3)]
     for builder in builders:
         builder.add_task("t")
