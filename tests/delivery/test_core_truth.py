@@ -196,6 +196,24 @@ def test_later_builder_takes_charge():
     assert do.Forget(first) in table.of(do.Forget)
 
 
+def test_snapshot_without_a_builder_is_sent_although_an_older_one_was_refused():
+    """What was refused for good says nothing of what comes after it, which is on disk before it is sent."""
+    table = Table(spool=True)
+    loose = Ref("x", 0)
+    table.newest[loose] = (5, 1, False)
+    table.tell(on.Attached(loose, 5))
+    table.tell(on.Detached(loose, (5, 1), False))
+    table.answer(CUT)
+    table.wait(1.0)
+    table.answer(Answer("INVALID_ARGUMENT", "never"))
+    assert table.outcome(loose) == "lost"
+    table.newest[loose] = (5, 2, True)
+    table.tell(on.Detached(loose, (5, 2), True))
+    assert table.of(do.Persist)[-1].version == (5, 2)
+    table.answer()
+    assert table.outcome(loose) == "delivered"
+
+
 def test_snapshots_without_builder_are_delivered_in_order():
     """What is given to a delivery without a builder is sent, the newest last, and gives way to a builder."""
     table = Table()
