@@ -246,6 +246,13 @@ class Checks:
         """Note that somebody else has ended an execution."""
         self._foreign_ends[execution_id] = self.world.now
 
+    def goes_on_from(self, builder: Builder) -> None:
+        """Note a builder that begins with what is shown, so that an end that it has seen there is no news."""
+        foreign = self._foreign_ends.get(builder.execution_id)
+        is_seen = foreign is not None and foreign <= builder.opened_at
+        if is_seen and any(mark.startswith("foreign") for mark in builder.marks or ()):
+            del self._foreign_ends[builder.execution_id]
+
     def forgotten(self, process: Process, ref: Ref) -> None:
         """Note that a core knows nothing of a source any more."""
         self._unseen[process].discard(ref)
@@ -544,9 +551,12 @@ class Checks:
         # A doubt that cannot be settled for 15 min is given up, and that is said.
         is_unkept = not process.is_alive and not is_kept
         is_unkept = (is_unkept or world.was_long) and bool(self._late[process, execution_id])
-        if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_unkept:
-            self.fail(text)
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
+        # Who goes on is responsible for a doubt; where the backend refuses it for good, that is said.
+        is_given_up = any(b.fate is not None and b.fate.outcome is Outcome.LOST and b.fate.refused >= 0 for b in later)
+        is_told = outcome in (Outcome.DELIVERED, Outcome.CONFIRMED)
+        if is_told and order < builder.order and not (is_unkept or is_given_up):
+            self.fail(text)
         if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):
             self.fail(f"{text}, with nobody later")
         if outcome is Outcome.CONFLICT:

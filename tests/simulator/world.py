@@ -58,7 +58,7 @@ class Builder:
         self.ref = Ref(execution_id, self.number)
         self.revision = 0
         self.phase = ExecutionPhase.PENDING
-        self.changed_at = world.now
+        self.opened_at = self.changed_at = world.now
         self.born = world.next_order()
         self.state: Shown | None = None
         self.is_attached = False
@@ -333,6 +333,7 @@ class World:
             process.holders[builder.ref] = Holder(builder)
             self.checks.begins(process, builder.execution_id)
             self.checks.supersedes(process, builder.execution_id)
+            self.checks.goes_on_from(builder)
             event = on.Attached(builder.ref, builder.epoch, builder.given, False, builder.marks)
             process.inbox.append(event)
 
