@@ -257,6 +257,17 @@ def test_end_behind_our_back_is_told(marks, outcome):
     assert table.outcome(x) == outcome
 
 
+def test_end_behind_our_back_is_told_to_the_builder_that_goes_on():
+    """What the answer to an earlier builder shows was there before; what comes after it is news."""
+    table = Table()
+    table.change(table.open())
+    later = table.open(number=2)
+    table.change(later)
+    table.answer(Answer(marks=("end:before",)))
+    table.answer(Answer(marks=("end:before", "end:else")))
+    assert table.outcome(later) == "conflict"
+
+
 def test_same_state_is_sent_anew_when_asked():
     """`anew` sends the present revision although it was delivered; a late signal does not."""
     table = Table(min_interval=0.0)

@@ -51,6 +51,8 @@ class Outcomes:
             consequence: Any = getattr(self, f"_{verdict.value}")
             consequence(it, sending, answer)
         else:  # it was of a builder that is not in charge any more
+            if verdict is Verdict.ACCEPTED:
+                self._look_for_others(it, answer)
             it.rest()
         self._sender.release(it)
 
