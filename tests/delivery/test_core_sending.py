@@ -2,7 +2,7 @@
 
 import attrs
 import pytest
-from core_tables import BUSY, GONE, OK, UNKNOWN_HERE, Table
+from core_tables import BUSY, CUT, GONE, OK, UNKNOWN_HERE, Table
 
 from statusbuilder.delivery.core import Answer, RetryPolicy
 from statusbuilder.delivery.core import effects as do
@@ -354,6 +354,24 @@ def test_wait_without_any_answer_makes_a_backend_away():
     table.answer(BUSY)
     table.flush(x, "third", is_patient=False)
     assert "third" not in table.settled
+
+
+def test_backend_that_kept_silent_is_away_once_no_connection_can_be_made():
+    """An attempt that ended without an answer had a connection; when the next cannot be made, nobody waits for it."""
+    table = Table()
+    table.connects = False
+    x = table.open()
+    table.change(x)
+    table.wait(10.0)
+    table.answer(CUT)
+    table.wait(0.5)
+    table.flush(x, "early", is_patient=False)
+    assert len(table.of(do.Connect)) == 1
+    assert table.settled == {}
+    table.wait(1.5)
+    assert table.settled == {"early": False}
+    table.flush(x, "late", is_patient=False)
+    assert table.settled == {"early": False, "late": False}
 
 
 def test_close_sends_what_waits_and_says_what_it_could_not():

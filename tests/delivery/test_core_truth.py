@@ -264,6 +264,7 @@ def test_end_behind_our_back_is_told_to_the_builder_that_goes_on():
     later = table.open(number=2)
     table.change(later)
     table.answer(Answer(marks=("end:before",)))
+    table.wait(0.2)
     table.answer(Answer(marks=("end:before", "end:else")))
     assert table.outcome(later) == "conflict"
 

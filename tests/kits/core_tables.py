@@ -44,7 +44,7 @@ class Table:
         self.fates: dict[Ref, Fate] = {}
         self.all: list[do.Effect] = []
         self.size = 100
-        self.writes = True
+        self.writes = self.connects = True
         self._seen = 0
         self._perform(self.core.begin(self.now))
 
@@ -148,7 +148,7 @@ class Table:
             )
         if isinstance(effect, do.Persist) and self.writes:
             return on.Stored(effect.ref, effect.version, True)
-        if isinstance(effect, do.Connect):
+        if isinstance(effect, do.Connect) and self.connects:
             return on.Connected(OK)
         if isinstance(effect, do.Claim):
             return on.Claimed(())

@@ -55,13 +55,18 @@ class Target:
 
     def is_away(self, now: float) -> bool:
         """Whether nobody needs to wait for the backend."""
-        down = self.down
-        return self._has_kept_waiting or (down is not None and not down.is_silent and now >= down.since + AWAY_AFTER)
+        return self._has_kept_waiting or now >= self._unconnected_since() + AWAY_AFTER
 
     def away_at(self, now: float) -> float:
         """Return when the backend will count as away, if nothing changes."""
-        down = self.down
-        return inf if down is None or down.is_silent or self.is_away(now) else down.since + AWAY_AFTER
+        return inf if self.is_away(now) else self._unconnected_since() + AWAY_AFTER
+
+    def _unconnected_since(self) -> float:
+        """Return since when no connection could be made; never where there is one, or none is needed."""
+        down, probe = self.down, self._probe
+        if down is None or not down.is_silent:
+            return inf if down is None else down.since
+        return probe.started if probe is not None and probe.key is None and not probe.is_connected else inf
 
     def keep_waiting(self, since: float, now: float) -> None:
         """Note that somebody has waited in vain."""
