@@ -140,7 +140,7 @@ class Service:
         call, fault = self._arrive(kind, data, context)
         task = asyncio.ensure_future(self._serve(call, fault))
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._end_work)
         answer = ""
         try:
             body = await asyncio.shield(task)  # what is begun is applied, whether or not the client still waits
@@ -158,6 +158,11 @@ class Service:
             await context.abort(fault.status, fault.details, fault.trailers)
         context.set_trailing_metadata((*self.states.trailers(kind.name, call.execution_id), *fault.trailers))
         return body
+
+    def _end_work(self, task: asyncio.Task[bytes]) -> None:
+        self._work.discard(task)
+        if not task.cancelled():
+            task.exception()  # asked for, because nobody else does once the client has left
 
     def _arrive(self, kind: Kind, data: bytes, context: Any) -> tuple[Call, Fault]:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
