@@ -24,7 +24,7 @@ def header_of(snapshot: Snapshot, limit: int, is_secret: bool) -> Payload:
     if is_secret:
         del data["execution_id"]  # which the next run knows, or may be told by an encrypted memo
     return Payload(
-        metadata={"encoding": b"json/plain"}, data=json.dumps(data, separators=(",", ":"), sort_keys=False).encode()
+        metadata={"encoding": b"json/plain"}, data=json.dumps(data, separators=(",", ":")).encode()
     )
 
 

@@ -194,16 +194,13 @@ class Host:
         done, _ = await asyncio.wait([heard], timeout=HEARD_WITHIN)
         self._evicted.pop(run, None)
         reason = heard.result() if done else None
-        is_accepted = reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))
-        if not is_accepted:
-            run.shown.hold()
+        run.shown.hold()
+        if not (reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))):
             return
         may_go_on = run.info.retry_policy is not None or run.info.cron_schedule is not None
         fold = await self._fold(run) if may_go_on or run.had_activities or run.is_reset else None
         if (fold is None and may_go_on) or (fold is not None and fold.goes_on):
-            run.shown.hold()  # whoever looks at closed runs tells it, where it is the end
-            return
-        run.shown.hold()
+            return  # whoever looks at closed runs tells it, where it is the end
         snapshot = run.snapshot()
         if fold is not None:
             self._lay_over(run, fold)

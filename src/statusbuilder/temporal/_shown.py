@@ -73,17 +73,13 @@ class Shown:
         self._signal(False)
 
     def final(self, snapshot: Snapshot, length: int) -> Snapshot:
-        """Return the end as it is to be sent, after which nothing else of this run is."""
+        """Return the end of a run that is held, as it is to be sent."""
         with self._lock:
             self._base = snapshot
             self._count(length)
-            links, self._links = self._links, []
             composed = self._compose()
-        for link in links:
-            link.withdraw()
-        if not links:  # a run that was rebuilt for its last activation was never shown
-            for sink in self._sinks:
-                self._open(sink)
+        for sink in self._sinks:
+            self._open(sink)
         return composed
 
     def renew_epoch(self, epoch: int) -> None:
