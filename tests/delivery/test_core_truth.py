@@ -112,6 +112,29 @@ def test_doubt_outlives_its_builder():
     assert table.sent[-1].ref == later
 
 
+def test_refused_re_send_of_an_end_loses_nothing_before_it_is_closed():
+    """An end that is delivered is not lost when what settles a doubt is refused, though its builder is open."""
+    table = Table(settle=5.0)
+    x = table.open()
+    table.change(x)
+    table.answer(CUT)
+    table.wait(2.0)
+    table.change(x, Rank.TERMINAL)
+    while table.sent[-1].request.revision != 2:
+        table.answer(shows(True))
+        table.wait(1.0)
+    table.answer(shows(True))
+    table.wait(10.0)
+    table.answer(Answer("INVALID_ARGUMENT", "never"))
+    assert [kind.fate.outcome for kind in table.of(do.SetFate) if kind.fate.outcome] == []
+    count = len(table.sent)
+    table.wait(31.0)
+    assert len(table.sent) > count
+    table.answer(shows(True))
+    table.close(x)
+    assert table.outcome(x) == "confirmed"
+
+
 def test_refused_re_send_is_tried_again_and_loses_nothing():
     """A settling re-send that is refused is repeated; what was delivered stays delivered."""
     table = Table(settle=5.0)

@@ -178,13 +178,13 @@ class Outcomes:
         request, is_over = sending.request, it.is_ended or it.has_newer
         self._desk.say(answer.code, answer.reason, f"execution {it.id!r} was refused for good: {answer.reason}", it.id)
         it.rest()
-        if request.revision > it.fate.delivered:
+        if is_news := request.revision > it.fate.delivered:
             it.refuse(request.revision)
         if is_over:
             return
         self._desk.fate(it, refused=max(request.revision, it.fate.refused))
         self._doubt_on(it, answer)
-        if it.is_last(request.version, request.is_terminal):
+        if is_news and it.is_last(request.version, request.is_terminal):
             self.end(it, Outcome.LOST, it.fate.reason)
         self._desk.settle(it)
 
