@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
 from statusbuilder.delivery.core import effects as do
+from statusbuilder.delivery.core.outcomes import ENDED
 from statusbuilder.delivery.core.values import Answer, Fate, Rank, Ref, Request, State, Version
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Checks:
         self._failing: set[tuple[Process, str]] = set()
         self._first_answer: dict[tuple[Process, str], float] = {}
         self._foreign_ends: dict[str, float] = {}
+        self._ends: dict[str, list[tuple[float, Process]]] = defaultdict(list)
+        """When the backend took an end of an execution, and whose."""
+        self._heard: dict[tuple[Process, str], float] = {}
+        """When the backend first took something of an execution from each process."""
         self._seen_foreign: set[tuple[Process, Ref]] = set()
         self._written: dict[Process, tuple[float, float]] = {}
         """When each process wrote last, and the bytes that are beyond its budget."""
@@ -204,6 +209,13 @@ class Checks:
     def late(self, process: Process, request: Any, at: float) -> None:
         """Note a request that reaches the backend after its attempt has ended."""
         self._late[process, request.execution_id].append((at, request))
+
+    def reached(self, process: Process, request: Request, answer: Answer) -> None:
+        """Note what the backend took."""
+        if answer.code == "OK":
+            self._heard.setdefault((process, request.execution_id), self.world.now)
+        if request.is_terminal and answer.code == "OK":
+            self._ends[request.execution_id].append((self.world.now, process))
 
     def ended(self, process: Process, effect: do.Send, answer: Answer) -> None:
         """Note how an attempt ended."""
@@ -511,6 +523,8 @@ class Checks:
                 self.fail(f"{process.name} has something left: {left}")
             if process.is_alive and process.core.stats(world.now).lost != self._lost[process]:
                 self.fail(f"{process.name} does not count {self._lost[process]} lost")
+            if not process.is_alive and world.config.get != "served":
+                self.excused.update(process.removing)  # nobody can say that something newer is there
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:
@@ -548,18 +562,23 @@ class Checks:
         # A sink that closes with a doubt left can do no more than leave it to the spool.
         is_kept = self._stored.get((process, builder.ref)) == (builder.epoch, builder.revision)
         is_kept = is_kept and (builder.phase.is_terminal or world.config.get == "served")
-        # A doubt that cannot be settled for 15 min is given up, and that is said.
-        is_unkept = not process.is_alive and not is_kept
-        is_unkept = (is_unkept or world.was_long) and bool(self._late[process, execution_id])
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
-        # Who goes on is responsible for a doubt; where the backend refuses it for good, that is said.
-        is_given_up = any(b.fate is not None and b.fate.outcome is Outcome.LOST and b.fate.refused >= 0 for b in later)
-        is_told = outcome in (Outcome.DELIVERED, Outcome.CONFIRMED)
-        if is_told and order < builder.order and not (is_unkept or is_given_up):
+        # A doubt that cannot be settled for 15 min is given up, and that is said. It may be that of a dead process.
+        late = [request for other in world.processes for _, request in self._late[other, execution_id]]
+        is_late = any(request.body is shown for request in late)
+        is_unkept = is_late and ((not process.is_alive and not is_kept) or world.was_long)
+        # A later builder goes on with the doubt, and what would settle it is what it says is lost.
+        is_left = is_late and any(b.process is process and b.fate and b.fate.outcome is Outcome.LOST for b in later)
+        is_ahead = world.has_jumped and shown is not None and shown.epoch > builder.epoch  # another's clock was
+        is_excused = is_unkept or is_left or is_ahead
+        if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_excused:
             self.fail(text)
         if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):
             self.fail(f"{text}, with nobody later")
-        if outcome is Outcome.CONFLICT:
+        # Another process may have ended it meanwhile: where epochs are known, two of its builders may be at work.
+        heard = self._heard.get((process, execution_id), world.now)
+        is_ended = reason == ENDED and any(at >= heard and by is not process for at, by in self._ends[execution_id])
+        if outcome is Outcome.CONFLICT and not is_ended:
             self.fail(f"{text}, though nobody else wrote: {reason}")
         if outcome is Outcome.PENDING and process.is_alive:
             self.fail(text)

@@ -132,6 +132,8 @@ class Process:
         self.wake: float | None = None
         self.in_flight: dict[int, do.Send] = {}
         self.with_late: set[int] = set()
+        self.removing: list[str] = []
+        """Executions whose row is about to go."""
         self.loose: dict[str, Builder] = {}
         self.was_killed = False
         self.is_down = False
@@ -471,7 +473,7 @@ class World:
 
     def _arrive(self, process: Process, request: Request) -> None:
         if self.is_applied(process, request):
-            self.backend.update(request)
+            self.checks.reached(process, request, self.backend.update(request))
 
     def is_applied(self, process: Process, request: Request, at: float | None = None) -> bool:
         """Whether a request is applied although its process may be gone.
@@ -488,6 +490,7 @@ class World:
         if not self.is_applied(process, effect.request) or effect.attempt not in process.in_flight:
             return
         answer = self.backend.update(effect.request)
+        self.checks.reached(process, effect.request, answer)
         if self.backend.weather == "contested" and answer.code == "OK":
             self.backend.foreign.add(effect.request.execution_id)
             answer = Answer(held=answer.held, shows=lambda: False)
@@ -536,7 +539,11 @@ class World:
         delay = {"slow": 1.5, "hanging": 60.0}.get(self.disk.mode, 0.002)
         process.disk_at = max(process.disk_at, self.now) + delay * (0.5 + self.random.random())
 
+        process.removing += [removed] if removed else []
+
         def done() -> None:
+            if removed:
+                process.removing.remove(removed)
             if process.is_alive:
                 event = run()
                 if event is not None:
