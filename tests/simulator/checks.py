@@ -568,7 +568,8 @@ class Checks:
         is_late = any(request.body is shown for request in late)
         is_unkept = is_late and ((not process.is_alive and not is_kept) or world.was_long)
         # A later builder goes on with the doubt, and what would settle it is what it says is lost.
-        is_left = is_late and any(b.process is process and b.fate and b.fate.outcome is Outcome.LOST for b in later)
+        refused = [b.fate for b in later if b.process is process and b.fate and b.fate.refused >= 0]
+        is_left = is_late and any(fate.outcome is Outcome.LOST for fate in refused)
         is_ahead = world.has_jumped and shown is not None and shown.epoch > builder.epoch  # another's clock was
         is_excused = is_unkept or is_left or is_ahead
         if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_excused:

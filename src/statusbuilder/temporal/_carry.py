@@ -23,9 +23,7 @@ def header_of(snapshot: Snapshot, limit: int, is_secret: bool) -> Payload:
     data = fit_dict(_bare(snapshot) if is_secret else snapshot, limit, slim=True)
     if is_secret:
         del data["execution_id"]  # which the next run knows, or may be told by an encrypted memo
-    return Payload(
-        metadata={"encoding": b"json/plain"}, data=json.dumps(data, separators=(",", ":")).encode()
-    )
+    return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(data, separators=(",", ":")).encode())
 
 
 def read_header(value: Any, execution_id: str) -> Snapshot | None:
