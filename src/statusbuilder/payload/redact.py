@@ -117,7 +117,7 @@ class Redaction:
 
     def hides_under(self, key: str, value: Any) -> bool:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
-        from ._secret_texts import is_plain, says_nothing
+        from ._no_secret import is_plain, says_nothing
 
         entry = self._keys.entry(key)
         if type(value) is str:
@@ -135,7 +135,7 @@ class Redaction:
 
     def hides_after(self, option: str, argument: str) -> bool:
         """Whether an argument is a secret because of the option before it."""
-        from ._secret_texts import is_secret_argument
+        from ._forms import is_secret_argument
 
         if argument[:1] == "-":
             return False
