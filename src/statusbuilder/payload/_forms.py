@@ -30,17 +30,35 @@ _ARGUMENT = re.compile(_PAIR)
 _COMMANDS = (
     r"sshpass[ \t]{1,4}-p",
     rf"redis-cli{_ON_LINE}-a",
-    rf"(?:docker|podman|oras|helm)[ \t][a-z ]{{0,16}}login{_ON_LINE}-p",
-    rf"(?:twine|az[ \t]login|mongo[a-z]{{0,9}}|user(?:add|mod)|unlock-keychain){_ON_LINE}-p(?=[ \t])",
-    rf"(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}-p(?=[^\s\-])",
+    rf"(?:docker|podman|oras|helm|skopeo|buildah)[ \t][a-z ]{{0,16}}login{_ON_LINE}-p",
+    rf"(?:twine|az[ \t]|mongo[a-z]{{0,9}}|user(?:add|mod)|unlock-keychain){_ON_LINE}-p(?=[ \t])",
+    rf"(?:mysql|mariadb)\w{{0,9}}{_ON_LINE}[\"']?-p(?=[^\s\-\"'])",
     rf"7z[ \t]{_ON_LINE}-p(?=\S)",
-    rf"(?:sqlcmd|bcp|isql|zip){_ON_LINE}-P",
+    rf"(?:sqlcmd|bcp|isql|zip|unzip){_ON_LINE}-P",
     rf"ldap\w{{1,12}}{_ON_LINE}-w",
     rf"smb\w{{1,9}}{_ON_LINE}-U[ \t]?[^\s%]{{1,64}}%(?=\S)",
+    rf"openssl{_ON_LINE}-k(?=[ \t])",
+    r"-pass(?:in|out)?[ \t]pass:",
+    rf"htpasswd{_ON_LINE}-\w{{0,3}}n\w{{0,3}}[ \t]\S{{1,64}}(?=[ \t])",
+    rf"create[ \t]secret{_ON_LINE}--from-literal=[\w.\-]{{1,64}}=",
+    rf"security[ \t]add{_ON_LINE}-w",
+    r"openssl[ \t]passwd(?:[ \t]-\w{1,8}){1,2}",
     rf"ssh-keygen{_ON_LINE}-[NP]",
     rf"nuget[ \t]push{_ON_LINE}-k",
     rf"auth[ \t]init{_ON_LINE}-t",
     rf"htpasswd{_ON_LINE}-\w{{0,3}}b\w{{0,3}}[ \t]\S{{1,96}}[ \t]\S{{1,64}}(?=[ \t])",
+)
+# Where the secret is an argument among others, of a command at the beginning of a line or after a sign.
+BEGINS = r"(?m:^|[:=>,|(]|&&)[ \t\"'$#\[\d]{0,24}(?:sudo[ \t])?"
+_POSITIONS = (
+    r"wpa_passphrase[ \t]\S{1,64}",
+    r"mc[ \t]alias[ \t]set[ \t]\S{1,64}[ \t]\S{1,200}[ \t]\S{1,64}",
+    r"rabbitmqctl[ \t](?:add_user|change_password|authenticate_user)[ \t]\S{1,64}",
+    r"c(?:f[ \t]auth|omposer[ \t]config[ \t]http-basic\.\S{1,64})[ \t]\S{1,64}",
+    r"radtest[ \t]\S{1,64}",
+    r"poetry[ \t]config[ \t]pypi-token\.\w{1,32}",
+    r"(?:(?:vault|cargo)[ \t]login|snyk[ \t]auth|bw[ \t]unlock)(?=[ \t]{1,4}[\w.\-]{0,64}\d)(?![ \t]{1,4}-)",
+    r"net[ \t]use[ \t]\S{1,8}[ \t]\S{1,200}(?:[ \t]/\S{1,64})?(?=[ \t][^/\s])",
 )
 _USER = re.compile(r"://(?<=[hH][tT][tT][pPsS]://|[tT][tT][pP][sS]://)([^\s/?#\"'<>:,@]+)@")
 _FORMS = {
@@ -57,12 +75,43 @@ _FORMS = {
     " -": (
         re.compile(rf"(?:curl|wget|https?){_ON_LINE}-(?:[ua]|-user|-proxy-user|-auth)(?:[ \t]{{1,8}}|=)?{_PAIR}"),
         re.compile(rf"(?<!\w)(?:{'|'.join(_COMMANDS)})[ \t]{{0,4}}[\"']?([^\s\"']+)"),
-        re.compile(rf"(?:gh[ \t]secret[ \t]set|SecureString){_ON_LINE}--(?:body|value)[ \t=]{{1,4}}[\"']?([^\s\"']+)"),
         re.compile(
-            r"echo[ \t](?:-n[ \t])?[\"']?([^\s\"'|$]+)[\"']?[ \t]?\|[^|\n]{0,100}(?:--password-stdin|sudo[ \t]-S)"
+            rf"(?:(?:gh|keyvault)[ \t]secret[ \t]set|SecureString|ssm[ \t]put-parameter){_ON_LINE}"
+            r"--(?:body|value)[ \t=]{1,4}[\"']?([^\s\"']+)"
+        ),
+        re.compile(
+            r"(?:echo[ \t](?:-n[ \t])?|printf[ \t][\"']%s[\"'][ \t])[\"']?([^\s\"'|$]+)[\"']?[ \t]?\|"
+            r"[^|\n]{0,100}(?:--password-stdin|sudo[ \t]-S)"
         ),
     ),
-    "(": (re.compile(r"(?:ogin|Auth)\([\"'][^\"'\n]{1,96}[\"'], ?[\"']([^\"'\n]+)[\"']"),),
+    " ": (
+        re.compile(rf"{BEGINS}(?:{'|'.join(_POSITIONS)})[ \t]{{1,4}}[\"']?([^\s\"']+)"),
+        re.compile(r"(?m)^[> \t]{0,8}\w{1,8} LOGIN [^\s\"]{1,64} \"?([^\s\"]+)\"?[ \t]*$"),
+        re.compile(r"(?m)^[> \t]{0,8}PASS (?!\S*(?:test|spec|[:.]))(?=\S*\d)([^\s\"]+)[ \t]*$"),
+        re.compile(r"(?m)^USER \S{1,64}\s{1,4}(?:331[^\n]{0,80}\s{1,4})?PASS (\S+)"),
+        re.compile(r"(?m)^[> \t]{0,8}AUTH (?:default (?!\S*\d)|(?:default |PLAIN |LOGIN )?(?=\S*\d))([^\s\"]+)[ \t]*$"),
+        re.compile(r"NickServ ?: ?IDENTIFY (?:\w{1,30} )?(\S+)[ \t]*$"),
+        re.compile(r"passw\w{0,12}:?\W{1,6}send(?:line)? ?\(?[\"']([^\"'\\\n]+)"),
+        re.compile(r"password authentication failed[^\"\n]{0,24}(?:with|tried) \"([^\"\n]+)"),
+        re.compile(r"(?:type|enter|fill)(?:ed|s)? [\"']([^\"'\n]+)[\"'] in(?:to)? (?:the )?[\w#\-]{0,20} ?passw"),
+        re.compile(r"PRAGMA (?:re)?key ?= ?[\"']([^\"'\n]+)"),
+        re.compile(r"SecureString [\"']([^\"'\n]+)"),
+        re.compile(rf"{BEGINS}(?:masterauth|bindpw|snmp-server community) (?=\S*\d)(\S+)"),
+        re.compile(r"(?:secret|password) [05789] (?=\S*\d)(\S+)"),
+    ),
+    "<<<": (re.compile(r"(?:pass|cryptsetup|kinit|secret|createuser)[^\n|;]{0,100}<<<[ \t]?[\"']?([^\s\"']+)"),),
+    "|": (re.compile(r"echo [\"']?[^\s\"':]{1,64}:([^\s\"']+)[\"']?[ \t]?\|[ \t]?(?:sudo )?chpasswd"),),
+    "(": (
+        re.compile(
+            r"(?:ogin|[aA]uth=?|NetworkCredential)\((?:[\"'][^\"'\n]{1,96}[\"']|\w{1,40}), ?[\"']([^\"'\n]+)[\"']"
+        ),
+        re.compile(
+            r"(?:SecretStr|SecretBytes|Fernet|(?<!\w)crypt|hmac\.new|"
+            r"jwt\.encode\(\w{1,40}, ?)\(?b?[\"']([^\"'\n]+)[\"']"
+        ),
+        re.compile(r"(?:fill|type|send_keys)\([\"'][^\"'\n]{0,40}passw[^\"'\n]{0,40}[\"'], ?[\"']([^\"'\n]+)[\"']"),
+        re.compile(r"[pP]assw\w{0,12}[\"'\])]{1,6}\.(?:fill|type|send_keys)\([\"']([^\"'\n]+)[\"']"),
+    ),
     "BY": (re.compile(r"IDENTIFIED (?:WITH \w{1,40} )?BY (?:PASSWORD )?[\"']([^\"'\r\n]+)[\"']"),),
     "machine": (re.compile(r"machine\s{1,8}\S{1,96}\s{1,8}login\s{1,8}\S{1,96}\s{1,8}password\s{1,8}(?!macdef)(\S+)"),),
     ":5432:": (re.compile(r"(?<!\S)[\w.*\-]{1,96}:5432:[\w*\-]{1,64}:[\w*.\-]{1,64}:(\S+)"),),
@@ -75,6 +124,17 @@ _OPENS_LINE = {
     "-": re.compile(r"-(?:--|(?<![^\s\"'(\[]-)[uapPwNktbU-])"),
     "echo ": re.compile(r"echo "),
     "BY": re.compile(r"BY (?:PASSWORD )?[\"']"),
+    " ": re.compile(
+        r"(?<![\w\-])(?:wpa_passphrase|mc alias|rabbitmqctl|cf "
+        r"auth|composer|poetry|radtest|vault|cargo|snyk|bw|net use)[ \t]"
+        r"|LOGIN|PASS |AUTH |IDENTIFY"
+        r"|SecureString|masterauth|bindpw|community|(?:secret|password) [05789]|VALUES|<<<"
+        r"|send(?:line)? ?\(?[\"']|(?:tried|with) \""
+        r"|SecretStr|SecretBytes|Fernet"
+        r"|hmac\.|jwt\.|crypt\(|PRAGMA|(?:type|enter|fill)(?:ed|s)? [\"']"
+    ),
+    "printf ": re.compile(r"printf "),
+    "(": re.compile(r"(?:fill|type|keys|Credential)\("),
     "earer": re.compile(r"earer"),
     "EARER": re.compile(r"EARER"),
     "B": re.compile(r"B(?:asic|ASIC)[ \t]"),

@@ -23,7 +23,7 @@ from ._no_secret import (
 from .secret_keys import set_of
 
 VALUE = re.compile(
-    r"[=>]?[ \t*`]{0,40}(?:![\w!]{1,20} )?"
+    r"[=>]?[ \t*`]{0,40}(?:!(?!Ref|GetAtt|Sub|Imp|env|ref)[\w!]{1,20} )?"
     r"(?:(?:[bBuUrRN]{0,2}(?:\"\"(?=\"))?|[A-Z]\w{0,40}\(|[a-z]{3,6}\(\d{1,6}\) )(\\{0,7}[\"'])|([\[({]))?"
 )
 _IN_QUOTES = {'"': re.compile(r'[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*'), "'": re.compile(r"[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*")}
@@ -36,25 +36,30 @@ _LINE = re.compile(r"[^\r\n\"'<>\\]+")
 _WHOLE_LINE = re.compile(r"[^\r\n]+")
 _AUTHORIZED = re.compile(rf"{SCHEME}\s{{1,8}}", re.IGNORECASE)
 _TOKEN = re.compile(rf"{OPAQUE}+")
+# A block of YAML; `OPEN_BLOCK` is one that may go on.
+BLOCK = re.compile(r"[ \t]*[|>][+\-]?\d?[ \t]*\r?\n([ \t]{1,40})(\S+(?:\r?\n\1\S+){0,8})[ \t]*(?=[\r\n]|\Z)")
+OPEN_BLOCK = re.compile(r":[ \t]*[|>][+\-]?\d?[ \t]*(?:\r?\n(?:[ \t]{1,40}\S*\r?\n){0,8}[ \t]{0,40}(?:\S+[ \t]*)?)?\Z")
 CHANGED = re.compile(r"[\"'] -> [\"']")
 _HAS_TEXT = re.compile(r"[\"']")
 _SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
-_TYPED = re.compile(r"[ \t]*[A-Za-z][\w.\[\]]{0,40}[ \t]=(?=[ \t])")
+_TYPED = re.compile(r"[ \t]*[&A-Za-z][\w.\[\]]{0,40}[ \t]=(?=[ \t])")
 # Without a sign between them: `password is x`, `password for ann: x`, `--token x`, a column of a table.
-_ABOUT = r"(?:for|of) [^\s:]{1,64}(?::[^\s:]{1,64})?"
+_ABOUT = r"(?:for|of|on) (?:(?:the|our|my|your) (?:[a-z\-]{1,24} )?)?[^\s:]{1,64}(?::[^\s:]{1,64})?"
 _FILL = rf"(?:(?:is|was|has|been|now|set|changed|reset|updated|issued|generated|created|{_ABOUT}):?[ \t]{{1,8}}){{0,5}}"
 _SAID = re.compile(
     rf"[ \t|]{{0,40}}({_FILL}(?:to:?[ \t])?(?:= )?)([\"'`]?)(?=([^\s\"'`<>,;|]+))",
     re.IGNORECASE,
 )
+_WITH = re.compile(r"(?:with|using|tried) (?:the |my |your |new )?\Z", re.IGNORECASE)
+_JUDGED = re.compile(r"[\"'] (?:is too|does not|has been)")
 _ENDS_LINE = re.compile(r"[\"'`]?[ \t]*(?:[\r\n]|\Z)")
-_SAYING = re.compile(r"pass|token|secret|key|code", re.IGNORECASE)
+_SAYING = re.compile(r"pass|token|secret|key|code|otp|pin|-auth", re.IGNORECASE)
 SAID_OPEN = re.compile(rf"[ \t|]*{_FILL}(?:(?:to:?|for|of|=)[ \t]*)?\S*\Z", re.IGNORECASE)
 # What follows an option in a sentence.
 _PROSE = set_of(
     "to is are was or and for in on if as with from by of the a an flag option options argument must may can"
 )
-_WHOLE = ("requirepass",)
+_WHOLE = ("requirepass", "masterauth")
 
 
 class Place(NamedTuple):
@@ -79,6 +84,8 @@ def value_at(text: str, place: Place) -> Span | None:
         return None if found is None or says_nothing(found[1].strip(), "") else found.span(1)
     if place.sign in " \t|":
         return _said(text, place)
+    if place.sign == ":" and (block := BLOCK.match(text, place.start)) is not None:
+        return None if says_nothing(block[2][:SEEN], place.entry) else block.span(2)
     typed = _TYPED.match(text, place.start) if place.sign == ":" else None
     opening = VALUE.match(text, typed.end() if typed else place.start)
     if opening is None:
@@ -116,17 +123,23 @@ def _said(text: str, place: Place) -> Span | None:
         return None
     start = found.end()
     value = found[3].rstrip(")]}.:,|`")
-    if place.key in _WHOLE or (place.key[:1] == "-" and not found[1]):
-        metavar = value.isupper() and value.lower() == place.entry.rpartition(" ")[2]
+    if place.key in _WHOLE or (place.key[:1] == "-" and not found[1] and place.entry != "auth"):
+        metavar = value.isupper() and value.isalpha()
         proven = value[:1] not in "-|&" and value.lower() not in _PROSE and not metavar
     elif value.isdigit():
         proven = found[1] != "" and place.entry in AS_DIGITS
     elif found[2] and place.entry == "password":
-        proven = place.key.isupper() or OPAQUE_LOOK.search(value) is not None
+        before = text[max(0, place.start - len(place.key) - 24) : place.start - len(place.key) - 1]
+        proven = place.key.isupper() or OPAQUE_LOOK.search(value) is not None or _WITH.search(before) is not None
+        proven = proven or _JUDGED.match(text, start + len(found[3])) is not None
     elif place.entry == "password" and found[1].rstrip().endswith(("to", ":")):
-        proven = len(value) > 5 and _ENDS_LINE.match(text, start + len(found[3])) is not None
+        proven = (
+            len(value) > 5
+            and (value == found[3] or not value.isalpha())
+            and _ENDS_LINE.match(text, start + len(found[3])) is not None
+        )
     else:
-        proven = STRONG.fullmatch(value) is not None and place.entry not in WEAK
+        proven = STRONG.fullmatch(value) is not None and (place.entry not in WEAK or place.key[:1] == "-")
     return (start, start + len(value)) if proven and not says_nothing(value, place.entry) else None
 
 
@@ -163,6 +176,10 @@ def _is_innocent(text: str, place: Place, start: int, end: int, *, quoted: bool)
     # Beside a quoted key a number without quotes is one, as in JSON.
     entry = place.entry if quoted or not place.quoted_key else ""
     if says_nothing(value, entry) or (place.wants_proof and not OPAQUE_LOOK.search(value)):
+        return True
+    if place.entry == "key" and (len(value) < 24 or not STRONG.fullmatch(value)):
+        return True
+    if place.entry == "pwd" and ("/" in value or "\\" in value or not OPAQUE_LOOK.search(value)):
         return True
     if quoted:
         return False

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from ._forms import Span, forms_in, open_at_end, opened_on_line
-from ._key_values import CHANGED, IN_ESCAPED, SAID_OPEN, VALUE, Place, end_of_quoted, value_at
-from ._no_secret import SEEN, WEAK
+from ._forms import BEGINS, Span, forms_in, open_at_end, opened_on_line
+from ._key_values import CHANGED, IN_ESCAPED, OPEN_BLOCK, SAID_OPEN, VALUE, Place, end_of_quoted, value_at
+from ._no_secret import SEEN, STRONG, WEAK, says_nothing
 from ._suspects import HOLDERS, any_of
 from ._token_shapes import open_tokens, tokens_in
 from .secret_keys import SecretKeys, words_of
@@ -17,12 +17,32 @@ _LOOK_BACK = 96
 _KEY = re.compile(r"[\w.\-]+")
 _ATTRIBUTE = re.compile(r"(?:key|name)=[\"']([\w.\-]{1,64})[\"']\Z", re.IGNORECASE)
 _NAMED = re.compile(
-    r".*(?:(?<![A-Za-z])(?:name|key|field|header|property|variable|param|parameter)|(?-i:(?<=[a-z])(?:Name|Key)))[\"'\\]{0,8}\s?[:=]\s?"
+    r".*(?:(?<![A-Za-z])(?:name|key|field|header|property|variable|label|ref|selector|type|param|parameter)|(?-i:(?<=[a-z])(?:Name|Key)))[\"'\\]{0,8}\s?[:=]\s?"
     r"[bu]?[\"'\\]{0,8}([\w.\-]{1,64}(?: [\w.\-]{1,64})?)[\"'\\]{0,8}[,\s]{1,24}[\"'\\]{0,8}\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<(?:\w{1,40}:)?\Z")
 _CALLED = re.compile(r"(\w{1,64})[\"']?[\s=:]{0,3}[({]\s{0,24}[\"']?\Z")
+# What is secret stands before what tells it, or lines after it.
+_VALUE_FIRST = re.compile(
+    r"(?<![A-Za-z])[vV]alue[\"'\\]{0,4}\s?[:=]\s?\\{0,3}([\"']?)([^\"'\s,]{1,200})\\{0,3}\1[,\s]{1,8}[\"'\\]{0,4}"
+    r"(?:[nN]ame|[kK]ey)[\"'\\]{0,4}\s?[:=]\s?[\"'\\]{0,4}([\w.\-]{1,64})"
+)
+_PROPERTY = re.compile(r"name=\"([\w.\-]{1,64})\"[^<>]{0,80}>\s{0,8}<value>([^<]{1,4096})</value>")
+_INSERT = re.compile(rf"{BEGINS}INSERT INTO [^\s(]{{1,64}} ?\(([^()]{{1,500}})\) ?VALUES ?\(")
+_ITEM = re.compile(r"\s?(?:'([^'\n]*)'|[^',)\n]*),?")
+_GIVEN = re.compile(
+    r"[\"'`]([^\s\"'`]{8,200})[\"'`] (?:is|as|was) (?:the |my |your |our |an? )?"
+    r"((?:[\w\-]{1,24} )?(?:password|token|secret|key))\b"
+)
+_FIELD = re.compile(r"name=\"([\w.\-]{1,64})\"\r?\n(?:[\w\-]{1,40}:[^\n]{0,80}\n)?\r?\n([^\r\n]+)")
+_OPEN_FIELDS = (
+    OPEN_BLOCK,
+    re.compile(r"name=\"[\w.\-]{1,64}\"(?:\r?\n(?:[\w\-]{1,40}:?[^\n]{0,80}\n?)?\r?(?:\n[^\r\n]*)?)?\Z"),
+    re.compile(r"(?<![A-Za-z])[vV]alue[\"'\\]{0,4}(?:\s?[:=][^,]{0,230},?\s{0,8}[^,\n]{0,90})?\Z"),
+    re.compile(r"[\"'`][^\s\"'`]{0,200}(?:[\"'`](?: (?:(?:is|as|was|i|a|w|wa)(?: [\w\-]{0,24}){0,3})?)?)?\Z"),
+    re.compile(r"(?m)^USER [^\n]{0,64}(?:\r?\n(?:331[^\n]{0,80}\r?\n)?[^\n]{0,300})?\Z"),
+)
 _PHRASE = re.compile(r"(?:[\w\-]{1,24} ){1,2}[\w\-]{1,24}\Z")
 _SPACE = re.compile(r"[ \t]*")
 
@@ -46,6 +66,23 @@ class SecretTexts:
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are, in no order; they may overlap."""
         yield from self._assigned(text)
+        for match in _FIELD.finditer(text) if "form-data" in text else ():
+            if self._keys.entry(match[1]):
+                yield match.span(2)
+        for match in _VALUE_FIRST.finditer(text):
+            if self._keys.entry(match[3]):
+                yield match.span(2)
+        for match in _PROPERTY.finditer(text) if "<value>" in text else ():
+            if self._keys.entry(match[1]):
+                yield match.span(2)
+        for match in _INSERT.finditer(text) if "INSERT" in text else ():
+            values = _ITEM.finditer(text, match.end())
+            for column, value in zip(match[1].split(","), values, strict=False):
+                if self._keys.entry(column) and value[1] and not says_nothing(value[1][:SEEN], "password"):
+                    yield value.span(1)
+        for match in _GIVEN.finditer(text):
+            if STRONG.fullmatch(match[1]) and self._keys.entry(match[2]):
+                yield match.span(1)
         yield from forms_in(text)
         yield from tokens_in(text)
 
@@ -53,7 +90,14 @@ class SecretTexts:
         """Return where a secret may begin, or go on, once more text follows, and whether a line's end has to tell."""
         line = text.rfind("\n") + 1
         of_line = min(self._open_on(text, line), default=len(text))
-        start = min((of_line, *open_at_end(text), *open_tokens(text)))
+        start = min(
+            (
+                of_line,
+                *open_at_end(text),
+                *open_tokens(text),
+                *(found.start() for open_ in _OPEN_FIELDS if (found := open_.search(text))),
+            )
+        )
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
@@ -117,7 +161,7 @@ class SecretTexts:
     def _entry_around(self, key: str, head: str, prior: str, in_url: bool) -> str:
         """The entry where the key alone is none: in a URL, `name="password" value="x"`, words with spaces."""
         last = "".join(words_of(key)[-1:])
-        if (in_url and last in ("sig", "signature", "code", "pwd")) or (prior.rstrip()[-1:] == ";" and last == "pwd"):
+        if last == "pwd" or (in_url and last in ("sig", "signature", "code", "key")):
             return last
         if last in HOLDERS:
             named = _NAMED.match(prior.rpartition("\n\n")[2]) or _CALLED.search(prior)
