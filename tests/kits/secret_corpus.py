@@ -380,7 +380,7 @@ _PLACES = ["text", "error", "stream", "payload", "text", "name"]
 def secrets() -> list[Case]:
     """Return the cases in which something secret has to go; always the same ones."""
     _chance.seed(1814)
-    written = (Case(*line) for name in ("secrets-1.txt", "secrets-2.txt") for line in lines_of(name))
+    written = (Case(*line) for name in (f"secrets-{number}.txt" for number in range(1, 5)) for line in lines_of(name))
     return [*_secret_payloads(), *_secret_texts(), *_secret_shapes(), *written]
 
 
@@ -1092,7 +1092,10 @@ def innocents() -> list[Case]:
         for line in filter(None, map(str.strip, lines)):
             for _ in range(2):
                 cases.append(_text(kind, next(places), next(around).replace("{s}", line)))
-    return [*cases, *(Case(*line) for name in ("innocents-1.txt", "innocents-2.txt") for line in lines_of(name))]
+    return [
+        *cases,
+        *(Case(*line) for name in (f"innocents-{number}.txt" for number in range(1, 5)) for line in lines_of(name)),
+    ]
 
 
 FRAGMENTS = [

@@ -1,4 +1,4 @@
-"""Secrets and innocents of files of lines, which were written before anybody looked at the rule.
+"""Secrets and innocents of files of lines, written before anybody looked at the rule; the fourth pair after it.
 
 `== kind` begins a kind, whose lines are texts, or JSON where the kind is `payload`. `«run32»` is a secret made anew,
 `⟦run32⟧` another random value, `⏎` a line end and `⇥` a tab; `·` is nothing, so that no scanner takes a line for

@@ -97,19 +97,24 @@ def may_hold_token(text: str) -> bool:
     )
 
 
-_OPTION = re.compile(r"-(?:--|(?<!\w-)[A-Za-z-])")
+_OPTION = re.compile(r"-(?=[A-Za-z-])(?:--|(?<!\w-))")
 
 
 # Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and
 # reversed, so that one search for "=" and the letters before it tells whether there may be one.
-_SIGNS = ":=,>%|\t ("
+_SIGNS = ":=,>%|\t (\n"
 _IN_URLS = "?#&"
 _FOLD = bytes.maketrans(
     f"{ascii_uppercase}{_SIGNS}{_IN_URLS}".encode(), f"{ascii_lowercase}{'=' * len(_SIGNS)}&&&".encode()
 )
 _DROPPED = bytes(code for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS}")
+# Commands, at the beginning of a line or after a sign, whose arguments are secrets.
+_COMMAND = re.compile(
+    rb"=(?=[aibcmnprsvl])(?:sudo)?(?:a?login|auth|bindpw|bwunlock|snykauth|c(?:argologin|fauth|hpasswd|omposerconfig)|i(?:dentify|nsertinto)|m(?:asterauth|calias)"
+    rb"|netuse|p(?:ass|oetryconfig|ragma)|radtest|rabbitmqctl|snmpservercommunity|vaultlogin)"
+)
 _DROPPED_AND_SPACE = _DROPPED + b" \t"
-HOLDERS = ("value", "val", "default")
+HOLDERS = ("value", "val", "text", "default")
 """The last words of what holds the value of something that is named beside it."""
 _WHICH = ("old", "new", "prod", "test", "live")
 _NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
@@ -129,10 +134,33 @@ def _folded(entry: str) -> Iterator[str]:
 def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """How to tell whether a folded, reversed text may have a secret key, and one with `_old` and the like after it."""
     words = {form for entry in entries for form in _folded(entry)}
-    always = {"reraeb", "cisab", "gis&", "edoc&", "dwp&", "erutangis", "nigol", "htuacisab"}
+    always = {
+        "reraeb",
+        "cisab",
+        "gis&",
+        "edoc&",
+        "dwp&",
+        "erutangis",
+        "nigol",
+        "htuacisab",
+        "llif",
+        "syekdnes",
+        "tpyrc",
+        "yek&",
+        "rtsterces",
+        "laitnederckrowten",
+        "tenref",
+        "tcennoc",
+        "epyt",
+        "wencamh",
+        "edocnetwj",
+    }
     which = "|".join(word[::-1] for word in (*_WHICH, *HOLDERS))
     # Its alternatives lie beside each other, because one in parentheses takes longer to fail.
-    near = f"=(?:{any_of(words | always)[3:-1]}|({which}))"
+    first, second = ({word[at] for word in (*words, *always, *which.split("|"))} for at in (0, 1))
+    near = (
+        f"=(?=[{re.escape(''.join(first))}][{re.escape(''.join(second))}])(?:{any_of(words | always)[3:-1]}|({which}))"
+    )
     return re.compile(near.encode("latin-1")), re.compile(f"=(?:{which}){any_of(words)}".encode("latin-1"))
 
 
@@ -152,7 +180,14 @@ def _may_be_said(text: str, folded: bytes) -> bool:
         "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
         or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
     )  # fmt: skip
-    return digits and (b"token" in folded or b"secret" in folded or b"key" in folded or b"codeis" in folded)
+    return digits and (
+        b"token" in folded
+        or b"secret" in folded
+        or b"key" in folded
+        or b"codeis" in folded
+        or b"otpis" in folded
+        or b"pinis" in folded
+    )
 
 
 class Suspects:
@@ -169,16 +204,19 @@ class Suspects:
         searches = self._searches
         if searches is None:
             searches = self._searches = _searches(self._keys.entries)
-        raw = text.encode()
+        raw = b"\n" + text.encode()
         folded = raw.translate(_FOLD, _DROPPED_AND_SPACE)
         if _has_key(searches, folded[::-1]) or b"bearer" in folded:
             return True
+        if _COMMAND.search(folded.replace(b"&&", b"=") if b"&&" in folded else folded):
+            return True
         if (b"pass" in folded or _may_be_said(text, folded)) and _has_key(
-            searches, raw.translate(_FOLD, _DROPPED)[::-1]
+            searches, b"=" + raw.translate(_FOLD, _DROPPED)[::-1]
         ):
             return True
         return (
             ("-" in text and _OPTION.search(text) is not None)
+            or "<<<" in text
             or ("@" in text and ("://" in text or "/" in text))
             or ("B" in text and (b"basic" in folded or b"identifiedby" in folded))
             or (":" in text and (":5432:" in text or ("*" in text and "*:" in text)))

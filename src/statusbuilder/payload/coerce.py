@@ -31,6 +31,10 @@ def to_text(value: object) -> str:
     return _encode(value)
 
 
+# Commands that take `-ppassword`.
+_TAKE_P = ("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump")
+
+
 class Coercion:
     """One walk through a value, which ends where the budget does.
 
@@ -178,7 +182,8 @@ class Coercion:
         for at, item in enumerate(result):
             kind = type(item)
             if kind is str:
-                if before and self._redaction.hides_after(before, item):
+                takes_p = item[:2] == "-p" and item[2:] and at and str(result[0]).endswith(_TAKE_P)
+                if takes_p or (before and self._redaction.hides_after(before, item)):
                     result[at] = REDACTED
                 before = item if item[:1] == "-" else ""
             elif kind is JsonArray and len(item) == 2 and type(item[0]) is str and not _is_number(item[1]):

@@ -23,8 +23,8 @@ REACH = 16_384
 
 # What a key says of the value under it, or beside it.
 SECRET, NAMES, HOLDS = 1, 2, 4
-_NAMES = set_of("name key k id field header property variable var param parameter option")
-_HOLDS = set_of("value val v default")
+_NAMES = set_of("name key k id ref selector label type field header property variable var param parameter option")
+_HOLDS = set_of("value val v text default")
 # A mapping under such a key may as well be about the thing itself.
 _ABOUT = set_of("auth session")
 _SCHEMA_TYPES = set_of("string number integer boolean object array")
@@ -117,10 +117,12 @@ class Redaction:
 
     def hides_under(self, key: str, value: Any) -> bool:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
-        from ._secret_texts import is_plain, says_nothing
+        from ._no_secret import is_plain, says_nothing
 
         entry = self._keys.entry(key)
         if type(value) is str:
+            if entry in _ABOUT and value.isalpha() and value.islower():
+                return False
             return value.isdigit() or not (says_nothing(value, entry) and _SHORT.fullmatch(value))
         if type(value) not in (list, dict):
             return True
@@ -135,7 +137,7 @@ class Redaction:
 
     def hides_after(self, option: str, argument: str) -> bool:
         """Whether an argument is a secret because of the option before it."""
-        from ._secret_texts import is_secret_argument
+        from ._forms import is_secret_argument
 
         if argument[:1] == "-":
             return False

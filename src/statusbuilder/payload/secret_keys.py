@@ -16,7 +16,7 @@ access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens i
 =tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
 encryption_key master_key session_key ssh_key unseal_key unseal_keys auth_key app_key app_secret license_key
 saml_response _key_data _key_pem cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig
-dockerconfigjson
+dockerconfigjson fa_code mfa_code sonar_login sess
 """
 _OTHER_TOKENS = """
 page watch next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task
