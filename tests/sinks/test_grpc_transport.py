@@ -322,17 +322,18 @@ def test_closing_ends_what_is_under_way(backend: Backend, transport: Any) -> Non
 
 def test_renewing_lets_attempts_under_way_finish(backend: Backend, transport: Any) -> None:
     """`renew` moves later attempts to another connection; one under way still gets its answer."""
-    release, peers = threading.Event(), []
+    arrived, release, peers = threading.Event(), threading.Event(), []
 
     def handler(body: bytes, context: grpc.ServicerContext) -> bytes:
         peers.append(context.peer())
         if len(peers) == 1:
+            arrived.set()
             release.wait(PATIENCE)
         return echo(body, context)
 
     backend.handler = handler
     first = begin(transport, request_of(transport))
-    backend.received.get(timeout=PATIENCE)
+    assert arrived.wait(PATIENCE)
     transport.renew()
     assert attempt(transport).code == "OK"
     release.set()
