@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,3 @@ def temporal() -> Iterator[str]:
     """The address of a Temporal server that lives as long as the tests."""
     with serving() as target:
         yield target
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        # At its exit Temporal's runtime panics for each time-out of a local activity that it still counts, and says so
-        # between the dots of other workers.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
