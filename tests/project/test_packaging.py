@@ -15,6 +15,13 @@ def test_the_package_is_typed() -> None:
     assert package.joinpath("contracts/wire/workflow_pb2.pyi").is_file()
 
 
+def test_nothing_foreign_is_in_the_package() -> None:
+    """The package has sources, the wire, its script, and a mark for type checkers."""
+    with resources.as_file(resources.files("statusbuilder")) as package:
+        found = {path.suffix for path in package.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
+    assert found == {".js", ".proto", ".py", ".pyi", ".typed"}
+
+
 def test_the_core_needs_four_packages() -> None:
     """Without an extra, only attrs, grpcio, protobuf and typing-extensions are installed."""
     requires = metadata.requires("statusbuilder") or []

@@ -134,27 +134,11 @@ def _folded(entry: str) -> Iterator[str]:
 def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """How to tell whether a folded, reversed text may have a secret key, and one with `_old` and the like after it."""
     words = {form for entry in entries for form in _folded(entry)}
-    always = {
-        "reraeb",
-        "cisab",
-        "gis&",
-        "edoc&",
-        "dwp&",
-        "erutangis",
-        "nigol",
-        "htuacisab",
-        "llif",
-        "syekdnes",
-        "tpyrc",
-        "yek&",
-        "rtsterces",
-        "laitnederckrowten",
-        "tenref",
-        "tcennoc",
-        "epyt",
-        "wencamh",
-        "edocnetwj",
-    }
+    plain = (
+        "bearer basic &sig &code &pwd signature login basicauth fill sendkeys crypt &key secretstr "
+        "networkcredential fernet connect type hmacnew jwtencode"
+    )
+    always = {word[::-1] for word in plain.split()}
     which = "|".join(word[::-1] for word in (*_WHICH, *HOLDERS))
     # Its alternatives lie beside each other, because one in parentheses takes longer to fail.
     first, second = ({word[at] for word in (*words, *always, *which.split("|"))} for at in (0, 1))
