@@ -426,3 +426,19 @@ def test_builder_of_a_given_epoch_gives_way_to_a_later_row():
     table.wait(1.0)
     say(table, Answer(held=(2, 1)), snapshot(9))
     assert table.revisions == [("x", 1), ("x", 5)]
+
+
+def test_end_behind_our_back_is_told_of_a_row():
+    """An end that only a later answer shows, while the doubt of a row is left, makes its receipt a conflict."""
+    table = claimed(False, doubt=5.0)
+    say(table, OK, snapshot(5, ExecutionPhase.IN_PROGRESS), snapshot(10, ExecutionPhase.IN_PROGRESS))
+    table.answer(shows(True))
+    assert table.outcome(ROW) == "delivered"
+    table.wait(20)
+    say(
+        table,
+        Answer(marks=("end:else",)),
+        snapshot(10, ExecutionPhase.IN_PROGRESS),
+        snapshot(10, ExecutionPhase.IN_PROGRESS),
+    )
+    assert [tell.outcome.value for tell in table.of(do.Tell)] == ["delivered", "conflict"]

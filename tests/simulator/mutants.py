@@ -281,21 +281,21 @@ def _() -> list[Patch]:
 
 @mutant("an end behind our back is not told")
 def _() -> list[Patch]:
-    def look(self: Any, it: Any, answer: Any) -> None:
+    def look(self: Any, it: Any, marks: Any, is_all: bool) -> None:
         return
 
-    return [(outcomes.Outcomes, "_look_for_others", look)]
+    return [(outcomes.Outcomes, "look_for_others", look)]
 
 
 @mutant("an end in the first answer counts as somebody else's")
 def _() -> list[Patch]:
-    old = outcomes.Outcomes._look_for_others
+    old = outcomes.Outcomes.look_for_others
 
-    def look(self: Any, it: Any, answer: Any) -> None:
+    def look(self: Any, it: Any, marks: Any, is_all: bool) -> None:
         it.know((), is_all=True)
-        old(self, it, answer)
+        old(self, it, marks, is_all)
 
-    return [(outcomes.Outcomes, "_look_for_others", look)]
+    return [(outcomes.Outcomes, "look_for_others", look)]
 
 
 @mutant("another builder's state counts as delivered")

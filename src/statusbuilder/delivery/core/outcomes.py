@@ -52,7 +52,7 @@ class Outcomes:
             consequence(it, sending, answer)
         else:  # it was of a builder that is not in charge any more
             if verdict is Verdict.ACCEPTED:
-                self._look_for_others(it, answer)
+                self.look_for_others(it, answer.marks, is_all=answer.shows is not None)
             it.rest()
         self._sender.release(it)
 
@@ -64,7 +64,7 @@ class Outcomes:
         it.set_backoff(CALM)
         it.rest()
         self._settle(it, sending, answer)
-        self._look_for_others(it, answer)
+        self.look_for_others(it, answer.marks, is_all=answer.shows is not None)
         if it.fate.conflict == CONFLICT and answer.shows is not None and answer.shows():
             desk.fate(it, conflict="")  # a newer state is shown, so the other writer is silent
         reason = it.fate.reason if it.is_ended else ""
@@ -92,17 +92,17 @@ class Outcomes:
                 self._conflict(it, CONFLICT)
         it.set_doubt(None)
 
-    def _look_for_others(self, it: Execution, answer: Answer) -> None:
-        """Say where somebody else has ended the execution."""
-        if answer.code == "OK" and (answer.marks or answer.shows is not None):  # else it shows nothing
-            if it.is_known and not it.marks.issuperset(answer.marks):
-                self._conflict(it, ENDED)
-            it.know(answer.marks, is_all=True)
+    def look_for_others(self, it: Execution, marks: tuple[str, ...], is_all: bool) -> None:
+        """Say where somebody else has ended the execution; without marks, `is_all` where nobody has."""
+        if it.is_known and not it.marks.issuperset(marks):
+            self._conflict(it, ENDED)
+        it.know(marks, is_all=is_all or bool(marks))
 
     def _conflict(self, it: Execution, reason: str) -> None:
         self._desk.count("conflicts")
         self._desk.fate(it, conflict=reason)
         self._desk.say("CONFLICT", it.id, f"execution {it.id!r}: {reason}", it.id)
+        self._desk.tell(it)
 
     # The others
 

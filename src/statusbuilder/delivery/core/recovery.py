@@ -110,7 +110,7 @@ class Recovery:
             self._sender.reached()
         if answer.code == "OK":
             self._note_missing(it, None)
-            it.know(answer.marks, is_all=True)
+            self._outcomes.look_for_others(it, answer.marks, is_all=True)
             self._decide(it, event)
         elif answer.code == "NOT_FOUND" and answer.answered:
             self._missing(it, event)
