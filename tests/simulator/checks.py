@@ -68,7 +68,8 @@ class Checks:
         self._ends_ready: dict[tuple[Process, str], None] = {}
         self._failing: set[tuple[Process, str]] = set()
         self._first_answer: dict[tuple[Process, str], float] = {}
-        self._foreign_ends: dict[str, float] = {}
+        self._foreign_ends: dict[str, tuple[float, str]] = {}
+        """When somebody else last ended an execution that no core was told of, and what is seen of it."""
         self._ends: dict[str, list[tuple[float, Process]]] = defaultdict(list)
         """When the backend took an end of an execution, and whose."""
         self._heard: dict[tuple[Process, str], float] = {}
@@ -226,11 +227,7 @@ class Checks:
         now, request = self.world.now, effect.request
         (self._failing.discard if answer.code == "OK" else self._failing.add)(key)
         if answer.code == "OK" and answer.shows is not None:
-            foreign = self._foreign_ends.get(effect.ref.execution_id)
-            is_new = foreign is not None and self._first_answer.setdefault(key, now) < foreign
-            if is_new and any(mark.startswith("foreign") for mark in answer.marks):
-                self._seen_foreign.add((process, effect.ref))
-                del self._foreign_ends[effect.ref.execution_id]
+            self._shown(process, effect.ref, answer)
         if answer.code == "OK" or answer.held == request.version:
             newest = self._acknowledged.get(key, (-(1 << 60), (0, 0)))
             if effect.ref.number > newest[0] or (effect.ref.number == newest[0] and request.version > newest[1]):
@@ -244,6 +241,14 @@ class Checks:
             if holder is not None:
                 self._failed_at.setdefault((process, now), {})[effect.ref.execution_id] = None
 
+    def _shown(self, process: Process, ref: Ref, answer: Answer) -> None:
+        """Note what an answer shows of an end that somebody else made after the first answer."""
+        at, mark = self._foreign_ends.get(ref.execution_id, (0.0, ""))
+        if self._first_answer.setdefault((process, ref.execution_id), self.world.now) < at and mark in answer.marks:
+            known = [other for other in process.core.known if other.execution_id == ref.execution_id]
+            self._seen_foreign.add((process, ref if ref in known else max(known, default=ref)))  # who is in charge
+            del self._foreign_ends[ref.execution_id]
+
     def changed(self, process: Process, execution_id: str) -> None:
         """Note a change, after which an execution is sent for a reason of its own."""
         for (other, _), members in self._failed_at.items():
@@ -256,13 +261,11 @@ class Checks:
 
     def ended_from_outside(self, execution_id: str) -> None:
         """Note that somebody else has ended an execution."""
-        self._foreign_ends[execution_id] = self.world.now
+        self._foreign_ends[execution_id] = self.world.now, self.world.backend.shown[execution_id].marks[0]
 
     def goes_on_from(self, builder: Builder) -> None:
         """Note a builder that begins with what is shown, so that an end that it has seen there is no news."""
-        foreign = self._foreign_ends.get(builder.execution_id)
-        is_seen = foreign is not None and foreign <= builder.opened_at
-        if is_seen and any(mark.startswith("foreign") for mark in builder.marks or ()):
+        if self._foreign_ends.get(builder.execution_id, (0.0, ""))[1] in (builder.marks or ()):
             del self._foreign_ends[builder.execution_id]
 
     def forgotten(self, process: Process, ref: Ref) -> None:
@@ -296,6 +299,7 @@ class Checks:
             self._missing.setdefault(execution_id, self.world.now)
         elif answer.code == "OK":
             self._missing.pop(execution_id, None)
+            self._shown(process, effect.ref, answer)
 
     def claimed(self, process: Process, ref: Ref, row: OnDisk) -> None:
         """Note a row that was taken over."""
