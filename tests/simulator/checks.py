@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
 from statusbuilder.delivery.core import effects as do
+from statusbuilder.delivery.core.compare import is_newer
 from statusbuilder.delivery.core.outcomes import ENDED
 from statusbuilder.delivery.core.values import Answer, Fate, Rank, Ref, Request, State, Version
 
@@ -62,6 +63,8 @@ class Checks:
         self.excused: set[str] = set()
         """Executions of which something was lost that nobody could keep."""
         self.aside: set[str] = set()
+        self._staying: set[str] = set()
+        """Executions of which a row outlasted its process that was to go."""
         self.ended_orphans: dict[str, int] = {}
         self._sent_at: dict[tuple[Process, str], float] = {}
         self._ranks: dict[tuple[Process, str], Rank] = {}
@@ -387,6 +390,12 @@ class Checks:
         """Note what goes."""
         self._dropped.append((process, ref, version))
 
+    def stays(self, execution_id: str) -> None:
+        """Note a row that was to go when its process went: it is sent, unless something newer is seen to be there."""
+        if self.world.config.get != "served":
+            self.excused.add(execution_id)
+        self._staying.add(execution_id)
+
     def step(self) -> None:
         """Check what goes, when all is known that a step has decided."""
         if self._dropped:
@@ -527,8 +536,8 @@ class Checks:
                 self.fail(f"{process.name} has something left: {left}")
             if process.is_alive and process.core.stats(world.now).lost != self._lost[process]:
                 self.fail(f"{process.name} does not count {self._lost[process]} lost")
-            if not process.is_alive and world.config.get != "served":
-                self.excused.update(process.removing)  # nobody can say that something newer is there
+            for execution_id in process.removing if not process.is_alive else ():
+                self.stays(execution_id)
         for builder in world.builders:
             self._check_builder(builder)
         for execution_id in world.disk.rows:
@@ -575,7 +584,10 @@ class Checks:
         refused = [b.fate for b in later if b.process is process and b.fate and b.fate.refused >= 0]
         is_left = is_late and any(fate.outcome is Outcome.LOST for fate in refused)
         is_ahead = world.has_jumped and shown is not None and shown.epoch > builder.epoch  # another's clock was
-        is_excused = is_unkept or is_left or is_ahead
+        # What stayed on disk is sent over what does not look newer by its times.
+        is_hidden = execution_id in self._staying and not world.config.knows_versions and shown is not None
+        is_hidden = is_hidden and not is_newer(builder.snapshot(), shown)  # type: ignore[arg-type]
+        is_excused = is_unkept or is_left or is_ahead or is_hidden
         if outcome in (Outcome.DELIVERED, Outcome.CONFIRMED) and order < builder.order and not is_excused:
             self.fail(text)
         if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):

@@ -551,8 +551,8 @@ class World:
             elif not process.was_killed and self.now < process.gone_at + 0.5:
                 run()  # a sink that closes gives the disk a moment
                 process.left_rows &= self._rows_of(process)
-            elif removed and self.config.get != "served":
-                self.excuse(removed)  # it is sent again, and nobody can say that something newer is there
+            elif removed:
+                self.checks.stays(removed)
 
         self.later(process.disk_at - self.now, done)
 
