@@ -49,11 +49,16 @@ class Builder:
         self.given = given
         self.marks = marks
         wall = int((1e9 + world.now + process.skew) * 1000)
+        last, by = world.last_epoch.get(execution_id, (0, process))
+        # Two processes do not begin in the same millisecond, nor in the next ones that a core has taken in that one.
+        if given or (by is not process and not world.has_jumped):
+            wall = max(wall, last + 1)
         while not given and world.epochs.setdefault((execution_id, wall), process) is not process:
             wall += 1
-        self.epoch = wall if not given else max(wall, world.last_epoch.get(execution_id, 0) + 1)
+        self.epoch = wall
         world.epochs.setdefault((execution_id, self.epoch), process)
-        world.last_epoch[execution_id] = max(self.epoch, world.last_epoch.get(execution_id, 0))
+        if self.epoch > last:
+            world.last_epoch[execution_id] = self.epoch, process
         self.number = process.next_number()
         self.ref = Ref(execution_id, self.number)
         self.revision = 0
@@ -201,7 +206,7 @@ class World:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._ticket = 0
         self._order = 0
-        self.last_epoch: dict[str, int] = {}
+        self.last_epoch: dict[str, tuple[int, Process]] = {}
         self.epochs: dict[tuple[str, int], Process] = {}
         """Who uses which default epoch: two processes of one execution never begin in the same millisecond."""
         self.steps = 0
@@ -373,8 +378,8 @@ class World:
         if holder is not None and holder.builder is not None:
             holder.builder.epoch = effect.epoch
             holder.builder.state = None
-            last = self.last_epoch.get(effect.ref.execution_id, 0)
-            self.last_epoch[effect.ref.execution_id] = max(last, effect.epoch)
+            if effect.epoch > self.last_epoch[effect.ref.execution_id][0]:
+                self.last_epoch[effect.ref.execution_id] = effect.epoch, process
 
     def _set_fate(self, process: Process, effect: do.SetFate) -> None:
         self.checks.fated(process, process.fates.get(effect.ref), effect)
