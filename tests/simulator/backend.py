@@ -110,7 +110,7 @@ class Backend:
             return Answer("NOT_FOUND", "no such execution"), None
         return Answer(held=self.held(execution_id), marks=self.marks.get(execution_id, ())), shown
 
-    def end_from_outside(self, execution_id: str, at: float, order: int) -> bool:
+    def end_from_outside(self, execution_id: str, at: float, order: int) -> None:
         """Have somebody else end an execution, as a time-out of the backend's own does."""
         old = self.shown.get(execution_id)
         if old is not None and not old.is_terminal:
@@ -118,8 +118,6 @@ class Backend:
             shown.who = "foreign"
             self.apply(shown)
             self.foreign.add(execution_id)
-            return True
-        return False
 
 
 def self_shows(shown: Any, sent: Any) -> bool:

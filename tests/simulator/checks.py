@@ -70,13 +70,10 @@ class Checks:
         self._ranks: dict[tuple[Process, str], Rank] = {}
         self._ends_ready: dict[tuple[Process, str], None] = {}
         self._failing: set[tuple[Process, str]] = set()
-        self._first_answer: dict[tuple[Process, str], float] = {}
-        self._foreign_ends: dict[str, tuple[float, str]] = {}
-        """When somebody else last ended an execution that no core was told of, and what is seen of it."""
-        self._ends: dict[str, list[tuple[float, Process]]] = defaultdict(list)
-        """When the backend took an end of an execution, and whose."""
-        self._heard: dict[tuple[Process, str], float] = {}
-        """When the backend first took something of an execution from each process."""
+        self._has_seen: dict[tuple[Process, str], bool] = {}
+        """Of which executions each core has got an answer."""
+        self._marks: dict[tuple[Process, str], set[str]] = defaultdict(set)
+        """What may be seen of ends that each process, or what it went on from, has sent, or has seen."""
         self._seen_foreign: set[tuple[Process, Ref]] = set()
         self._written: dict[Process, tuple[float, float]] = {}
         """When each process wrote last, and the bytes that are beyond its budget."""
@@ -97,6 +94,7 @@ class Checks:
         """Check an attempt as it begins."""
         now, request, ref = self.world.now, effect.request, effect.ref
         key = (process, ref.execution_id)
+        self._marks[key].update(request.marks)
         known = self._under_way.get(key)
         if known is not None and now < known[1]:
             self.fail(f"two attempts of {ref.execution_id} under way in {process.name}")
@@ -214,13 +212,6 @@ class Checks:
         """Note a request that reaches the backend after its attempt has ended."""
         self._late[process, request.execution_id].append((at, request))
 
-    def reached(self, process: Process, request: Request, answer: Answer) -> None:
-        """Note what the backend took."""
-        if answer.code == "OK":
-            self._heard.setdefault((process, request.execution_id), self.world.now)
-        if request.is_terminal and answer.code == "OK":
-            self._ends[request.execution_id].append((self.world.now, process))
-
     def ended(self, process: Process, effect: do.Send, answer: Answer) -> None:
         """Note how an attempt ended."""
         key = (process, effect.ref.execution_id)
@@ -246,11 +237,12 @@ class Checks:
 
     def _shown(self, process: Process, ref: Ref, answer: Answer) -> None:
         """Note what an answer shows of an end that somebody else made after the first answer."""
-        at, mark = self._foreign_ends.get(ref.execution_id, (0.0, ""))
-        if self._first_answer.setdefault((process, ref.execution_id), self.world.now) < at and mark in answer.marks:
+        key = (process, ref.execution_id)
+        if self._has_seen.setdefault(key, False) and not self._marks[key].issuperset(answer.marks):
             known = [other for other in process.core.known if other.execution_id == ref.execution_id]
             self._seen_foreign.add((process, ref if ref in known else max(known, default=ref)))  # who is in charge
-            del self._foreign_ends[ref.execution_id]
+        self._has_seen[key] = True
+        self._marks[key].update(answer.marks)
 
     def changed(self, process: Process, execution_id: str) -> None:
         """Note a change, after which an execution is sent for a reason of its own."""
@@ -262,14 +254,9 @@ class Checks:
         """Note an outage, or its end: all that could be sent meanwhile comes then, as far as there is room."""
         self._failed_at = {key: members for key, members in self._failed_at.items() if key[0] is not process}
 
-    def ended_from_outside(self, execution_id: str) -> None:
-        """Note that somebody else has ended an execution."""
-        self._foreign_ends[execution_id] = self.world.now, self.world.backend.shown[execution_id].marks[0]
-
     def goes_on_from(self, builder: Builder) -> None:
         """Note a builder that begins with what is shown, so that an end that it has seen there is no news."""
-        if self._foreign_ends.get(builder.execution_id, (0.0, ""))[1] in (builder.marks or ()):
-            del self._foreign_ends[builder.execution_id]
+        self._marks[builder.process, builder.execution_id].update(builder.marks or ())
 
     def forgotten(self, process: Process, ref: Ref) -> None:
         """Note that a core knows nothing of a source any more."""
@@ -283,7 +270,7 @@ class Checks:
         """Note that a core begins, or began, anew with an execution that it knows nothing of."""
         if all(known.execution_id != execution_id for known in process.core.known):
             key = (process, execution_id)
-            for facts in (self._asked_to_wait, self._first_answer, self._sent_at, self._ends_ready, self._ranks):
+            for facts in (self._asked_to_wait, self._has_seen, self._sent_at, self._ends_ready, self._ranks):
                 facts.pop(key, None)  # type: ignore[attr-defined]
 
     def supersedes(self, process: Process, execution_id: str) -> None:
@@ -302,7 +289,8 @@ class Checks:
             self._missing.setdefault(execution_id, self.world.now)
         elif answer.code == "OK":
             self._missing.pop(execution_id, None)
-            self._shown(process, effect.ref, answer)
+            if effect.ref in process.holders:
+                self._shown(process, effect.ref, answer)
 
     def claimed(self, process: Process, ref: Ref, row: OnDisk) -> None:
         """Note a row that was taken over."""
@@ -311,6 +299,7 @@ class Checks:
             self._lost[process] += 1
             return
         self._unseen[process].add(ref)
+        self._marks[process, ref.execution_id].update(() if row.body is None else row.body.marks)
         if row.owner is not process.owner and any(p.is_alive and p.owner is row.owner for p in self.world.processes):
             self.fail(f"{process.name} takes a row of {ref.execution_id} from an owner that lives")
 
@@ -327,6 +316,8 @@ class Checks:
         if effect.fate.outcome is Outcome.LOST and builder is not None and effect.fate.spooled < builder.revision:
             self._never_stored.add((process, effect.ref))
         self._lost[process] += effect.fate.outcome is Outcome.LOST and not was_lost
+        if effect.fate.conflict == ENDED and (process, effect.ref) not in self._seen_foreign:
+            self.fail(f"{effect.ref} is told that somebody else has ended it, and nobody has")
 
     def looked(self, process: Process, effect: do.Looked) -> None:
         """Check that the first look is over when that is said."""
@@ -577,13 +568,14 @@ class Checks:
         is_kept = is_kept and (builder.phase.is_terminal or world.config.get == "served")
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
         # A doubt that cannot be settled for 15 min is given up, and that is said. It may be that of a dead process.
-        late = [request for other in world.processes for _, request in self._late[other, execution_id]]
-        is_late = any(request.body is shown for request in late)
+        late = [item for other in world.processes for item in self._late[other, execution_id]]
+        came = max((at for at, request in late if request.body is shown), default=-1.0)
+        is_late = came >= 0 and not world.config.knows_versions
         is_unkept = is_late and ((not process.is_alive and not is_kept) or world.was_long)
         # A later builder goes on with the doubt, and what would settle it is what it says is lost.
-        refused = [b.fate for b in later if b.process is process and b.fate and b.fate.refused >= 0]
-        is_left = is_late and any(fate.outcome is Outcome.LOST for fate in refused)
-        is_ahead = world.has_jumped and shown is not None and shown.epoch > builder.epoch  # another's clock was
+        heirs = [b.fate for b in later if b.process is process and b.opened_at <= came and b.fate]
+        is_left = is_late and any(heir.outcome is Outcome.LOST and heir.refused >= 0 for heir in heirs)
+        is_ahead = self._is_ahead(builder, shown)
         # What stayed on disk is sent over what does not look newer by its times.
         is_hidden = execution_id in self._staying and not world.config.knows_versions and shown is not None
         is_hidden = is_hidden and not is_newer(builder.snapshot(), shown)  # type: ignore[arg-type]
@@ -592,10 +584,7 @@ class Checks:
             self.fail(text)
         if outcome is Outcome.SUPERSEDED and not (later or order > builder.order or builder.is_withdrawn):
             self.fail(f"{text}, with nobody later")
-        # Another process may have ended it meanwhile: where epochs are known, two of its builders may be at work.
-        heard = self._heard.get((process, execution_id), world.now)
-        is_ended = reason == ENDED and any(at >= heard and by is not process for at, by in self._ends[execution_id])
-        if outcome is Outcome.CONFLICT and not is_ended:
+        if outcome is Outcome.CONFLICT and reason != ENDED:
             self.fail(f"{text}, though nobody else wrote: {reason}")
         if outcome is Outcome.PENDING and process.is_alive:
             self.fail(text)
@@ -606,6 +595,12 @@ class Checks:
         if outcome is Outcome.LOST and not may_be_lost:
             self.fail(f"{text}, though nothing refused it for good: {reason}")
 
+    def _is_ahead(self, builder: Builder, shown: Any) -> bool:
+        """Whether what is shown is of another process, whose clock was ahead: only versions can be compared."""
+        if not self.world.has_jumped or shown is None or shown.epoch <= builder.epoch:
+            return False
+        return not any(b.process is builder.process for b in self.world.builders if b.born == shown.order // 1_000_000)
+
     def _check_spooled(self, builder: Builder, order: int) -> None:
         """Check that what was on disk is shown."""
         stored = self._stored.get((builder.process, builder.ref))
@@ -615,7 +610,6 @@ class Checks:
             for b in self.world.builders
         )
         shown = self.world.backend.shown.get(builder.execution_id)
-        if self.world.has_jumped and shown is not None and shown.epoch > builder.epoch:
-            return  # by another's clock that was ahead; whoever takes a row over can only compare versions
-        if is_last and order < builder.order and builder.execution_id not in self.aside and not self.world.may_lose:
+        is_known = builder.execution_id in self.aside or self.world.may_lose or self._is_ahead(builder, shown)
+        if is_last and order < builder.order and not is_known:
             self.fail(f"{builder.ref} of {builder.process.name} was spooled with {builder.order}, and {order} is shown")

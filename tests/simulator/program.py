@@ -323,8 +323,7 @@ def _jump(world: World, number: int, x: float) -> None:
 
 
 def _foreign(world: World, number: int, x: float) -> None:
-    if world.backend.end_from_outside(f"x{number % 4}", 1e9 + world.now, world.next_order() * 1_000_000):
-        world.checks.ended_from_outside(f"x{number % 4}")
+    world.backend.end_from_outside(f"x{number % 4}", 1e9 + world.now, world.next_order() * 1_000_000)
 
 
 def _disk(world: World, number: int, x: float) -> None:

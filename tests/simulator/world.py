@@ -478,7 +478,7 @@ class World:
 
     def _arrive(self, process: Process, request: Request) -> None:
         if self.is_applied(process, request):
-            self.checks.reached(process, request, self.backend.update(request))
+            self.backend.update(request)
 
     def is_applied(self, process: Process, request: Request, at: float | None = None) -> bool:
         """Whether a request is applied although its process may be gone.
@@ -495,10 +495,9 @@ class World:
         if not self.is_applied(process, effect.request) or effect.attempt not in process.in_flight:
             return
         answer = self.backend.update(effect.request)
-        self.checks.reached(process, effect.request, answer)
         if self.backend.weather == "contested" and answer.code == "OK":
             self.backend.foreign.add(effect.request.execution_id)
-            answer = Answer(held=answer.held, shows=lambda: False)
+            answer = Answer(held=answer.held, shows=lambda: False, marks=answer.marks)
         self.later(rest, lambda: self._end(process, effect, answer))
 
     def _cut(self, process: Process, effect: do.Send, after: float, code: str) -> None:
