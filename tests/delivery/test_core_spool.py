@@ -304,6 +304,21 @@ def test_builder_of_this_process_goes_before_a_row():
     assert table.revisions == [("x", 1), ("x", 1)]
 
 
+@pytest.mark.parametrize("version", [(1, 4), (1, 6), (2, 1)])
+def test_one_of_two_rows_of_an_execution_is_in_charge(version: tuple[int, int]):
+    """Of rows that two of the dead left of one execution only the later one is sent."""
+    table, later = claimed(), Ref("x", -2)
+    table.newest[later] = (*version, True)
+    table.tell(on.Claimed((on.Row(later, version, True, State.CLOSED, True),)))
+    first, second = (ROW, later) if version < (1, 5) else (later, ROW)
+    assert [drop.ref for drop in table.of(do.Drop)] == [second]
+    assert table.core.known == (first,)
+    say(table, UNKNOWN_HERE)
+    table.wait(21.0)
+    say(table, UNKNOWN_HERE)
+    assert [sent.ref for sent in table.sent] == [first]
+
+
 def test_orphan_is_reported_and_its_row_stays():
     """An execution that lost its process is reported once, and what the backend does not have of it is sent."""
     table = claimed(is_terminal=False, state=State.OPEN)

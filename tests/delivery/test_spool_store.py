@@ -187,6 +187,18 @@ def test_claim_prefers_what_has_ended_and_then_the_oldest(path: Path) -> None:
         assert [one.key.execution_id for one in claim(store)] == ["early", "late", "open"]
 
 
+def test_doubt_is_told_to_the_next_owner_only(path: Path) -> None:
+    """When an owner's attempts ended says nothing of those that the next one has made when it is killed."""
+    leave(path, row())
+    with owned(path) as owner:
+        (mine,) = claim(owner)
+        owner.note(mine.key, mine.epoch, mine.revision, doubt_at=12.5)
+    with owned(path) as second:
+        assert [one.doubt_at for one in claim(second)] == [12.5]
+    with owned(path) as third:
+        assert [one.doubt_at for one in claim(third)] == [None]
+
+
 def test_claim_takes_no_more_than_asked(path: Path) -> None:
     """A claim is limited, and the rest comes with the next."""
     leave(path, *(row(f"wex_{number}") for number in range(3)))

@@ -146,6 +146,8 @@ class Process:
         self.gone_at = 1e18
         self.left_rows: set[str] = set()
         """Executions that had a row on disk as it went."""
+        self.only_it_knows: list[tuple[Process, str]] = []
+        """Whose rows it has set aside, so that no row tells of what they had under way."""
 
     @property
     def is_away(self) -> bool:
@@ -687,6 +689,11 @@ class World:
         def age(time: float | None) -> float | None:
             return None if time is None else max(0.0, wall - time)
 
+        doubt, row.doubt = row.doubt, None  # it was that of the last owner
+        if row.is_damaged:
+            gone = (other for other in self.processes if not other.is_alive and execution_id in other.left_rows)
+            process.only_it_knows += ((other, execution_id) for other in gone)
+            return on.Row(ref, (0, 0), True, State.CLOSED, False, damage="its checksum does not fit")
         return on.Row(
             ref,
             row.version,
@@ -696,9 +703,8 @@ class World:
             max(0.0, wall - row.written),
             age(row.claimed),
             age(row.missing),
-            age(row.doubt),
-            "its checksum does not fit" if row.is_damaged else "",
-            () if row.body is None else row.body.marks,
+            age(doubt),
+            marks=() if row.body is None else row.body.marks,
         )
 
     def _report_orphan(self, process: Process, effect: do.ReportOrphan) -> None:
@@ -730,6 +736,8 @@ class World:
         process.wake = None
         process.gone_at = self.now
         process.left_rows = self._rows_of(process)
+        for gone, execution_id in process.only_it_knows:
+            gone.left_rows.discard(execution_id)
         self._claim_held()
 
     def kill(self, process: Process) -> None:

@@ -267,23 +267,20 @@ class Core:
             self._sender.launch(it)
 
     def _on_claimed(self, event: on.Claimed) -> None:
+        executions = self._register.executions
         for row in event.rows:
-            it, old = self._recovery.open(row), self._register.executions.get(row.ref.execution_id)
-            if old is None or old.ref.is_row:
-                self._register.executions[it.id if old is None else it.ref] = it
-                self._recover(it, row)
-                continue
-            # A builder of this process goes on; what the dead one sent last may still be under way.
-            doubt = max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since)
-            old.set_doubt(doubt)
-            if old.is_fixed and old.epoch < it.epoch and not it.is_ended:  # it was a later one
-                self._register.executions[it.id] = it
+            it, old = self._recovery.open(row), executions.get(row.ref.execution_id)
+            if old is not None:  # what the dead one sent last may still be under way
+                old.set_doubt(max((doubt for doubt in (old.doubt, it.doubt) if doubt), key=lambda doubt: doubt.since))
+                if not it.is_later(old):
+                    self._outrank(old, it)
+                    self._give_way(it)
+                    self._after(old)
+                    continue
+            executions[it.id] = it
+            if old is not None:
                 self._replace(old, it)
-                self._recover(it, row)
-            else:
-                self._outrank(old, it)
-                self._give_way(it)
-                self._after(old)
+            self._recover(it, row)
         self._recovery.claimed(event)
 
     def _recover(self, it: Execution, row: on.Row) -> None:

@@ -102,6 +102,12 @@ class Execution:
         """Whether no other state comes after that one."""
         return is_terminal or (self.final is not None and version >= self.final.version)
 
+    def is_later(self, old: Execution) -> bool:
+        """Whether this row is of a later source than what is in charge; one that is damaged never is."""
+        if self.found is None or not old.ref.is_row:
+            return self.found is not None and old.is_fixed and old.epoch < self.epoch
+        return old.found is None or old.found.version < self.found.version
+
     @property
     def ready(self) -> Ready:
         """What is to be sent, or under way."""
@@ -188,7 +194,7 @@ class Execution:
     def follow(self, old: Execution) -> None:
         """Go on where another builder, or a row, was in charge."""
         self.step, self.again, self.doubt, self.not_before = old.step, old.again, old.doubt, old.not_before
-        self.marks, self.is_known = old.marks, old.is_known
+        self.marks, self.is_known = self.marks | old.marks, old.is_known
         self.backoff = Backoff(old.backoff.failures, old.backoff.asked, old.backoff.asked)
 
     # Facts

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from .execution import Execution
 from .values import Ref
 
@@ -12,8 +10,7 @@ class Register:
     """What is known of all executions of one sink."""
 
     def __init__(self) -> None:
-        self.executions: dict[Hashable, Execution] = {}
-        """By their ids; a row whose id is taken, by its reference."""
+        self.executions: dict[str, Execution] = {}
         self.former: dict[Ref, Execution] = {}
         """Those that are not in charge any more, and not detached."""
         self.news: dict[Execution, float] = {}
@@ -24,13 +21,12 @@ class Register:
     def find(self, ref: Ref) -> Execution | None:
         """Return the execution that a source is in charge of."""
         it = self.executions.get(ref.execution_id)
-        return it if it is not None and it.ref == ref else self.executions.get(ref)
+        return it if it is not None and it.ref == ref else None
 
     def remove(self, it: Execution) -> None:
         """Take out what is over."""
-        for key in (it.ref, it.id):
-            if self.executions.get(key) is it:
-                del self.executions[key]
+        if self.executions.get(it.id) is it:
+            del self.executions[it.id]
 
     def note(self, it: Execution) -> bool:
         """Note whether an execution has something to send; returns it."""

@@ -242,7 +242,7 @@ class Store:
             self._set_aside("rowid = ?", (number,), str(error))
             return Row(Key(*map(str, key)), 0, 0, ExecutionPhase.FAILED, State.CLOSED, 0.0, damage=str(error))
         self._connection.execute("UPDATE executions SET owner = ? WHERE rowid = ?", (self._owner, number))
-        self._seal(check, key, claimed_at or time(), *notes)
+        self._seal(check, key, claimed_at or time(), row.missing_at, None)  # its doubt was that of its last owner
         return row
 
     def read(self, key: Key, epoch: int, revision: int) -> bytes | None:
