@@ -17,7 +17,7 @@ from scripted_transport import PATIENCE, ScriptedTransport
 from spool_kit import rows_of, until
 
 from statusbuilder import Delivery, ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
-from statusbuilder.delivery import Answer, Deliverer
+from statusbuilder.delivery import Answer, Deliverer, _shell
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.testing import Fault, FaultyBackend
 
@@ -70,6 +70,23 @@ def test_ends_during_an_outage_are_bounded_in_sum(spooled: bool, tmp_path: Path)
         begun = monotonic()
         assert not status.flush(0.3)
         assert monotonic() - begun >= 0.3
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_the_first_change_waits_for_others_but_nobody_for_it(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins to change is left undisturbed for a moment, which ends where somebody waits."""
+    monkeypatch.setattr(_shell, "LINGER", 600.0)
+    transport = ScriptedTransport(lambda _: Answer())
+    with Deliverer(transport, close_timeout=PATIENCE) as sink, StatusBuilder("wex_1", sinks=[sink]) as status:
+        status.add_task("first")
+        until(lambda: sink.stats().pending)  # the change has been heard
+        status.add_task("second")
+        assert transport.calls == []
+        if end == "flush":
+            assert status.flush(PATIENCE)
+        else:
+            status.close()
+    assert [task.task_id for task in transport.calls[0].body.tasks] == ["first", "second"]
 
 
 def test_a_sync_block_in_a_coroutine_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

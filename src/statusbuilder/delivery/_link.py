@@ -28,6 +28,8 @@ class Hub(Protocol):
 
     def changed(self, link: DeliveryLink, urgent: bool, anew: bool) -> None: ...
 
+    def changed_before(self, link: DeliveryLink) -> None: ...
+
     def flush(
         self, link: DeliveryLink, revision: int, deadline: float, is_patient: bool, future: Future[bool]
     ) -> None: ...
@@ -73,7 +75,7 @@ class DeliveryLink:
         if urgent or monotonic() >= self._rests_until:
             self._shell.post(self._shell.changed, self, urgent, False)
         else:
-            self._shell.leave(self._rests_until, self._shell.changed, self, False, False)
+            self._shell.leave(self._rests_until, self._shell.changed_before, self)
 
     def signal_anew(self) -> None:
         """Have the present revision sent once more: something is shown with it that no revision counts."""

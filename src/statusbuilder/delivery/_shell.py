@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("statusbuilder")
 
+LINGER = 0.005
+"""Seconds in which the work goes on undisturbed after it has begun to change something, unless somebody waits."""
 CPU_EVERY = 0.25
 """Seconds between two looks at the CPU time that was used."""
 
@@ -68,6 +70,8 @@ class Shell(Mailbox):
         """Who closes, and whether nothing was lost."""
         self._deadline: float | None = None
         """When the process ends that is exiting."""
+        self._lingers = False
+        """Whether nothing has come since the last turn but changes that are no end."""
         self._cpu = self._cpu_at = 0.0
         self._spooling: Spooling | None = None
         if options.spool is not None:
@@ -86,6 +90,9 @@ class Shell(Mailbox):
     def _make_turn(self) -> None:
         wait = 0.0 if self._answers or self._left or not self._inbox.empty() else seconds_until(self._core.wake())
         self._receive(wait)
+        if self._lingers:
+            self._receive(LINGER)
+            self._lingers = False
         while self._answers and not self.closed:
             self.feed(self._answers.popleft())
         now = monotonic()
@@ -135,13 +142,19 @@ class Shell(Mailbox):
 
     def changed(self, link: DeliveryLink, urgent: bool, anew: bool) -> None:
         """Take note that a builder has something new."""
-        record = self._record(link)
-        if record is None:
-            return
+        self._lingers = self._change(link, urgent, anew) is not Rank.TERMINAL
+
+    def changed_before(self, link: DeliveryLink) -> None:
+        """Take note of what a builder has left until the pace allows it."""
+        self._change(link, False, False)
+
+    def _change(self, link: DeliveryLink, urgent: bool, anew: bool) -> Rank:
         rank, source = Rank.OTHER, link.source
         if urgent:
             rank = Rank.TERMINAL if source is not None and source.is_terminal else Rank.PHASE
-        self.feed(events.Changed(link.ref, rank, anew))
+        if self._record(link) is not None:
+            self.feed(events.Changed(link.ref, rank, anew))
+        return rank
 
     def detached(self, link: DeliveryLink, snapshot: Snapshot) -> None:
         """Take a builder's last snapshot."""
@@ -167,6 +180,7 @@ class Shell(Mailbox):
 
     def flush(self, link: DeliveryLink, revision: int, deadline: float, is_patient: bool, future: Future[bool]) -> None:
         """Answer the future once a revision was delivered or given up, or cannot be by the deadline."""
+        self._lingers = False
         self.feed(events.Flush(link.ref, revision, future, deadline, is_patient))
 
     def _record(self, link: DeliveryLink, epoch: int | None = None) -> Record | None:
@@ -193,6 +207,7 @@ class Shell(Mailbox):
 
     def flush_all(self, deadline: float, future: Future[bool]) -> None:
         """Answer the future once nothing is left to send."""
+        self._lingers = False
         self.feed(events.FlushAll(future, deadline))
 
     def close(self, deadline: float, exiting: bool, future: Future[bool]) -> None:

@@ -264,7 +264,7 @@ class Execution:
         """Note its last state."""
         if self.ref.number == 0 and (final.version[0] > self.epoch or self.is_ended):  # no builder: it begins anew
             self.epoch, self.fate, self.hopeless, self.told, self.is_ended = final.version[0], Fate(), -1, None, False
-        self.final = attrs.evolve(final, version=(max(final.version[0], self.epoch), final.version[1]))
+        self.final = Last((max(final.version[0], self.epoch), final.version[1]), final.is_terminal, final.at)
 
     def take_over(self, epoch: int, is_fixed: bool) -> None:
         """Go on under a larger epoch."""
