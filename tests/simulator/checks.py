@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from statusbuilder.core.model.values import Outcome
@@ -44,8 +45,8 @@ class Checks:
         self.world = world
         self.waiting: dict[int, Waiting] = {}
         self._under_way: dict[tuple[Process, str], tuple[int, float, Any]] = {}
-        self._acknowledged: dict[tuple[Process, str], tuple[int, Version]] = {}
-        """The newest source and version that each process knows to be acknowledged."""
+        self._acknowledged: dict[tuple[Process, str], tuple[int, Version, float]] = {}
+        """The newest source and version that each process knows to be acknowledged, and since when."""
         self._attempts: dict[tuple[Process, str], deque[float]] = defaultdict(deque)
         self._asked_to_wait: dict[tuple[Process, str], tuple[float, bool]] = {}
         self._late: dict[tuple[Process, str], list[tuple[float, Request]]] = defaultdict(list)
@@ -101,7 +102,7 @@ class Checks:
         self._under_way[key] = (effect.attempt, now + GIVEN_UP_AFTER - 0.001, None)
         newest = self._acknowledged.get(key)
         is_older = newest is not None and (
-            request.version < newest[1] if ref.is_row else (ref.number, request.version) < newest
+            request.version < newest[1] if ref.is_row else (ref.number, request.version) < newest[:2]
         )
         if is_older and ref.is_row and self.world.config.get != "served":
             self.excused.add(ref.execution_id)  # the one exception, which is documented
@@ -223,9 +224,9 @@ class Checks:
         if answer.code == "OK" and answer.shows is not None:
             self._shown(process, effect.ref, answer)
         if answer.code == "OK" or answer.held == request.version:
-            newest = self._acknowledged.get(key, (-(1 << 60), (0, 0)))
+            newest = self._acknowledged.get(key, (-(1 << 60), (0, 0), 0.0))
             if effect.ref.number > newest[0] or (effect.ref.number == newest[0] and request.version > newest[1]):
-                self._acknowledged[key] = (effect.ref.number, request.version)
+                self._acknowledged[key] = (effect.ref.number, request.version, now)
         elif answer.retry_after is not None and answer.retry_after > 0:
             waited = key in self._asked_to_wait
             if not request.is_terminal:
@@ -406,7 +407,7 @@ class Checks:
         if builder is not None and builder.is_attached and builder.number > ref.number:
             return  # it goes on with the doubt, too
         newest = self._acknowledged.get((process, ref.execution_id))
-        if newest is None or newest < (ref.number, row.version):
+        if newest is None or newest[:2] < (ref.number, row.version):
             found = self._answers.get((process, ref))
             if ref.is_row and found is not None and found[0].code == "OK" and found[1] is not None:
                 return
@@ -568,8 +569,17 @@ class Checks:
         is_kept = is_kept and (builder.phase.is_terminal or world.config.get == "served")
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
         # A doubt that cannot be settled for 15 min is given up, and that is said. It may be that of a dead process.
-        late = [item for other in world.processes for item in self._late[other, execution_id]]
-        came = max((at for at, request in late if request.body is shown), default=-1.0)
+        *_, since = self._acknowledged.get((process, execution_id), (inf,))
+        came = max(
+            (
+                at
+                for other in world.processes
+                for at, request in self._late[other, execution_id]
+                if request.body is shown  # or was, until a row was sent that is newer than that
+                or (at > since and request.body.order < builder.order and world.is_applied(other, request, at))
+            ),
+            default=-1.0,
+        )
         is_late = came >= 0 and not world.config.knows_versions
         is_unkept = is_late and ((not process.is_alive and not is_kept) or world.was_long)
         # A later builder goes on with the doubt, and what would settle it is what it says is lost.
