@@ -76,6 +76,10 @@ class Builder:
         """The order of its newest state."""
         return self.born * 1_000_000 + self.revision
 
+    def is_of(self, state: Shown) -> bool:
+        """Whether a state is one of its own."""
+        return state.order // 1_000_000 == self.born
+
     def change(self, phase: ExecutionPhase | None = None) -> None:
         """Change the state; nothing is told of it."""
         self.revision += 1
