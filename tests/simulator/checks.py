@@ -570,20 +570,15 @@ class Checks:
         later = [b for b in world.builders if b.execution_id == execution_id and b.born > builder.born]
         # A doubt that cannot be settled for 15 min is given up, and that is said. It may be that of a dead process.
         *_, since = self._acknowledged.get((process, execution_id), (inf,))
-        came = max(
-            (
-                at
-                for other in world.processes
-                for at, request in self._late[other, execution_id]
-                if request.body is shown  # or was, until a row was sent that is newer than that
-                or (at > since and request.body.order < builder.order and world.is_applied(other, request, at))
-            ),
-            default=-1.0,
+        is_late = not world.config.knows_versions and any(
+            request.body is shown  # or was, until a row was sent that is newer than that
+            or (at > since and request.body.order < builder.order and world.is_applied(other, request, at))
+            for other in world.processes
+            for at, request in self._late[other, execution_id]
         )
-        is_late = came >= 0 and not world.config.knows_versions
         is_unkept = is_late and ((not process.is_alive and not is_kept) or world.was_long)
         # A later builder goes on with the doubt, and what would settle it is what it says is lost.
-        heirs = [b.fate for b in later if b.process is process and b.opened_at <= came and b.fate]
+        heirs = [b.fate for b in later if b.process is process and b.fate]
         is_left = is_late and any(heir.outcome is Outcome.LOST and heir.refused >= 0 for heir in heirs)
         # A clock was ahead: another process's, for a process outranks its own builders.
         is_ahead = world.has_jumped and shown is not None and shown.epoch > builder.epoch
