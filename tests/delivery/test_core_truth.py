@@ -95,6 +95,30 @@ def test_two_differing_answers_are_a_conflict():
     assert table.core.stats(table.now).conflicts == 1
 
 
+def test_an_end_by_somebody_else_stays_told():
+    """That somebody else has ended an execution does not pass, as a conflict does once nothing else is shown."""
+    table = Table(settle=5.0)
+    x = table.open()
+    table.change(x)
+    table.answer(shows(True))
+    table.wait(1.0)
+    table.change(x)
+    table.answer(Answer(shows=lambda: False, marks=("completed_at:9",)))
+    table.wait(1.0)
+    table.change(x)
+    table.answer(CUT)
+    table.wait(1.0)
+    table.answer(shows(True))  # too early to settle the doubt
+    table.wait(10.0)
+    table.answer(shows(False))
+    table.answer(shows(False))  # which does, and differs
+    table.wait(1.0)
+    table.end(x)
+    table.answer(shows(True))
+    assert table.core.known == ()
+    assert table.outcome(x) == "conflict"
+
+
 def test_doubt_outlives_its_builder():
     """A later builder's end is sent once more because of what an earlier builder left in doubt."""
     table = Table(settle=20.0)

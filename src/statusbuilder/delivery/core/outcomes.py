@@ -88,7 +88,7 @@ class Outcomes:
                 return
             if shown:
                 self._desk.fate(it, confirmed=max(it.fate.confirmed, sending.request.revision))
-            elif shown is False:
+            elif shown is False and it.fate.conflict != ENDED:  # which stays, whatever is shown later
                 self._conflict(it, CONFLICT)
         it.set_doubt(None)
 
