@@ -17,7 +17,7 @@ from scripted_transport import PATIENCE, ScriptedTransport
 from spool_kit import rows_of, until
 
 from statusbuilder import Delivery, ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
-from statusbuilder.delivery import Answer, Deliverer, _shell
+from statusbuilder.delivery import Answer, Deliverer
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.testing import Fault, FaultyBackend
 
@@ -75,7 +75,7 @@ def test_ends_during_an_outage_are_bounded_in_sum(spooled: bool, tmp_path: Path)
 @pytest.mark.parametrize("end", ["flush", "close"])
 def test_the_first_change_waits_for_others_but_nobody_for_it(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What begins to change is left undisturbed for a moment, which ends where somebody waits."""
-    monkeypatch.setattr(_shell, "LINGER", 600.0)
+    monkeypatch.setattr("statusbuilder.delivery._shell.LINGER", 600.0)
     transport = ScriptedTransport(lambda _: Answer())
     with Deliverer(transport, close_timeout=PATIENCE) as sink, StatusBuilder("wex_1", sinks=[sink]) as status:
         status.add_task("first")
