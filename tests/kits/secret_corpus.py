@@ -380,7 +380,7 @@ _PLACES = ["text", "error", "stream", "payload", "text", "name"]
 def secrets() -> list[Case]:
     """Return the cases in which something secret has to go; always the same ones."""
     _chance.seed(1814)
-    written = (Case(*line) for name in (f"secrets-{number}.txt" for number in range(1, 5)) for line in lines_of(name))
+    written = (Case(*line) for name in (f"secrets-{number}.txt" for number in range(1, 6)) for line in lines_of(name))
     return [*_secret_payloads(), *_secret_texts(), *_secret_shapes(), *written]
 
 
@@ -1094,7 +1094,7 @@ def innocents() -> list[Case]:
                 cases.append(_text(kind, next(places), next(around).replace("{s}", line)))
     return [
         *cases,
-        *(Case(*line) for name in (f"innocents-{number}.txt" for number in range(1, 5)) for line in lines_of(name)),
+        *(Case(*line) for name in (f"innocents-{number}.txt" for number in range(1, 6)) for line in lines_of(name)),
     ]
 
 

@@ -1,8 +1,10 @@
-"""Secrets and innocents of files of lines, written before anybody looked at the rule; the fourth pair after it.
+"""Secrets and innocents of files of lines: three pairs from before anybody looked at the rule, one from after it.
+
+Who wrote the fifth has never seen it.
 
 `== kind` begins a kind, whose lines are texts, or JSON where the kind is `payload`. `«run32»` is a secret made anew,
-`⟦run32⟧` another random value, `⏎` a line end and `⇥` a tab; `·` is nothing, so that no scanner takes a line for
-a leak.
+`«=word»` one that is as it stands, `⟦run32⟧` another random value, `⏎` a line end and `⇥` a tab; `·` is nothing, so
+that no scanner takes a line for a leak.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _OF = {
     "odd": _LETTERS + "!@#%^&*(-_=+)",
 }
 _PLACES = ["text", "error", "stream", "payload", "text", "name"]
-_HOLE = re.compile(r"([«⟦])([a-z]+(?:64line)?)(\d*)[»⟧]")
+_HOLE = re.compile(r"([«⟦])(?:=([^»]+)|([a-z]+(?:64line)?)(\d*))[»⟧]")
 
 
 class Line(NamedTuple):
@@ -84,7 +86,7 @@ def lines_of(name: str) -> Iterator[Line]:
         secrets: list[str] = []
 
         def fill(hole: re.Match[str], found: list[str] = secrets) -> str:
-            made = make.value(hole[2], hole[3])
+            made: str = hole[2] or make.value(hole[3], hole[4])
             if hole[1] == "«":
                 found.append(made)
             return made
