@@ -267,6 +267,42 @@ def test_an_update_that_waits_is_a_task() -> None:
     ]
 
 
+def test_an_update_that_was_accepted_before_a_reset_keeps_its_name() -> None:
+    """The server tells once what was asked for, when it hands an update on to the run that a reset made."""
+    asked = {"input": {"name": "approve", "args": payloads("Ada")}, "meta": {"updateId": "u"}}
+    done = {"acceptedEventId": 5, "outcome": {"success": payloads(1)}}
+    folded = fold_history(
+        history(
+            (1.0, "workflow_execution_update_admitted", {"request": asked}),
+            (2.0, "workflow_task_completed", {}),
+            (2.0, "workflow_execution_update_accepted", {"acceptedRequestSequencingEventId": 3}),
+            (3.0, "workflow_task_completed", {}),
+            (3.0, "workflow_execution_update_completed", done),
+        )
+    )
+    (task,) = folded.tasks
+    assert (task.task_id, task.input, task.started_at) == ("approve-1", {"value": "Ada"}, after(2))
+    assert task.metadata == {"update_id": "u"}
+
+
+def test_an_update_that_waits_for_a_local_activity_is_a_task() -> None:
+    """It may be answered in the workflow task that accepted it, and is not answered at once all the same."""
+    answer = {"outcome": {"success": payloads(1)}}
+    asked = {"acceptedRequest": {"input": {"name": "approve"}, "meta": {"updateId": "u"}}}
+    folded = fold_history(
+        history(
+            (1.0, "workflow_task_completed", {}),
+            (1.0, "workflow_execution_update_accepted", asked),
+            (1.0, "marker_recorded", local("look", 1, 0.5, 0.9)),
+            (1.0, "workflow_execution_update_completed", {"acceptedEventId": 4, **answer}),
+            (1.0, "workflow_execution_update_accepted", asked),
+            (1.0, "marker_recorded", {"markerName": "core_patch", "details": {}}),
+            (1.0, "workflow_execution_update_completed", {"acceptedEventId": 7, **answer}),
+        )
+    )
+    assert shown(folded) == [("approve-1", "COMPLETED"), ("look-1", "COMPLETED")]
+
+
 def test_local_activities_stand_where_they_were_started() -> None:
     """Markers come in the order of their ends; the tasks stand, and are numbered, in the order of their starts."""
     events = history(
@@ -284,6 +320,14 @@ def test_local_activities_stand_where_they_were_started() -> None:
         ("fetch-3", None, "ValueError: no"),
     ]
     assert (tasks[0].started_at, tasks[0].completed_at) == (after(1), after(2))
+
+
+def test_the_end_of_a_local_activity_that_was_retried_or_repeated_is_its_events() -> None:
+    """The marker adds the last attempt's length to the workflow's time, which may be long before the first attempt."""
+    retried, repeated = local("fetch", 1, 1.0, 1.3, attempt=3), local("fetch", 2, 6.0, 1.4)
+    told = history((8.0, "marker_recorded", retried), (8.0, "marker_recorded", repeated))
+    times = [(task.started_at, task.completed_at) for task in fold_history(told).tasks]
+    assert times == [(after(1), after(8)), (after(6), after(8))]
 
 
 def test_a_local_activity_that_waits_for_its_next_attempt_is_one_task() -> None:

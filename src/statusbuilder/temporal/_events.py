@@ -11,6 +11,7 @@ import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import ParentClosePolicy
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from ..core.model.times import from_nanos
@@ -57,8 +58,8 @@ def _signal(told: Any, event: HistoryEvent) -> Step:
     return _step(event, told.signal_name, f"Signal {told.signal_name} to {to}", given(told.input), {"workflow_id": to})
 
 
-def _update(told: Any, event: HistoryEvent) -> Step:
-    request = told.accepted_request
+def begin_update(request: Any, event: HistoryEvent) -> Step:
+    """Return the step that the acceptance of an update begins."""
     return _step(
         event, request.input.name, input=given(request.input.args), metadata={"update_id": request.meta.update_id}
     )
@@ -91,7 +92,6 @@ STARTS: Mapping[str, Callable[[Any, HistoryEvent], Step | None]] = {
     "nexus_operation_scheduled": _operation,
     "timer_started": _timer,
     "signal_external_workflow_execution_initiated": _signal,
-    "workflow_execution_update_accepted": _update,
 }
 """The events that begin a step, by the names of their attributes."""
 
@@ -101,6 +101,11 @@ STARTS: Mapping[str, Callable[[Any, HistoryEvent], Step | None]] = {
 
 def _failure(told: Any) -> BaseException:
     return error_of(told.failure)
+
+
+def _child_failed(told: Any) -> BaseException:
+    # As its parent sees it: of a child that was not cancelled itself, no cancellation, whatever it failed with.
+    return error_of(Failure(cause=told.failure, child_workflow_execution_failure_info={}))  # type: ignore[arg-type]
 
 
 def _child_timed_out(told: Any) -> BaseException:
@@ -134,7 +139,7 @@ ENDS: Mapping[str, End] = {
     "activity_task_timed_out": End(_SCHEDULED, error=_failure),
     "activity_task_canceled": End(_SCHEDULED, error=lambda told: exceptions.CancelledError()),
     "child_workflow_execution_completed": End(_INITIATED, "result"),
-    "child_workflow_execution_failed": End(_INITIATED, error=_failure),
+    "child_workflow_execution_failed": End(_INITIATED, error=_child_failed),
     "child_workflow_execution_canceled": End(_INITIATED, error=lambda told: exceptions.CancelledError()),
     "child_workflow_execution_timed_out": End(_INITIATED, error=_child_timed_out),
     "child_workflow_execution_terminated": End(_INITIATED, error=lambda told: exceptions.TerminatedError("")),
@@ -178,7 +183,9 @@ def read_marker(told: Any, event: HistoryEvent) -> LocalEnd | None:
     except (LookupError, ValueError, TypeError):
         return None
     step = attrs.evolve(_step(event, kind), order=order, started_at=from_nanos(scheduled))
-    return LocalEnd(f"{kind}/{scheduled}", step, attempt, from_nanos(completed), data.get("backoff") is not None)
+    # It is told in the workflow's time, which stands still, and to which only the last attempt's length is added.
+    ended = from_nanos(completed) if attempt == 1 and completed >= scheduled else time_of(event.event_time)
+    return LocalEnd(f"{kind}/{scheduled}", step, attempt, ended, data.get("backoff") is not None)
 
 
 def _nanos(time: Mapping[str, int]) -> int:

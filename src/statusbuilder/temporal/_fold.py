@@ -12,12 +12,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowHistory
 
+from ..core.model.frozen import JsonObject
 from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ..payload.policy import PayloadPolicy
 from ._carry import read_header
-from ._events import ENDS, STARTS, End, read_marker, result_of, time_of
+from ._events import ENDS, STARTS, End, begin_update, read_marker, result_of, time_of
 from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER, MEMO, RESERVED
 from ._payloads import error_of, given, value_of
@@ -66,6 +67,10 @@ class Fold:
         """Whether another run follows it: it continued as new, is tried again, or has a schedule."""
         self.carried: Snapshot | None = None
         """What the run before it handed on."""
+        self.before_run_id = ""
+        """That run."""
+        self.before: dict[str, Task] = {}
+        """Tasks of the runs before, by their ids, as those runs' histories tell them, where they were read."""
         self.reset_at: datetime | None = None
         self.accepted_at: datetime | None = None
         """What time it was for the workflow's code when the server last accepted what that did."""
@@ -77,8 +82,10 @@ class Fold:
         self._begun: dict[int | str, Step] = {}
         """Open steps by the event that began them; local activities that wait for another attempt by their key."""
         self._updates: dict[int, int] = {}
-        """By the event of an update, how many workflow tasks had completed."""
-        self._tasks_completed = 0
+        """By the event of an update, how often the workflow's code had gone on."""
+        self._admitted: dict[int, Any] = {}
+        """What updates that a reset handed on ask for, by the event that says so."""
+        self._went_on = 0
         self._task_started_at: datetime | None = None
 
     def add(self, event: HistoryEvent) -> None:
@@ -135,7 +142,19 @@ class Fold:
     @property
     def inherited(self) -> tuple[Task, ...]:
         """The tasks of the runs before, as the run got them; those that it began itself come after them."""
-        return () if self.carried is None else self.carried.tasks
+        tasks = () if self.carried is None else self.carried.tasks
+        return tuple(as_told(task, self.before.get(task.task_id)) for task in tasks)
+
+    @property
+    def own(self) -> Sequence[Task]:
+        """The tasks that it began itself."""
+        return self.snapshot().tasks[len(self.inherited) :]
+
+    def lay_over(self, snapshot: Snapshot) -> Snapshot:
+        """Return the end of the run, as its code told it, with the server's times."""
+        told = {task.task_id: task for task in self.snapshot().tasks}
+        tasks = tuple(as_told(task, told.get(task.task_id)) for task in snapshot.tasks)
+        return attrs.evolve(snapshot, tasks=tasks, completed_at=self.closed_at or snapshot.completed_at)
 
     @property
     def epoch(self) -> int:
@@ -152,7 +171,7 @@ class Fold:
             step.name = self.reading.policy.text(step.name)
             self._steps.append(step)
             self._begun[event.event_id] = step
-            self._updates[event.event_id] = self._tasks_completed
+            self._updates[event.event_id] = self._went_on
 
     def _end(self, end: End, told: Any, event: HistoryEvent) -> None:
         begun_by = getattr(told, end.begun_by)
@@ -163,7 +182,7 @@ class Fold:
         if end.error is not None:
             step.fail(end.error(told), at, event.event_id, self.reading.policy)
         elif end.result == "outcome":
-            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._tasks_completed)
+            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._went_on)
         else:
             step.end(TaskStatus.COMPLETED, at, event.event_id)
             step.output = None if end.result is None else self._payload(result_of(getattr(told, end.result)))
@@ -197,8 +216,16 @@ class Fold:
         if step is not None:  # what it was to end came to its end before
             step.end(TaskStatus.SKIPPED, time_of(event.event_time), event.event_id)
 
+    def _update_admitted(self, told: Any, event: HistoryEvent) -> None:
+        self._admitted[event.event_id] = told.request
+
+    def _update_accepted(self, told: Any, event: HistoryEvent) -> None:
+        request = self._admitted.get(told.accepted_request_sequencing_event_id, told.accepted_request)
+        self._begin(begin_update(request, event), event)
+
     def _marked(self, told: Any, event: HistoryEvent) -> None:
         found = read_marker(told, event)
+        self._went_on += found is not None
         if found is None or not self.reading.reports(found.step.kind):
             return
         step = self._begun.pop(found.key, None)
@@ -220,6 +247,7 @@ class Fold:
     def _started(self, told: Any, event: HistoryEvent) -> None:
         self.started_at = time_of(event.event_time)
         self.workflow_id = told.workflow_id
+        self.before_run_id = told.continued_execution_run_id
         memo = told.memo.fields
         named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
         self._named = named if isinstance(named, str) and named else None
@@ -233,7 +261,7 @@ class Fold:
             self._phase = ExecutionPhase.IN_PROGRESS
 
     def _task_completed(self, told: Any, event: HistoryEvent) -> None:
-        self._tasks_completed += 1
+        self._went_on += 1
         self.accepted_at = self._task_started_at
 
     def _task_failed(self, told: Any, event: HistoryEvent) -> None:
@@ -292,6 +320,8 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
     "activity_task_cancel_requested": Fold._cancel_requested,
     "timer_canceled": Fold._timer_cancelled,
     "marker_recorded": Fold._marked,
+    "workflow_execution_update_admitted": Fold._update_admitted,
+    "workflow_execution_update_accepted": Fold._update_accepted,
     "workflow_execution_completed": Fold._completed,
     "workflow_execution_failed": Fold._failed,
     "workflow_execution_canceled": Fold._cancelled,
@@ -299,6 +329,16 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
     "workflow_execution_timed_out": Fold._timed_out,
     "workflow_execution_continued_as_new": Fold._continued,
 }
+
+
+def as_told(task: Task, told: Task | None) -> Task:
+    """Return a task with what the history tells of it: its times and attempts, and its end where that was not known."""
+    if told is None or not told.status.is_terminal:
+        return task
+    if task.status is not told.status:
+        return attrs.evolve(told, revision=task.revision)
+    metadata = JsonObject({**task.metadata, **told.metadata})
+    return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
 
 
 def fold_history(
