@@ -15,10 +15,10 @@ import attrs
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Snapshot
 from ..views.report import Parts, list_parts, live_parts
-from ._backend import Backend
 from ._feed import Feed, Key, State
-from ._kinds import KINDS
+from ._services import Services
 from ._store import Store
+from .serving import KINDS
 
 PERIOD: Final = 0.25
 """Seconds between two states of one viewer, at least."""
@@ -36,8 +36,7 @@ def address(kind: str, execution_id: str) -> str:
 
 def read(kind: str, execution_id: str, status: bytes) -> Snapshot:
     """Return what a stored status says."""
-    found = {one.name: one for one in KINDS}[kind]
-    return found.contract.to_snapshot(found.status.FromString(status), execution_id)
+    return KINDS[kind].contract.to_snapshot(KINDS[kind].status.FromString(status), execution_id)
 
 
 @attrs.define(eq=False)
@@ -49,8 +48,8 @@ class Shown:
     source: Any = None
     """What it was made of."""
     snapshot: Snapshot | None = None
-    _parts: dict[str, tuple[int, str]] = attrs.Factory(dict)
-    _order: dict[str, tuple[int, list[str]]] = attrs.Factory(dict)
+    _parts: dict[str, tuple[int, Any]] = attrs.Factory(dict)
+    _order: dict[str, tuple[int, Any]] = attrs.Factory(dict)
     _facts: dict[str, Any] = attrs.Factory(dict)
     _news: dict[int, str] = attrs.Factory(dict)
     _json: str = ""
@@ -64,12 +63,9 @@ class Shown:
         self.made = time.monotonic()
         self._news.clear()
         gone = {key: "" for key in self._parts if key not in parts.parts}
-        for key, html in {**gone, **parts.parts}.items():
-            if self._parts.get(key, (0, None))[1] != html:
-                self._parts[key] = (self.version, html)
-        for group, ids in parts.order.items():
-            if self._order.get(group, (0, None))[1] != ids:
-                self._order[group] = (self.version, ids)
+        changes: Any = ((self._parts, gone | parts.parts), (self._order, parts.order))
+        for held, given in changes:
+            held |= {key: (self.version, new) for key, new in given.items() if held.get(key, (0, None))[1] != new}
         self._facts = {"title": parts.title, "start": _millis(parts.start), "end": _millis(parts.end)}
 
     def news(self, since: int) -> str:
@@ -91,10 +87,10 @@ class Shown:
 class Show:
     """All that is looked at, and how it is kept new. Only the event loop's thread may use it."""
 
-    def __init__(self, store: Store, feed: Feed, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, store: Store, feed: Feed, services: Mapping[str, Services]) -> None:
         self._store = store
         self._feed = feed
-        self._backends = backends
+        self._services = services
         self._shown: dict[Key, Shown] = {}
 
     def one(self, kind: str, execution_id: str) -> Snapshot | None:
@@ -111,7 +107,7 @@ class Show:
         """Yield what `tell` makes of an execution's parts, now and after changes, the last ones always."""
         version = 0
         with self._feed.watch(key) as watcher:
-            self._backends[key[0]].show(watcher, key)
+            self._services[key[0]].show(watcher, key)
             async for shown in self._look(key, watcher.take):
                 yield tell(shown, version)
                 version = shown.version

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
+import grpc
 from typing_extensions import Unpack
 
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..delivery import Deliverer, DeliveryOptions
 from ..errors import InsecureChannelError
-from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, insecure_key_allowed, open_channel
-from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers
+from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers, transport_over
 from ._grpc_key import Key
 from ._grpc_own import OwnLine
-from ._grpc_reason import Where
-from ._grpc_target import Target, read_target
-from ._grpc_transport import GrpcTransport, Line, Parse
-
-if TYPE_CHECKING:
-    import grpc
+from ._grpc_transport import GrpcTransport
+from .answers import Where
+from .backend import MAX_BYTES, Target, Tls, credentials, insecure_key_allowed, open_channel, read_target
 
 ApiKey: TypeAlias = "str | Callable[[], str] | None"
 _CONTRACTS = {"auto": None, "workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}
-_OF_CHANNEL = "the backend"
 
 
 class GrpcSink(Deliverer):
@@ -75,26 +71,18 @@ class GrpcSink(Deliverer):
     """
 
     def __init__(
-        self,
-        target: str | None = None,
-        *,
-        api_key: ApiKey = None,
-        tls: Tls = None,
+        self, target: str | None = None, *, api_key: ApiKey = None, tls: Tls = None,
         contract: Literal["auto", "workflow", "agent"] | Contract = "auto",
-        channel: grpc.Channel | grpc.aio.Channel | None = None,
-        spool: str | PathLike[str] | None = None,
-        orphans: Literal["report", "fail"] = "report",
-        allow_insecure_key: bool | None = None,
-        max_bytes: int | None = None,
-        open_messages: bool | None = None,
-        **options: Unpack[DeliveryOptions],
-    ) -> None:
+        channel: grpc.Channel | grpc.aio.Channel | None = None, spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report", allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None, open_messages: bool | None = None, **options: Unpack[DeliveryOptions],
+    ) -> None:  # fmt: skip
         allowed = insecure_key_allowed(allow_insecure_key)
         wanted = _contract(contract)
         if channel is not None:
             if target is not None or tls is not None:
                 raise TypeError("Give a target (and tls=) or a channel, not both; a channel has its own.")
-            transport = _over_given(line_of_channel(channel), channel, api_key, allowed, wanted, _limit(max_bytes))
+            transport = transport_over(line_of_channel(channel), channel, api_key, allowed, wanted, _limit(max_bytes))
         elif target is None:
             raise TypeError("GrpcSink needs a target, such as 'backend.example.com:443', or channel=….")
         else:
@@ -141,19 +129,11 @@ class GrpcSink(Deliverer):
 
     @classmethod
     def from_stub(
-        cls,
-        method: Any,
-        request_type: Any,
-        get: Any = None,
-        *,
-        api_key: ApiKey = None,
-        spool: str | PathLike[str] | None = None,
-        orphans: Literal["report", "fail"] = "report",
-        allow_insecure_key: bool | None = None,
-        max_bytes: int | None = None,
-        open_messages: bool | None = None,
+        cls, method: Any, request_type: Any, get: Any = None, *, api_key: ApiKey = None,
+        spool: str | PathLike[str] | None = None, orphans: Literal["report", "fail"] = "report",
+        allow_insecure_key: bool | None = None, max_bytes: int | None = None, open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
 
         Args:
@@ -180,7 +160,7 @@ class GrpcSink(Deliverer):
         line = line_of_methods(methods)
         allowed = insecure_key_allowed(allow_insecure_key)
         parse = parsers(contract, request_type, methods)
-        transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
+        transport = transport_over(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
         sink = cls.__new__(cls)
         sink.target = transport.label
         sink.open_messages = transport.open_messages = _sends_open(open_messages)
@@ -223,26 +203,3 @@ def _over_own(
     key = Key(api_key, guarded, target.text, line.later)
     where = Where(target.text, creds is not None, api_key is not None)
     return GrpcTransport(line, key, where, limit, contract)
-
-
-def _over_given(
-    line: Line,
-    given: Any,
-    api_key: ApiKey,
-    allowed: bool,
-    contract: Contract | None,
-    limit: int,
-    parse: dict[str, Parse] | None = None,
-) -> GrpcTransport:
-    found = channel_target(given)
-    label = found or _OF_CHANNEL
-    guarded = not (allowed or (found is not None and _is_loopback(found)))
-    key = Key(api_key, guarded, label, line.later)
-    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
-
-
-def _is_loopback(target: str) -> bool:
-    try:
-        return read_target(target).is_loopback
-    except ValueError:
-        return False

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from ..core.model.values import Snapshot
-from ._fault import EVERYDAY, Fault
-from ._history import CONTRACTS, Applied, Call, History
-from ._plan import Plan
+from ..server.serving import KINDS
+from ._fault import EVERYDAY, Fault, Plan
+from ._history import Applied, Call, History, States
 from ._proxy import Proxy
 from ._service import Service
-from ._states import States
 
 DEFAULT_MAX_BYTES = 4 * 1024 * 1024
 PATIENCE = 30.0
@@ -42,13 +41,9 @@ class FaultyBackend:
     """
 
     def __init__(
-        self,
-        *,
-        aware: bool = False,
-        max_message_bytes: int = DEFAULT_MAX_BYTES,
-        port: int = 0,
+        self, *, aware: bool = False, max_message_bytes: int = DEFAULT_MAX_BYTES, port: int = 0,
         journal: str | os.PathLike[str] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.history = History() if journal is None else History.read(journal)
         """All calls, and all changes of what is shown."""
         if journal is not None:
@@ -173,10 +168,10 @@ class FaultyBackend:
         Raises:
             LookupError: it is not known.
         """
-        kind = self._states.find(execution_id)
-        if kind is None:
-            raise LookupError(f"The backend has no execution {execution_id!r}.")
-        return CONTRACTS[kind].to_snapshot(self._states.resource(kind, execution_id), execution_id)
+        for name, kind in KINDS.items():
+            if (shown := self._states.shown.get((name, execution_id))) is not None:
+                return kind.contract.to_snapshot(kind.status.FromString(shown.status), execution_id)
+        raise LookupError(f"The backend has no execution {execution_id!r}.")
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait until something is so; it is looked at after everything that happens in the backend.

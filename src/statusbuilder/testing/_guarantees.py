@@ -10,9 +10,9 @@ import attrs
 
 from ..contracts import contract_for
 from ..core.model.values import Snapshot
+from ._asserts import show
 from ._backend import FaultyBackend
-from ._differences import show
-from ._history import CONTRACTS, Applied, Call, History
+from ._history import Applied, Call, History
 
 _MOST = 20
 
@@ -89,14 +89,9 @@ def check_guarantees(backend: FaultyBackend | History, *final: Snapshot) -> Repo
     violations += _check_final(applied, final)
     every = [call for each in calls.values() for call in each]
     versions = [(call.kind, call.execution_id, call.version) for call in every if call.version is not None]
-    return Report(
-        violations=tuple(violations),
-        executions=len(calls),
-        calls=len(every),
-        failed=sum(call.answer != "OK" for call in every),
-        duplicates=len(versions) - len(set(versions)),
-        regressions=sum(change.older for each in applied.values() for change in each),
-    )
+    failed, duplicates = sum(call.answer != "OK" for call in every), len(versions) - len(set(versions))
+    regressions = sum(change.older for each in applied.values() for change in each)
+    return Report(tuple(violations), len(calls), len(every), failed, duplicates, regressions)
 
 
 def assert_guarantees(backend: FaultyBackend | History, *final: Snapshot) -> Report:
@@ -157,16 +152,14 @@ def _check_applied(applied: list[Applied]) -> Iterable[Violation]:
     shown = applied[-1].call
     acknowledged = max((a.call.version for a in applied if a.call.answer == "OK" and a.call.version), default=None)
     if acknowledged is not None and shown.version is not None and shown.version < acknowledged:
-        yield Violation(
-            "stale", shown.execution_id, f"{shown.version} is shown, although {acknowledged} was acknowledged"
-        )
+        text = f"{shown.version} is shown, although {acknowledged} was acknowledged"
+        yield Violation("stale", shown.execution_id, text)
 
 
 def _check_final(applied: dict[tuple[str, str], list[Applied]], final: Iterable[Snapshot]) -> Iterable[Violation]:
     for snapshot in final:
         contract = contract_for(snapshot)
-        kind = next(kind for kind, its_contract in CONTRACTS.items() if its_contract is contract)
-        changes = applied.get((kind, snapshot.execution_id))
+        changes = applied.get((contract.kind, snapshot.execution_id))
         if not changes:
             yield Violation("lost", snapshot.execution_id, f"nothing arrived, not even {snapshot.phase.name}")
             continue

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -15,15 +14,9 @@ import attrs
 import grpc
 
 from ..contracts.codec import delimited, tag
-from ..server._errors import Refusal
-from ..server._kinds import KINDS, Kind
-from ..server._server import report_loop_error
-from ..server._services import stream, unary
-from ..server._version import EPOCH_KEY, REVISION_KEY, Version
-from ._fault import Fault
-from ._history import Call, History
-from ._plan import Plan
-from ._states import Key, Shown, States, read_update
+from ..server.serving import KINDS, Kind, LoopThread, Refusal, Version, stop_server, stream, unary, unknown
+from ._fault import Fault, Plan
+from ._history import Call, History, Key, Shown, States, read_update
 
 HOST = "127.0.0.1"
 
@@ -50,9 +43,9 @@ class Service:
     queries: Fault | None = None
     """What meets every `get` and `subscribe`."""
     port: int = 0
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: threading.Thread | None = None
-    _stop: asyncio.Event | None = None
+    _loop: LoopThread = attrs.field(
+        init=False, default=attrs.Factory(lambda self: LoopThread("statusbuilder-faults", self._serve), takes_self=True)
+    )
     _gate: asyncio.Event | None = None
     _held: set[Call] = attrs.field(factory=set)
     _work: set[asyncio.Task[Any]] = attrs.field(factory=set)
@@ -60,26 +53,16 @@ class Service:
 
     def start(self) -> None:
         """Listen on a free port; returns when calls are answered."""
-        started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(started)), name="statusbuilder-faults", daemon=True
-        )
-        self._thread.start()
-        started.result()
+        self._loop.start()
 
     def stop(self) -> None:
         """Drop all calls where they are, and stop."""
-        loop, stop = self._loop, self._stop
-        if self._thread is None or loop is None or stop is None:
-            return
-        loop.call_soon_threadsafe(stop.set)
-        self._thread.join()
-        self._thread = None
+        self._loop.stop()
 
     def release(self) -> None:
         """Let held calls go on, and apply what was to be applied late."""
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._release(), self._loop).result()
+        if self._loop.loop is not None:
+            asyncio.run_coroutine_threadsafe(self._release(), self._loop.loop).result()
 
     @property
     def held(self) -> tuple[Call, ...]:
@@ -100,45 +83,33 @@ class Service:
             self.states.release()
             self.moved.notify_all()
 
-    async def _run(self, started: Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(report_loop_error)
-        self._stop, self._gate = asyncio.Event(), asyncio.Event()
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", self.max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-            ]
-        )
-        for kind in KINDS:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        self._gate = asyncio.Event()
+        limits = [("grpc.max_receive_message_length", self.max_message_bytes), ("grpc.max_send_message_length", -1)]
+        server = grpc.aio.server(options=[*limits, ("grpc.so_reuseport", 0)])
+        for kind in KINDS.values():
             server.add_generic_rpc_handlers(self._handlers(kind))
         self.port = server.add_insecure_port(f"{HOST}:0")
         await server.start()
-        started.set_result(None)
-        await self._stop.wait()
+        stack.push_async_callback(self._end, server)
+
+    async def _end(self, server: Any) -> None:
         for task in self._work:
             task.cancel()
-        await server.stop(0)
+        await stop_server(server, 0)
         self.states.forget_late()
         self._held.clear()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        if rest:  # gRPC's own tasks outlive its stop a little
-            await asyncio.wait(rest, timeout=1.0)
 
     def _handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
         command = {"updateStatus": unary(partial(self._update, kind))}
         query = {"get": unary(partial(self._get, kind)), "subscribe": stream(partial(self._subscribe, kind))}
-        return (
-            grpc.method_handlers_generic_handler(kind.contract.command_service, command),
-            grpc.method_handlers_generic_handler(kind.contract.query_service, query),
-        )
+        return kind.handlers(command, query)
 
     # updateStatus
 
     async def _update(self, kind: Kind, data: bytes, context: Any) -> bytes:
         call, fault = self._arrive(kind, data, context)
-        task = asyncio.ensure_future(self._serve(call, fault))
+        task = asyncio.ensure_future(self._take(call, fault))
         self._work.add(task)
         task.add_done_callback(self._end_work)
         answer = ""
@@ -156,7 +127,7 @@ class Service:
                 self.moved.notify_all()
         if fault.code != "OK":
             await context.abort(fault.status, fault.details, fault.trailers)
-        context.set_trailing_metadata((*self.states.trailers(kind.name, call.execution_id), *fault.trailers))
+        context.set_trailing_metadata((*self.states.trailers((kind.name, call.execution_id)), *fault.trailers))
         return body
 
     def _end_work(self, task: asyncio.Task[bytes]) -> None:
@@ -168,23 +139,16 @@ class Service:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         execution_id = read_update(kind.name, data)
         with self.moved:
-            call, before = self.history.arrive(
-                kind=kind.name,
-                execution_id=execution_id,
-                version=_version(metadata),
-                peer=context.peer(),
-                timeout=_timeout(context),
-                arrived=monotonic(),
-                body=data,
-                metadata=metadata,
-            )
+            facts = {"version": _version(metadata), "peer": context.peer(), "timeout": _timeout(context)}
+            facts |= {"arrived": monotonic(), "body": data, "metadata": metadata}
+            call, before = self.history.arrive(kind=kind.name, execution_id=execution_id, **facts)
             fault = self.plan.choose(execution_id, before)
             call.fault = fault.name
             self.history.keep(call)
             self.moved.notify_all()
         return call, fault
 
-    async def _serve(self, call: Call, fault: Fault) -> bytes:
+    async def _take(self, call: Call, fault: Fault) -> bytes:
         if fault.held:
             await self._hold(call)
         if fault.seconds:
@@ -210,20 +174,20 @@ class Service:
 
     async def _get(self, kind: Kind, data: bytes, context: Any) -> bytes:
         await self._fail_query(context)
-        execution_id = kind.parse(kind.get_request, data).value
-        shown = self.states.require(kind.name, execution_id)
-        context.set_trailing_metadata(self.states.trailers(kind.name, execution_id))
-        return kind.encode(execution_id, shown.status)
+        key = kind.name, kind.parse(kind.get_request, data).value
+        shown = self.states.shown.get(key)
+        if shown is None:
+            raise unknown(*key)
+        context.set_trailing_metadata(self.states.trailers(key))
+        return kind.encode(key[1], shown.status)
 
     async def _subscribe(self, kind: Kind, data: bytes, context: Any) -> None:
         await self._fail_query(context)
-        request = kind.parse(kind.subscribe_request, data)
-        (field,) = request.DESCRIPTOR.fields
-        key = kind.name, getattr(request, field.name)
+        key = kind.name, kind.subscribed(data)
         queue: asyncio.Queue[Shown] = asyncio.Queue()
         self._watchers.setdefault(key, set()).add(queue)
         try:
-            first = self.states.shown(*key)
+            first = self.states.shown.get(key)
             if first is not None:
                 queue.put_nowait(first)
             await context.send_initial_metadata(())
@@ -246,7 +210,7 @@ class Service:
 
 def _version(metadata: dict[str, str]) -> tuple[int, int] | None:
     with contextlib.suppress(ValueError):
-        version = Version.read(metadata.get(EPOCH_KEY), metadata.get(REVISION_KEY))
+        version = Version.read(metadata)
         return None if version is None else (version.epoch, version.revision)
     return None
 
