@@ -145,7 +145,8 @@ class Redaction:
 
     def clean(self, text: str) -> str:
         """Return the text as valid Unicode, with each secret replaced by `[redacted]`."""
-        if text in self._innocent:
+        short = len(text) <= _MOST_REMEMBERED
+        if short and text in self._innocent:
             return text
         if not text.isascii():
             text = valid_unicode(text)
@@ -153,7 +154,7 @@ class Redaction:
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))
-        if len(text) <= _MOST_REMEMBERED:
+        if short:
             if len(self._innocent) >= _CACHED_KEYS:
                 self._innocent.clear()
             self._innocent.add(text)
