@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -102,6 +103,8 @@ def test_lists_can_be_changed_and_switched_off() -> None:
     assert not Redaction(keys=()).is_secret_key("password")
     assert Redaction(harmless_keys=()).is_secret_key("page_token")
     assert Redaction(keys="pin").is_secret_key("card_pin")
+    assert Redaction(keys="k").clean("db_k: Hunter22") == "db_k: [redacted]"
+    assert Redaction(keys="auth2key").clean("auth_2_key: Hunter22") == "auth_2_key: [redacted]"
 
 
 def test_many_different_keys_take_bounded_memory() -> None:
@@ -110,6 +113,20 @@ def test_many_different_keys_take_bounded_memory() -> None:
     for number in range(10_000):
         assert redaction.short_key(f"password {number}") == (f"password {number}", SECRET)
     assert redaction.short_key.cache_info().currsize <= 4096  # type: ignore[attr-defined]
+
+
+def test_many_different_lines_take_bounded_memory() -> None:
+    """The memory of lines seen is bounded, too."""
+    redaction = Redaction()
+    redaction.clean("one\nline")
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            said = f"line {''.join(random.choices('abcdef', k=70))}\n"
+            assert redaction.clean(said) == said
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

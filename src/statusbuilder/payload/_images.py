@@ -18,16 +18,17 @@ _TYPES = {
     "UklGR": "image/webp",
     "JVBERi0": "application/pdf",
 }
-_STARTS = tuple(_TYPES)
+_FIRSTS = "".join(start[0] for start in _TYPES)
 
 
 def elide(text: str) -> str:
     """Return a text with `[image/png, 43 kB]` in the place of each data URL, and of a text that is a file in base64."""
     if len(text) < SMALLEST:
         return text
-    if ";" in text and (len(text) <= _MOST_SEARCHED or text.startswith("data:")) and ";base64," in text:
+    # A search for one sign is the fastest.
+    if ";" in text and "6" in text and (len(text) <= _MOST_SEARCHED or text.startswith("data:")) and ";base64," in text:
         return _DATA_URL.sub(lambda found: _told(found[1] or "text/plain", found[2]), text)
-    if not text.startswith(_STARTS):
+    if text[0] not in _FIRSTS:
         return text
     kind = next((kind for start, kind in _TYPES.items() if text.startswith(start)), None)
     return text if kind is None or _BASE64.fullmatch(text) is None else _told(kind, text)

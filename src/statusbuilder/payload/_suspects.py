@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from .secret_keys import SecretKeys
+from .secret_keys import WHICH, SecretKeys
 
 REDACTED = "[redacted]"
 """What stands in the place of a secret."""
@@ -66,23 +65,21 @@ SHORTEST = 20
 
 # A search for one sign is as fast as `in`, so that no text is tried against each prefix at each place.
 def _after(sign: str) -> re.Pattern[str]:
-    """The sign at the end of what may be a prefix, by the two letters before it, and a run after it."""
-    tails: dict[str, set[str]] = defaultdict(set)
+    """The sign at the end of what may be a prefix, by the letters before it, and a run after it; a digit is any."""
+    sizes: dict[int, set[str]] = defaultdict(set)
     for start in PREFIXES:
         if start[-1] == sign:
-            tails[start[-2]].add(start[-3])
-    firsts = "|".join(f"[{re.escape(''.join(sorted(set(found))))}]{last}" for last, found in tails.items())
-    sign = re.escape(sign)
-    return re.compile(
-        rf"{sign}(?<=[{re.escape(''.join(sorted(tails)))}]{sign})(?<=(?:{firsts}){sign})[\w\-.+/=]{{10,}}"
-    )
+            sizes[len(start[-4:])].add(start[-4:-1])
+    lasts = "".join({tail[-1] for tails in sizes.values() for tail in tails})
+    before = "|".join(f"(?<={any_of(tails)}..)" for tails in sizes.values())
+    return re.compile(re.sub(r"\d", r"\\d", rf"[{sign}][\w\-.+/=](?<=[{lasts}]..)(?:{before})") + r"[\w\-.+/=]{9,}")
 
 
 _DASH, _UNDERSCORE, _DOT = map(_after, "-_.")
-_A = re.compile(r"A(?:KIA|QVN|SIA|BIA|CCA|Iza|T[AC]TT3|KCp|A[ABCG](?<=EAA[ABCG])|I(?<=LTAI)|K(?<=EZAK)|A(?<=:AA))")
+_A = re.compile(r"A(?:KIA|QVN|SIA|BIA|CCA|Iza|T[AC]TT\d|KCp|A[ABCG](?<=EAA[ABCG])|I(?<=LTAI)|K(?<=EZAK)|A(?<=:AA))")
 
 
-def may_hold_token(text: str) -> bool:
+def may_hold_token(text: str, digits: bool) -> bool:
     """Whether there may be a token that is no block; cheap, and wrong only on the safe side."""
     return (
         ("-" in text and _DASH.search(text) is not None)
@@ -93,85 +90,90 @@ def may_hold_token(text: str) -> bool:
         or ("K" in text and ("SK" in text or "EZTK" in text))
         or "~" in text
         or ("/" in text and ("hooks.slack" in text or "/webhook" in text))
-        or (("0" in text or "1" in text or "2" in text) and "dapi" in text)
+        or (digits and "dapi" in text)
     )
 
 
 _OPTION = re.compile(r"-(?=[A-Za-z-])(?:--|(?<!\w-))")
+_B = re.compile(r"B(?:asic|ASIC|Y )")
+_SERVICE = re.compile(r":(?:\d{4}:|(?<=\*:))")
 
 
-# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", nothing else) and
+# Keys are looked for from their ends: a text is folded (letters in lower case, signs as "=", what is odd as "_") and
 # reversed, so that one search for "=" and the letters before it tells whether there may be one.
-_SIGNS = ":=,>%|\t (\n"
+_SIGNS = ":=,>%|(\n"
 _IN_URLS = "?#&"
+_ODD = "".join(chr(code) for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS} \t")
 _FOLD = bytes.maketrans(
-    f"{ascii_uppercase}{_SIGNS}{_IN_URLS}".encode(), f"{ascii_lowercase}{'=' * len(_SIGNS)}&&&".encode()
+    f"{ascii_uppercase}{_SIGNS}{_IN_URLS}\t{_ODD}".encode(),
+    f"{ascii_lowercase}{'=' * len(_SIGNS)}&&& {'_' * len(_ODD)}".encode(),
 )
-_DROPPED = bytes(code for code in range(128) if chr(code) not in f"{ascii_letters}{_SIGNS}{_IN_URLS}")
-# Commands, at the beginning of a line or after a sign, whose arguments are secrets.
-_COMMAND = re.compile(
-    rb"=(?=[aibcmnprsvl])(?:sudo)?(?:a?login|auth|bindpw|bwunlock|snykauth|c(?:argologin|fauth|hpasswd|omposerconfig)|i(?:dentify|nsertinto)|m(?:asterauth|calias)"
-    rb"|netuse|p(?:ass|oetryconfig|ragma)|radtest|rabbitmqctl|snmpservercommunity|vaultlogin)"
-)
-_DROPPED_AND_SPACE = _DROPPED + b" \t"
+_COMMANDS = r"""
+wpa_passphrase|radtest|cf auth = ·\S{1,64}
+rabbitmqctl = ·(?:add_user|change_password|authenticate_user)·\S{1,64}
+mc alias set = ·\S{1,64}·\S{1,200}·\S{1,64}
+composer config = ·http-basic\.\S{1,64}·\S{1,64}
+poetry config = ·pypi-token\.\w{1,32}
+vault login|cargo login|snyk auth|bw unlock = (?=·{1,4}[\w.\-]{0,64}\d)(?!·{1,4}-)
+net use = ·\S{1,8}·\S{1,200}(?:·/\S{1,64})?(?=·[^/\s])
+"""
+COMMANDS = dict(row.split(" = ") for row in _COMMANDS.strip().split("\n"))
+"""Commands at the beginning of a line or after a sign, and what is between them and a secret; `·` is a space."""
+# These have forms of their own.
+_MORE = "login|auth|pass|bindpw|chpasswd|identify|insert into|masterauth|pragma|snmp_server community"
+_COMMAND = re.compile(rf"=[ _]*+(?:sudo )?(?:a[ _]*login|{any_of('|'.join((*COMMANDS, _MORE)).split('|'))})")
+# What a secret may follow without a sign between them; but for passwords, such a secret has digits.
+_SAID_P = re.compile(r"p(?:ass|(?:in)?_* is)")
+_SAID_K = re.compile(r"k(?:ey|en(?<=token))")
+_SAID_C = re.compile(r"c(?:ret|ode_* is)")
 HOLDERS = ("value", "val", "text", "default")
 """The last words of what holds the value of something that is named beside it."""
-_WHICH = ("old", "new", "prod", "test", "live")
-_NO_LETTER = re.compile(r"[^a-z\x80-\U0010ffff]")
+_ALWAYS = (
+    "bearer basic &sig &code &pwd signature login basic_auth fill send_keys crypt &key secretstr networkcredential "
+    "fernet connect type hmac_new jwt_encode"
+)
 
 
 def _folded(entry: str) -> Iterator[str]:
-    """A key's end as it is found in a folded and reversed text; capitals stay where they are no ASCII."""
-    forms = {entry} if entry.isascii() else {entry, entry.upper(), entry.title()}
-    for form in forms:
-        words = [_NO_LETTER.sub("", word.lower() if word.isascii() else word) for word in form.split(" ")]
-        for signs in product(("", "="), repeat=len(words) - 1):
-            text = "".join(map(str.__add__, words, (*signs, "")))
-            yield text.encode().decode("latin-1")[::-1]
+    """A key's end as it is found in a folded text, reversed; capitals stay where they are no ASCII."""
+    for form in {entry, entry.upper(), entry.title()}:
+        words = (word.lower() if word.isascii() else word for word in form.split(" ") if not word.isdigit())
+        yield " ".join(words).encode().translate(_FOLD).decode("latin-1")[::-1]
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A regular expression for one of these reversed words, between whose parts there may be anything or nothing."""
+    return any_of(words).replace(r"\ ", "[ _=]*+")
 
 
 @lru_cache(64)
-def _searches(entries: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """How to tell whether a folded, reversed text may have a secret key, and one with `_old` and the like after it."""
-    words = {form for entry in entries for form in _folded(entry)}
-    plain = (
-        "bearer basic &sig &code &pwd signature login basicauth fill sendkeys crypt &key secretstr "
-        "networkcredential fernet connect type hmacnew jwtencode"
-    )
-    always = {word[::-1] for word in plain.split()}
-    which = "|".join(word[::-1] for word in (*_WHICH, *HOLDERS))
+def _search_for(entries: frozenset[str]) -> Callable[[str], bool]:
+    """How to tell whether a folded text may have a secret key, also one with `_old` and the like after it."""
+    words = {form for entry in entries for form in _folded(entry)} - {""}
+    always = {word[::-1].replace("_", " ") for word in _ALWAYS.split()}
+    which = "|".join(word[::-1] for word in (*WHICH, *HOLDERS))
+    first, second = ({word[at : at + 1] for word in (*words, *always, *which.split("|"))} for at in (0, 1))
+    seconds = "." if "" in second else f"[{re.escape(''.join(second))}]"
     # Its alternatives lie beside each other, because one in parentheses takes longer to fail.
-    first, second = ({word[at] for word in (*words, *always, *which.split("|"))} for at in (0, 1))
-    near = (
-        f"=(?=[{re.escape(''.join(first))}][{re.escape(''.join(second))}])(?:{any_of(words | always)[3:-1]}|({which}))"
-    )
-    return re.compile(near.encode("latin-1")), re.compile(f"=(?:{which}){any_of(words)}".encode("latin-1"))
+    either = f"(?:{_any_of(words | always)[3:-1]}|({which}))"
+    near = re.compile(f"=[ _]*+(?=[{re.escape(''.join(first))}]{seconds}){either}")
+    after = re.compile(f"=[ _]*+(?:{which})[ _]*+{_any_of(words)}")
+
+    def has_key(folded: str) -> bool:
+        text = folded[::-1]
+        found = near.search(text)
+        while found is not None and found.lastindex:
+            if after.match(text, found.start()):
+                return True
+            found = near.search(text, found.end())
+        return found is not None
+
+    return has_key
 
 
-def _has_key(searches: tuple[re.Pattern[bytes], re.Pattern[bytes]], reversed_text: bytes) -> bool:
-    near, after = searches
-    found = near.search(reversed_text)
-    while found is not None and found.lastindex:
-        if after.match(reversed_text, found.start()):
-            return True
-        found = near.search(reversed_text, found.end())
-    return found is not None
-
-
-def _may_be_said(text: str, folded: bytes) -> bool:
-    """Whether a secret may follow a key without a sign between them; such a secret has digits."""
-    digits = (
-        "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
-        or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
-    )  # fmt: skip
-    return digits and (
-        b"token" in folded
-        or b"secret" in folded
-        or b"key" in folded
-        or b"codeis" in folded
-        or b"otpis" in folded
-        or b"pinis" in folded
-    )
+_ONE_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
+_MOST_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 200  # bytes
 
 
 class Suspects:
@@ -179,29 +181,52 @@ class Suspects:
 
     def __init__(self, keys: SecretKeys) -> None:
         self._keys = keys
-        self._searches: tuple[re.Pattern[bytes], re.Pattern[bytes]] | None = None
+        self._innocent = set[bytes]()
+        """Lines that hold none, without their numbers: a log says the same again and again."""
+
+    @cached_property
+    def _has_key(self) -> Callable[[str], bool]:
+        return _search_for(self._keys.entries)
 
     def __call__(self, text: str) -> bool:
-        """Whether a text may hold a secret."""
-        if len(text) >= SHORTEST and may_hold_token(text):
+        """Whether a text may hold a secret; lines that held none are known again."""
+        if "\n" not in text:
+            return self.search(text)
+        lines = text.encode().translate(_ONE_DIGIT).split(b"\n")
+        if self._innocent.issuperset(lines):
+            return False
+        new = [line for line in lines if line not in self._innocent]
+        if self.search(b"\n".join((*new, b"")).decode()):
             return True
-        searches = self._searches
-        if searches is None:
-            searches = self._searches = _searches(self._keys.entries)
-        raw = b"\n" + text.encode()
-        folded = raw.translate(_FOLD, _DROPPED_AND_SPACE)
-        if _has_key(searches, folded[::-1]) or b"bearer" in folded:
+        if len(self._innocent) > _MOST_REMEMBERED:
+            self._innocent.clear()
+        self._innocent.update(line for line in new if len(line) <= _LONGEST_REMEMBERED)
+        return False
+
+    def search(self, text: str) -> bool:
+        """Whether a text may hold a secret, without a look at what was said before."""
+        digits = (
+            "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
+            or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
+        )  # fmt: skip
+        if len(text) >= SHORTEST and may_hold_token(text, digits):
             return True
-        if _COMMAND.search(folded.replace(b"&&", b"=") if b"&&" in folded else folded):
+        folded = f"\n{text}".encode().translate(_FOLD).decode("latin-1")
+        signs = (
+            ":" in text or "=" in text or '"' in text or "'" in text or "(" in text or ">" in text
+            or "|" in text or "%" in text or "&" in text or "?" in text or "#" in text
+        )  # fmt: skip
+        if (signs and self._has_key(folded)) or "bearer" in folded:
             return True
-        if (b"pass" in folded or _may_be_said(text, folded)) and _has_key(
-            searches, b"=" + raw.translate(_FOLD, _DROPPED)[::-1]
-        ):
+        if _COMMAND.search(folded.replace("&&", "=") if "&" in text else folded):
+            return True
+        said = _SAID_P.search(folded) or (digits and (_SAID_K.search(folded) or _SAID_C.search(folded)))
+        if said and self._has_key(f"{folded.replace(' ', '=')}="):
             return True
         return (
             ("-" in text and _OPTION.search(text) is not None)
-            or "<<<" in text
-            or ("@" in text and ("://" in text or "/" in text))
-            or ("B" in text and (b"basic" in folded or b"identifiedby" in folded))
-            or (":" in text and (":5432:" in text or ("*" in text and "*:" in text)))
+            or ("<" in text and "<<<" in text)
+            or ("@" in text and "/" in text)
+            or ("B" in text and _B.search(text) is not None)
+            or (":" in text and (digits or "*" in text) and _SERVICE.search(text) is not None)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import islice
 from math import inf, isfinite
@@ -11,6 +10,7 @@ from typing import Any
 from ..core.model.frozen import JsonArray, JsonObject
 from ._images import SMALLEST, elide
 from ._unfold import unfold
+from .cut import to_text
 from .members import DICT, LIST, Walk, describe
 from .redact import HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
 
@@ -22,14 +22,6 @@ _MOST_BITS = 2048  # str() of a longer integer may be refused, by sys.set_int_ma
 _PAIR = 4  # the characters of "":, around a key
 _MISSING = "…"
 _NOT_FINITE = {inf: "Infinity", -inf: "-Infinity"}
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def to_text(value: object) -> str:
-    """Return a JSON value as compact JSON text."""
-    return _encode(value)
-
 
 # Commands that take `-ppassword`.
 _TAKE_P = ("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump")
@@ -133,8 +125,9 @@ class Coercion:
         result = JsonObject()
         self.left -= 1
         met = said = 0
-        # A list, because another thread may change a builtin meanwhile; no more than can be kept.
-        for key, item in list(islice(pairs, max(0, self.left) // _PAIR + 2)) if size else pairs:
+        if size:  # a list, because another thread may change a builtin meanwhile; no more than can be kept
+            pairs = list(pairs if size * _PAIR <= self.left else islice(pairs, max(0, self.left) // _PAIR + 2))
+        for key, item in pairs:
             if self.left < 0:
                 break
             met += 1
@@ -205,23 +198,23 @@ class Coercion:
 
     def text(self, text: str) -> str:
         """Return a text as an exact str, redacted, and only its beginning where it is longer than the budget."""
-        if str.__len__(text) >= SMALLEST:
-            text = elide(str.__str__(text))
-        left, size = self.left, str.__len__(text)
+        if type(text) is not str:
+            text = str.__str__(text)
+        if len(text) >= SMALLEST:
+            text = elide(text)
+        left, size = self.left, len(text)
         self.left = left - size - 2
-        if size > left:
-            return self._ends(text, max(0, left))
-        return self._redaction.clean(text if type(text) is str else str.__str__(text))
+        return self._redaction.clean(text) if size <= left else self._ends(text, max(0, left))
 
     def _ends(self, text: str, keep: int) -> str:
         """Return the beginning of a long text, or its end when walking backwards, a little longer than `keep`.
 
         A margin is looked at with it, so that a secret which the edge cuts in two is not shown.
         """
-        size, margin = str.__len__(text), self._redaction.reach
+        size, margin = len(text), self._redaction.reach
         take = min(size, keep + 1 + margin)
         ends = slice(size - take, size) if self._backwards else slice(0, take)
-        part = valid_unicode(str.__getitem__(text, ends))
+        part = valid_unicode(text[ends])
         seen = len(part) if take == size else max(0, len(part) - margin)
         if self._backwards:
             return self._redaction.clean_part(part, max(len(part) - seen, len(part) - keep - 1), len(part))

@@ -117,7 +117,7 @@ class Redaction:
 
     def hides_under(self, key: str, value: Any) -> bool:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
-        from ._no_secret import is_plain, says_nothing
+        from ._key_values import is_plain, says_nothing
 
         entry = self._keys.entry(key)
         if type(value) is str:
@@ -145,7 +145,8 @@ class Redaction:
 
     def clean(self, text: str) -> str:
         """Return the text as valid Unicode, with each secret replaced by `[redacted]`."""
-        if text in self._innocent:
+        short = len(text) <= _MOST_REMEMBERED
+        if short and text in self._innocent:
             return text
         if not text.isascii():
             text = valid_unicode(text)
@@ -153,7 +154,7 @@ class Redaction:
             return replace(text, self.spans(text))
         if self.values and any(value in text for value in self.values):
             return replace(text, self.spans(text))
-        if len(text) <= _MOST_REMEMBERED:
+        if short:
             if len(self._innocent) >= _CACHED_KEYS:
                 self._innocent.clear()
             self._innocent.add(text)
