@@ -17,10 +17,10 @@ SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key|geniekey)"
 SEEN = 200  # what is longer is no word, number or reference
 _NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
 STAND_IN = re.compile(
-    r"%[sdr]\b|[\w\-]{0,8}\*{4,}\Z|\$(?:[{(]|[A-Z_][A-Z0-9_]*\b|\d{1,2}\Z)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|(?i:\[redacted)|process\.env|op://|vault:|(?:var|data|local|module)\.[a-z]|!\w+\Z|ENV\[|Test[A-Z][a-z]|(?i:your)[\-_]"
+    r"%[sdr]\b|[\w\-]{0,8}\*{4,}\Z|[\w.\-]{1,64}:\*+\Z|%[A-Z_][A-Z0-9_]*%|\$env:|\$(?:[{(]|[A-Z_][A-Z0-9_]*\b|\d{1,2}\Z)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|(?i:\[(?:redacted|filtered|masked|hidden))|process\.env|op://|vault:|(?:var|data|local|module)\.[a-z]|!\w+\Z|ENV\[|Test[A-Z][a-z]|(?i:your)[\-_]"
 )
 _CODE = re.compile(
-    r"[A-Za-z_][\w.]{0,80}(?:\(|\[)|(?:self|this|cls|os|req|props|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
+    r"[A-Za-z_](?:[\w.]|::){0,80}(?:\(|\[)|[a-z_]{1,40}\.[a-z_]{1,40}\.[a-z_]{1,40}\Z|(?:self|this|cls|os|req|props|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
 )
 _TICKET = re.compile(r"[A-Z]{2,10}-\d{1,6}")
 PLAIN = re.compile(r"[A-Za-z]?[a-z']*[.,!:]?")
@@ -35,7 +35,7 @@ _CUT = ("null", "true", "false")  # where the JSON text of a payload was cut
 _STATES = set_of("""
 none null nil undefined true false yes no on off required optional missing invalid expired empty unset unknown default
 redacted masked hidden filtered removed enabled disabled active inactive valid revoked rejected accepted denied failed
-wrong incorrect ok plain login str secretstr string bytes int bool any object field await new function lambda
+wrong incorrect ok plain login read write str secretstr string bytes int bool any object field await new function lambda
 """)
 # A line of text may be about these as of any other thing, so that what follows has to look like a secret.
 WEAK = set_of("auth session sess sid pass pin pat cookie cookies creds credentials credential tokens secrets")
@@ -67,8 +67,9 @@ _SCHEMA = re.compile(r"type[\"'\\]{1,8}\s?:")
 _TYPED = re.compile(r"[ \t]*[&A-Za-z][\w.\[\]]{0,40}[ \t]=(?=[ \t])")
 # Without a sign between them: `password is x`, `password for ann: x`, `--token x`, a column of a table.
 _ABOUT = r"(?:for|of|on) (?:(?:the|our|my|your) (?:[a-z\-]{1,24} )?)?[^\s:]{1,64}(?::[^\s:]{1,64})?"
-_FILL = rf"(?:(?:is|was|has|been|now|set|changed|reset|updated|issued|generated|created|{_ABOUT}):?[ \t]{{1,8}}){{0,5}}"
-_SAID = re.compile(rf"(?i)[ \t|]{{0,40}}({_FILL}(?:to:?[ \t])?(?:= )?)([\"'`]?)(?=([^\s\"'`<>,;|]+))")
+_DONE = "is|was|has|been|now|lautet|set|changed|reset|updated|issued|generated|created"
+_FILL = rf"(?:(?:{_DONE}|{_ABOUT}):?[ \t]{{1,8}}){{0,5}}"
+_SAID = re.compile(rf"(?i)[ \t|]{{0,40}}({_FILL}(?:to:?[ \t])?(?:= )?)([\"'`]?)(?=((?:[^\s\"'`<>,;|]|;(?=\S))+))")
 _WITH = re.compile(r"(?:with|using|tried) (?:the |my |your |new )?\Z", re.IGNORECASE)
 _JUDGED = re.compile(r"[\"'] (?:is too|does not|has been)")
 _ENDS_LINE = re.compile(r"[\"'`]?[ \t]*(?:[\r\n]|\Z)")

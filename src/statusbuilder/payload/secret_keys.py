@@ -9,9 +9,9 @@ from functools import lru_cache
 _ENTRIES = """
 authorization auth basic_auth proxy_auth bearer bearer_token jwt pat csrf xsrf credential credentials creds password
 passwords passwd pw pass pass_word _pwd passphrase passcode requirepass masterauth storepass keypass passwort kennwort
-contraseña senha totp psk password_confirm password_confirmation confirm_password otp otp_code one_time_code
-verification_code security_code security_answer pin cvv cvc ssn mnemonic seed_phrase recovery_phrase secret secrets
-client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes authorization_code token
+contraseña senha mot_de_passe totp psk password_confirm password_confirmation confirm_password otp otp_code
+one_time_code verification_code security_code security_answer pin cvv cvc ssn mnemonic seed_phrase recovery_phrase
+secret secrets client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes authorization_code token
 access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
 =tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
 encryption_key master_key session_key ssh_key unseal_key unseal_keys auth_key app_key app_secret license_key
@@ -31,7 +31,7 @@ workflow execution run task job step node parent child column property attribute
 context redis s3 bucket item record entity document data sub arrow shortcut host locale theme i18n setting the a an no
 any each missing unknown invalid duplicate same new old first last next by
 """
-_OTHERS = "public_key_token factor_auth old_pwd first_pass second_pass single_pass boarding_pass"
+_OTHERS = "public_key_token factor_auth old_pwd first_pass second_pass single_pass boarding_pass image_pull_secrets"
 
 
 class _Defaults(tuple[str, ...]):
@@ -62,7 +62,7 @@ def set_of(words: str) -> frozenset[str]:
 
 
 # Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD.
-_WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
+_WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey", "storepass", "keypass")
 WHICH = ("old", "new", "prod", "test", "live")
 """Which one of several, not what is told about it."""
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
