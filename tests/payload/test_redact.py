@@ -104,6 +104,7 @@ def test_lists_can_be_changed_and_switched_off() -> None:
     assert Redaction(harmless_keys=()).is_secret_key("page_token")
     assert Redaction(keys="pin").is_secret_key("card_pin")
     assert Redaction(keys="k").clean("db_k: Hunter22") == "db_k: [redacted]"
+    assert Redaction(keys="auth2key").clean("auth_2_key: Hunter22") == "auth_2_key: [redacted]"
 
 
 def test_many_different_keys_take_bounded_memory() -> None:

@@ -6,7 +6,7 @@ from math import inf
 
 import attrs
 
-from ..payload.coerce import to_text
+from ..payload.cut import to_text
 from ..payload.policy import fit_metadata
 from .model.frozen import EMPTY, JsonArray, JsonObject, same
 from .model.metadata import OF_ONE_ATTEMPT, read_attempts, read_pair

@@ -25,6 +25,7 @@ def elide(text: str) -> str:
     """Return a text with `[image/png, 43 kB]` in the place of each data URL, and of a text that is a file in base64."""
     if len(text) < SMALLEST:
         return text
+    # A search for one sign is the fastest.
     if ";" in text and "6" in text and (len(text) <= _MOST_SEARCHED or text.startswith("data:")) and ";base64," in text:
         return _DATA_URL.sub(lambda found: _told(found[1] or "text/plain", found[2]), text)
     if text[0] not in _FIRSTS:

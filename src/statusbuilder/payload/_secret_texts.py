@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from ._forms import BEGINS, Span, forms_in, open_at_end, opened_on_line
-from ._key_values import CHANGED, IN_ESCAPED, OPEN_BLOCK, SAID_OPEN, VALUE, Place, end_of_quoted, value_at
-from ._no_secret import SEEN, STRONG, WEAK, says_nothing
+from ._forms import BEGINS, forms_in, open_at_end, opened_on_line, table
+from ._key_values import OPEN_BLOCK, SAID_OPEN, SEEN, STRONG, WEAK, Place, Span, changed_at, says_nothing, value_at
 from ._suspects import HOLDERS, any_of
 from ._token_shapes import open_tokens, tokens_in
-from .secret_keys import SecretKeys, words_of
+from .secret_keys import WHICH, SecretKeys, words_of
 
 _LOOK_BACK = 96
 _KEY = re.compile(r"[\w.\-]+")
@@ -24,18 +23,16 @@ _NAMED = re.compile(
 _TAG = re.compile(r"<(?:\w{1,40}:)?\Z")
 _CALLED = re.compile(r"(\w{1,64})[\"']?[\s=:]{0,3}[({]\s{0,24}[\"']?\Z")
 # What is secret stands before what tells it, or lines after it.
-_VALUE_FIRST = re.compile(
-    r"(?<![A-Za-z])[vV]alue[\"'\\]{0,4}\s?[:=]\s?\\{0,3}([\"']?)([^\"'\s,]{1,200})\\{0,3}\1[,\s]{1,8}[\"'\\]{0,4}"
-    r"(?:[nN]ame|[kK]ey)[\"'\\]{0,4}\s?[:=]\s?[\"'\\]{0,4}([\w.\-]{1,64})"
-)
-_PROPERTY = re.compile(r"name=\"([\w.\-]{1,64})\"[^<>]{0,80}>\s{0,8}<value>([^<]{1,4096})</value>")
+_APART = table(r"""
+form-data name="(?P<key>[\w.\-]{1,64})"\r?\n(?:[\w\-]{1,40}:[^\n]{0,80}\n)?\r?\n(?P<value>[^\r\n]+)
+<value> name="(?P<key>[\w.\-]{1,64})"[^<>]{0,80}>\s{0,8}<value>(?P<value>[^<]{1,4096})</value>
+alue    (?<![A-Za-z])[vV]alue["'\\]{0,4}\s?[:=]\s?\\{0,3}(["']?)(?P<value>[^"'\s,]{1,200})\\{0,3}\1[,\s]{1,8}
+        ["'\\]{0,4}(?:[nN]ame|[kK]ey)["'\\]{0,4}\s?[:=]\s?["'\\]{0,4}(?P<key>[\w.\-]{1,64})
+·       ["'`](?P<value>[^\s"'`]{8,200})["'`] (?:is|as|was) (?:the |my |your |our |an? )?
+        (?P<key>(?:[\w\-]{1,24} )?(?:password|token|secret|key))\b
+""")
 _INSERT = re.compile(rf"{BEGINS}INSERT INTO [^\s(]{{1,64}} ?\(([^()]{{1,500}})\) ?VALUES ?\(")
 _ITEM = re.compile(r"\s?(?:'([^'\n]*)'|[^',)\n]*),?")
-_GIVEN = re.compile(
-    r"[\"'`]([^\s\"'`]{8,200})[\"'`] (?:is|as|was) (?:the |my |your |our |an? )?"
-    r"((?:[\w\-]{1,24} )?(?:password|token|secret|key))\b"
-)
-_FIELD = re.compile(r"name=\"([\w.\-]{1,64})\"\r?\n(?:[\w\-]{1,40}:[^\n]{0,80}\n)?\r?\n([^\r\n]+)")
 _OPEN_FIELDS = (
     OPEN_BLOCK,
     re.compile(r"name=\"[\w.\-]{1,64}\"(?:\r?\n(?:[\w\-]{1,40}:?[^\n]{0,80}\n?)?\r?(?:\n[^\r\n]*)?)?\Z"),
@@ -52,7 +49,8 @@ def _ends_of_keys(entries: frozenset[str]) -> re.Pattern[str]:
     """How to find in a reversed text the signs after what may be secret keys."""
     lasts = {entry.rpartition(" ")[2].rstrip("0123456789")[::-1] for entry in entries}
     others = (word[::-1] for word in (*HOLDERS, "sig", "signature", "code", "pwd"))
-    junk = r"[\"'`*\\\] \t]{0,40}+(?:22%)?+[\d_\- ]{0,6}+(?:(?:dlo|wen|dorp|tset|evil)[_\-]?)?"
+    which = "|".join(word[::-1] for word in WHICH)
+    junk = rf"[\"'`*\\\] \t]{{0,40}}+(?:22%)?+[\d_\- ]{{0,6}}+(?:(?:{which})[_\-]?)?"
     return re.compile(rf"(?:[:=>,|\t (]|[da]3%){junk}(?={any_of((*lasts, *others))})", re.IGNORECASE)
 
 
@@ -66,23 +64,14 @@ class SecretTexts:
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where secrets are, in no order; they may overlap."""
         yield from self._assigned(text)
-        for match in _FIELD.finditer(text) if "form-data" in text else ():
-            if self._keys.entry(match[1]):
-                yield match.span(2)
-        for match in _VALUE_FIRST.finditer(text):
-            if self._keys.entry(match[3]):
-                yield match.span(2)
-        for match in _PROPERTY.finditer(text) if "<value>" in text else ():
-            if self._keys.entry(match[1]):
-                yield match.span(2)
+        for sign, pattern in _APART:
+            for match in pattern.finditer(text) if sign in text else ():
+                if self._keys.entry(match["key"]) and (sign != " " or STRONG.fullmatch(match["value"])):
+                    yield match.span("value")
         for match in _INSERT.finditer(text) if "INSERT" in text else ():
-            values = _ITEM.finditer(text, match.end())
-            for column, value in zip(match[1].split(","), values, strict=False):
+            for column, value in zip(match[1].split(","), _ITEM.finditer(text, match.end()), strict=False):
                 if self._keys.entry(column) and value[1] and not says_nothing(value[1][:SEEN], "password"):
                     yield value.span(1)
-        for match in _GIVEN.finditer(text):
-            if STRONG.fullmatch(match[1]) and self._keys.entry(match[2]):
-                yield match.span(1)
         yield from forms_in(text)
         yield from tokens_in(text)
 
@@ -90,14 +79,8 @@ class SecretTexts:
         """Return where a secret may begin, or go on, once more text follows, and whether a line's end has to tell."""
         line = text.rfind("\n") + 1
         of_line = min(self._open_on(text, line), default=len(text))
-        start = min(
-            (
-                of_line,
-                *open_at_end(text),
-                *open_tokens(text),
-                *(found.start() for open_ in _OPEN_FIELDS if (found := open_.search(text))),
-            )
-        )
+        fields = (found.start() for open_ in _OPEN_FIELDS if (found := open_.search(text)))
+        start = min((of_line, *open_at_end(text), *open_tokens(text), *fields))
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
@@ -122,12 +105,13 @@ class SecretTexts:
         for place in self._places(text):
             if place.start < at:
                 continue
-            span = self._in_pair(text, place) if place.sign == "," else value_at(text, place)
+            span = value_at(text, place)
+            if place.sign == "," and span and self._keys.entry(text[slice(*span)][:SEEN]):
+                continue
             while span is not None:
                 yield span
                 at = max(at, span[1])
-                changed = CHANGED.match(text, span[1])
-                span = changed and (changed.end(), IN_ESCAPED.match(text, changed.end()).end())  # type: ignore[union-attr]
+                span = changed_at(text, span[1])
 
     def _place(self, text: str, sign: int, start: int) -> Place | None:
         before = text[max(0, sign - _LOOK_BACK) : sign]
@@ -172,13 +156,3 @@ class SecretTexts:
             entry = self._keys.entry(phrase[0])
             return entry if " " in entry or key.isdigit() else ""
         return ""
-
-    def _in_pair(self, text: str, place: Place) -> Span | None:
-        """`("password", "x")` and `["--password", "x"]`, as in the repr of tuples and argument lists."""
-        value = VALUE.match(text, place.start)
-        if value is None or not value[1]:
-            return None
-        end = end_of_quoted(text, value)
-        around = place.before + text[end : end + 10].lstrip("\"'\\ ")[:1]
-        is_one = around in ("()", "[]", "", "\n", "\n\n", ":", ":\n") or place.key.startswith("--")
-        return (value.end(), end) if is_one and not self._keys.entry(text[value.end() : end][:SEEN]) else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 
-from .secret_keys import SecretKeys
+from .secret_keys import WHICH, SecretKeys
 
 REDACTED = "[redacted]"
 """What stands in the place of a secret."""
@@ -108,19 +108,26 @@ _FOLD = bytes.maketrans(
     f"{ascii_uppercase}{_SIGNS}{_IN_URLS}\t{_ODD}".encode(),
     f"{ascii_lowercase}{'=' * len(_SIGNS)}&&& {'_' * len(_ODD)}".encode(),
 )
-# Commands, at the beginning of a line or after a sign, whose arguments are secrets.
-_COMMAND = re.compile(
-    r"=[ _]*+(?:sudo )?(?:a(?:[ _]*login|uth)|b(?:indpw|w unlock)|c(?:argo login|f auth|hpasswd|omposer config)"
-    r"|i(?:dentify|nsert into)|login|m(?:asterauth|c alias)|net use|p(?:ass|oetry config|ragma)"
-    r"|ra(?:dtest|bbitmqctl)|s(?:nyk auth|nmp_server community)|vault login|wpa_passphrase)"
-)
+_COMMANDS = r"""
+wpa_passphrase|radtest|cf auth = ·\S{1,64}
+rabbitmqctl = ·(?:add_user|change_password|authenticate_user)·\S{1,64}
+mc alias set = ·\S{1,64}·\S{1,200}·\S{1,64}
+composer config = ·http-basic\.\S{1,64}·\S{1,64}
+poetry config = ·pypi-token\.\w{1,32}
+vault login|cargo login|snyk auth|bw unlock = (?=·{1,4}[\w.\-]{0,64}\d)(?!·{1,4}-)
+net use = ·\S{1,8}·\S{1,200}(?:·/\S{1,64})?(?=·[^/\s])
+"""
+COMMANDS = {names: rest for names, _, rest in (row.partition(" = ") for row in _COMMANDS.strip().split("\n"))}
+"""Commands at the beginning of a line or after a sign, and what is between them and a secret; `·` is a space."""
+# These have forms of their own.
+_MORE = "login|auth|pass|bindpw|chpasswd|identify|insert into|masterauth|pragma|snmp_server community"
+_COMMAND = re.compile(rf"=[ _]*+(?:sudo )?(?:a[ _]*login|{any_of('|'.join((*COMMANDS, _MORE)).split('|'))})")
 # What a secret may follow without a sign between them; but for passwords, such a secret has digits.
 _SAID_P = re.compile(r"p(?:ass|(?:in)?_* is)")
 _SAID_K = re.compile(r"k(?:ey|en(?<=token))")
 _SAID_C = re.compile(r"c(?:ret|ode_* is)")
 HOLDERS = ("value", "val", "text", "default")
 """The last words of what holds the value of something that is named beside it."""
-_WHICH = ("old", "new", "prod", "test", "live")
 _ALWAYS = (
     "bearer basic &sig &code &pwd signature login basic_auth fill send_keys crypt &key secretstr networkcredential "
     "fernet connect type hmac_new jwt_encode"
@@ -130,7 +137,7 @@ _ALWAYS = (
 def _folded(entry: str) -> Iterator[str]:
     """A key's end as it is found in a folded text, reversed; capitals stay where they are no ASCII."""
     for form in {entry, entry.upper(), entry.title()}:
-        words = (word.lower() if word.isascii() else word for word in form.split(" "))
+        words = (word.lower() if word.isascii() else word for word in form.split(" ") if not word.isdigit())
         yield " ".join(words).encode().translate(_FOLD).decode("latin-1")[::-1]
 
 
@@ -139,31 +146,31 @@ def _any_of(words: Iterable[str]) -> str:
     return any_of(words).replace(r"\ ", "[ _=]*+")
 
 
-class _Searches:
-    """Whether a folded text may have a secret key, also one with `_old` and the like after it."""
+@lru_cache(64)
+def _search_for(entries: frozenset[str]) -> Callable[[str], bool]:
+    """How to tell whether a folded text may have a secret key, also one with `_old` and the like after it."""
+    words = {form for entry in entries for form in _folded(entry)} - {""}
+    always = {word[::-1].replace("_", " ") for word in _ALWAYS.split()}
+    which = "|".join(word[::-1] for word in (*WHICH, *HOLDERS))
+    first, second = ({word[at : at + 1] for word in (*words, *always, *which.split("|"))} for at in (0, 1))
+    seconds = "." if "" in second else f"[{re.escape(''.join(second))}]"
+    # Its alternatives lie beside each other, because one in parentheses takes longer to fail.
+    either = f"(?:{_any_of(words | always)[3:-1]}|({which}))"
+    near = re.compile(f"=[ _]*+(?=[{re.escape(''.join(first))}]{seconds}){either}")
+    after = re.compile(f"=[ _]*+(?:{which})[ _]*+{_any_of(words)}")
 
-    def __init__(self, entries: frozenset[str]) -> None:
-        words = {form for entry in entries for form in _folded(entry)}
-        always = {word[::-1].replace("_", " ") for word in _ALWAYS.split()}
-        which = [word[::-1] for word in (*_WHICH, *HOLDERS)]
-        first, second = ({word[at : at + 1] for word in (*words, *always, *which)} for at in (0, 1))
-        seconds = "." if "" in second else f"[{re.escape(''.join(second))}]"
-        # Its alternatives lie beside each other, because one in parentheses takes longer to fail.
-        near = f"(?:{_any_of(words | always)[3:-1]}|({'|'.join(which)}))"
-        self._near = re.compile(f"=[ _]*+(?=[{re.escape(''.join(first))}]{seconds}){near}")
-        self._after = re.compile(f"=[ _]*+(?:{'|'.join(which)})[ _]*+{_any_of(words)}")
-
-    def __call__(self, folded: str) -> bool:
+    def has_key(folded: str) -> bool:
         text = folded[::-1]
-        found = self._near.search(text)
+        found = near.search(text)
         while found is not None and found.lastindex:
-            if self._after.match(text, found.start()):
+            if after.match(text, found.start()):
                 return True
-            found = self._near.search(text, found.end())
+            found = near.search(text, found.end())
         return found is not None
 
+    return has_key
 
-_searches = lru_cache(64)(_Searches)
+
 _ONE_DIGIT = bytes.maketrans(b"0123456789", b"0" * 10)
 _MOST_REMEMBERED = 4096
 _LONGEST_REMEMBERED = 200  # bytes
@@ -174,47 +181,47 @@ class Suspects:
 
     def __init__(self, keys: SecretKeys) -> None:
         self._keys = keys
-        self._may_have_key: _Searches | None = None
         self._innocent = set[bytes]()
         """Lines that hold none, without their numbers: a log says the same again and again."""
 
+    @cached_property
+    def _has_key(self) -> Callable[[str], bool]:
+        return _search_for(self._keys.entries)
+
     def __call__(self, text: str) -> bool:
-        """Whether a text may hold a secret."""
+        """Whether a text may hold a secret; lines that held none are known again."""
         if "\n" not in text:
-            return self._search(text)
+            return self.search(text)
         lines = text.encode().translate(_ONE_DIGIT).split(b"\n")
         if self._innocent.issuperset(lines):
             return False
         new = [line for line in lines if line not in self._innocent]
-        if self._search(b"\n".join((*new, b"")).decode()):
+        if self.search(b"\n".join((*new, b"")).decode()):
             return True
         if len(self._innocent) > _MOST_REMEMBERED:
             self._innocent.clear()
         self._innocent.update(line for line in new if len(line) <= _LONGEST_REMEMBERED)
         return False
 
-    def _search(self, text: str) -> bool:
+    def search(self, text: str) -> bool:
+        """Whether a text may hold a secret, without a look at what was said before."""
         digits = (
             "0" in text or "1" in text or "2" in text or "3" in text or "4" in text
             or "5" in text or "6" in text or "7" in text or "8" in text or "9" in text
         )  # fmt: skip
         if len(text) >= SHORTEST and may_hold_token(text, digits):
             return True
-        has_key = self._may_have_key
-        if has_key is None:
-            has_key = self._may_have_key = _searches(self._keys.entries)
         folded = f"\n{text}".encode().translate(_FOLD).decode("latin-1")
         signs = (
             ":" in text or "=" in text or '"' in text or "'" in text or "(" in text or ">" in text
             or "|" in text or "%" in text or "&" in text or "?" in text or "#" in text
         )  # fmt: skip
-        if (signs and has_key(folded)) or "bearer" in folded:
+        if (signs and self._has_key(folded)) or "bearer" in folded:
             return True
         if _COMMAND.search(folded.replace("&&", "=") if "&" in text else folded):
             return True
-        if (_SAID_P.search(folded) or (digits and (_SAID_K.search(folded) or _SAID_C.search(folded)))) and has_key(
-            f"{folded.replace(' ', '=')}="
-        ):
+        said = _SAID_P.search(folded) or (digits and (_SAID_K.search(folded) or _SAID_C.search(folded)))
+        if said and self._has_key(f"{folded.replace(' ', '=')}="):
             return True
         return (
             ("-" in text and _OPTION.search(text) is not None)

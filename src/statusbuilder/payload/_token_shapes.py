@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from ._forms import table
 from ._suspects import PREFIXES, any_of
 
 # An escape such as \n is no part of the word after it.
 _START = re.compile(rf"(?:(?<![\w\-])|(?<=\\[nrt]))({any_of(PREFIXES)})")
 _OPEN_START = re.compile(rf"(?<![\w\-])(?:{any_of(PREFIXES)})")
 _BLOCK = r"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----([^-]*(?:-(?!----)[^-]*)*)"
-_SHAPES = {
-    ":AA": re.compile(r":AA(?<=\d{6}:AA)[\w\-]{33}(?![\w\-])"),
-    "~": re.compile(r"~(?<=\dQ~)[\w.~\-]{30,}"),
-    "/": re.compile(
-        r"/(?:(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/([\w/]{20,})|api/webhooks/\d{1,24}/([\w\-]{40,})|webhookb2/([\w\-/@]{40,}))"
-    ),
-    "pat": re.compile(r"(?<!\w)pat[A-Za-z0-9]{14}\.[0-9a-f]{64}(?!\w)"),
-    "-----": re.compile(_BLOCK),
-}
+_SHAPES = table(rf"""
+:AA     :AA(?<=\d{{6}}:AA)[\w\-]{{33}}(?![\w\-])
+~       ~(?<=\dQ~)[\w.~\-]{{30,}}
+/       /(?:(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/([\w/]{{20,}})
+        |api/webhooks/\d{{1,24}}/([\w\-]{{40,}})|webhookb2/([\w\-/@]{{40,}}))
+pat     (?<!\w)pat[A-Za-z0-9]{{14}}\.[0-9a-f]{{64}}(?!\w)
+-----   {_BLOCK}
+""")
 _RUN = re.compile(r"[\w\-.+/=~]{0,8192}")
 _LAST = re.compile(r"[\w\-]*\Z")
 _OPEN = re.compile(rf"(?<=\d{{6}}):(?:AA[\w\-]*|A?)\Z|(?<=\dQ)~[\w.~\-]*\Z|{_BLOCK}\Z")
@@ -38,7 +38,7 @@ def tokens_in(text: str) -> Iterator[tuple[int, int]]:
         if rest is not None:
             yield match.start(), rest.end()
             at = rest.end()
-    for sign, pattern in _SHAPES.items():
+    for sign, pattern in _SHAPES:
         for match in pattern.finditer(text) if sign in text else ():
             yield match.span(match.lastindex or 0)
 

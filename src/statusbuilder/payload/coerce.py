@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import islice
 from math import inf, isfinite
@@ -11,6 +10,7 @@ from typing import Any
 from ..core.model.frozen import JsonArray, JsonObject
 from ._images import SMALLEST, elide
 from ._unfold import unfold
+from .cut import to_text
 from .members import DICT, LIST, Walk, describe
 from .redact import HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
 
@@ -22,14 +22,6 @@ _MOST_BITS = 2048  # str() of a longer integer may be refused, by sys.set_int_ma
 _PAIR = 4  # the characters of "":, around a key
 _MISSING = "…"
 _NOT_FINITE = {inf: "Infinity", -inf: "-Infinity"}
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def to_text(value: object) -> str:
-    """Return a JSON value as compact JSON text."""
-    return _encode(value)
-
 
 # Commands that take `-ppassword`.
 _TAKE_P = ("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump")

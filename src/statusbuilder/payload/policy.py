@@ -6,8 +6,8 @@ import attrs
 
 from ..core.model.frozen import EMPTY, JsonObject
 from ._images import elide
-from .coerce import Coercion, to_text
-from .cut import LEAST_BYTES, cut_ends, join_ends, sole_text
+from .coerce import Coercion
+from .cut import LEAST_BYTES, cut_ends, join_ends, sole_text, to_text
 from .cut import fit_metadata as fit_metadata
 from .members import error_text, name_of
 from .redact import Redaction

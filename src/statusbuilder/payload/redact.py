@@ -117,7 +117,7 @@ class Redaction:
 
     def hides_under(self, key: str, value: Any) -> bool:
         """Whether what is under a secret key is a secret, and does not say nothing, or tell about one; no numbers."""
-        from ._no_secret import is_plain, says_nothing
+        from ._key_values import is_plain, says_nothing
 
         entry = self._keys.entry(key)
         if type(value) is str:

@@ -51,7 +51,7 @@ class StreamRedactor:
             return self._search(chunk)
         seen = self._context + chunk
         suspects, rule = self._redaction.suspects, self._redaction.rule
-        if suspects is not None and (suspects(seen) or (rule and rule.undecided(seen)[0] < len(seen))):
+        if suspects is not None and (suspects.search(seen) or (rule and rule.undecided(seen)[0] < len(seen))):
             return self._search(chunk)
         self._remember(seen, len(seen))
         return chunk

@@ -63,8 +63,8 @@ def set_of(words: str) -> frozenset[str]:
 
 # Entries that are found, too, at the end of a word that goes on before them, as in PGPASSWORD.
 _WITHIN_A_WORD = ("password", "passwd", "token", "sessid", "pwd", "apikey")
-# Which one of several, not what is told about it.
-_WHICH = set_of("old new prod test live value")
+WHICH = ("old", "new", "prod", "test", "live")
+"""Which one of several, not what is told about it."""
 # What a key begins with that asks whether there is a secret, or whether one is to be used.
 _ASKS = set_of("is has no needs requires require without enable disable allow ask show forgot skip use")
 _MOST_CACHED = 4096
@@ -113,7 +113,7 @@ class SecretKeys:
 
     def _entry(self, key: str) -> str:
         words = words_of(key)
-        while words and (words[-1].isdigit() or (words[-1] in _WHICH and len(words) > 1)):
+        while words and (words[-1].isdigit() or (words[-1] in (*WHICH, "value") and len(words) > 1)):
             words.pop()
         if words and words[0] in _ASKS:
             return ""

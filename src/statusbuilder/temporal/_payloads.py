@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import DataConverter
 
-from ..payload.coerce import to_text
+from ..payload.cut import to_text
 from ..payload.policy import PayloadPolicy
 
 log = logging.getLogger("statusbuilder")
