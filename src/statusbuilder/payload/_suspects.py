@@ -117,7 +117,7 @@ poetry config = ·pypi-token\.\w{1,32}
 vault login|cargo login|snyk auth|bw unlock = (?=·{1,4}[\w.\-]{0,64}\d)(?!·{1,4}-)
 net use = ·\S{1,8}·\S{1,200}(?:·/\S{1,64})?(?=·[^/\s])
 """
-COMMANDS = dict(row.split(" = ") for row in _COMMANDS.strip().split("\n"))
+COMMANDS = {names: rest for names, _, rest in (row.partition(" = ") for row in _COMMANDS.strip().split("\n"))}
 """Commands at the beginning of a line or after a sign, and what is between them and a secret; `·` is a space."""
 # These have forms of their own.
 _MORE = "login|auth|pass|bindpw|chpasswd|identify|insert into|masterauth|pragma|snmp_server community"
