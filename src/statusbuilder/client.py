@@ -16,15 +16,8 @@ from .contracts.wire import agent_pb2, workflow_pb2
 from .core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from .core.model.values import ExecutionPhase, Snapshot
 from .errors import InsecureChannelError
-from .sinks.backend import (
-    Tls,
-    check_key,
-    credentials,
-    held_version,
-    insecure_key_allowed,
-    open_channel,
-    read_target,
-)
+from .sinks.answers import held_version
+from .sinks.backend import Tls, check_key, credentials, insecure_key_allowed, open_channel, read_target
 
 if TYPE_CHECKING:
     from .agent.model import AgentSnapshot

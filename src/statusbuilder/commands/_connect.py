@@ -14,7 +14,7 @@ import grpc
 from ..client import Client
 from ..core.environment import ENDPOINT, read_variable
 from ..core.model.values import Snapshot
-from ..sinks.backend import explain_reading
+from ..sinks.answers import explain_reading
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
 

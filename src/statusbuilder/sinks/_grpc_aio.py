@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import grpc
 
-from ._grpc_channel import is_connected, keep_for_ever
 from ._grpc_line import CHANNEL_CLOSED, CLOSED, INHERITED, Call, Ending, Finish, Methods, of_error, unmade
+from .backend import is_connected, keep_for_ever
 
 _NOT_RUNNING = Ending(
     "UNAVAILABLE", "the event loop of the channel that the sink was given is not running", unsent=True

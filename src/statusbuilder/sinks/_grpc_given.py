@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
@@ -11,10 +11,12 @@ from google.protobuf import message_factory
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..errors import ContractMismatchError
 from ._grpc_aio import AioLine, loop_of
-from ._grpc_line import Methods
+from ._grpc_key import Key
+from ._grpc_line import Methods, SyncLine
 from ._grpc_own import note_loop
-from ._grpc_sync import SyncLine
-from ._grpc_transport import Line, Parse
+from ._grpc_transport import GrpcTransport, Line, Parse
+from .answers import Where
+from .backend import channel_target, read_target
 
 
 def line_of_channel(channel: Any) -> Line:
@@ -135,3 +137,27 @@ def parsers(contract: Contract, request_type: Any, paths: Iterable[str]) -> dict
 
 def _named(given: Any) -> str:
     return f"the class {given.__qualname__}" if isinstance(given, type) else f"of type {type(given).__qualname__}"
+
+
+def transport_over(
+    line: Line,
+    given: Any,
+    api_key: str | Callable[[], str] | None,
+    allowed: bool,
+    contract: Contract | None,
+    limit: int,
+    parse: dict[str, Parse] | None = None,
+) -> GrpcTransport:
+    """Return a transport over a line, whose channel, or a method of it, is given."""
+    found = channel_target(given)
+    label = found or "the backend"
+    guarded = not (allowed or (found is not None and _is_loopback(found)))
+    key = Key(api_key, guarded, label, line.later)
+    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
+
+
+def _is_loopback(target: str) -> bool:
+    try:
+        return read_target(target).is_loopback
+    except ValueError:
+        return False

@@ -15,8 +15,8 @@ import grpc
 
 from ..errors import InsecureChannelError
 from ..payload.redact import Redaction
-from ._grpc_channel import check_key
 from ._grpc_line import Metadata
+from .backend import check_key
 
 # Of "Established channel does not have a sufficient security level to …", and of grpc.aio's own check.
 _INSECURE = re.compile("sufficient security level|only valid on secure channels")

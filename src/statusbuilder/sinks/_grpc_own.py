@@ -6,19 +6,19 @@ import asyncio
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cache, partial
 from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import attrs
 import grpc
 
-from . import _grpc_fork
 from ._grpc_aio import AioLine
-from ._grpc_channel import keep_for_ever
-from ._grpc_line import CLOSED, Call, Finish, Methods, unmade
-from ._grpc_sync import SyncLine
+from ._grpc_line import CLOSED, Call, Finish, Methods, SyncLine, unmade
+from .backend import keep_for_ever
 
 Opener: TypeAlias = Callable[[Any], Any]
 """Opens a channel of grpc or grpc.aio, whichever module it is given."""
@@ -86,7 +86,7 @@ class OwnLine:
         self._distrusts_loops = False
         self._cpu = 0.0
         self._forget()
-        _grpc_fork.watched.add(self)
+        _watched.add(self)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class OwnLine:
 
     def _open(self, module: Any) -> Methods:
         methods = Methods(self._opener(module))
-        _grpc_fork.register()
+        _watch_forks()
         return methods
 
     def renew(self) -> None:
@@ -184,3 +184,28 @@ class OwnLine:
     def after_fork(self) -> None:
         keep_for_ever((self._loop, self._line, self._left, self._lock))
         self._forget()
+
+
+# What has to be done around a fork, so that gRPC hangs on neither side of it
+
+_PATIENCE = 1.0
+"""Seconds that a fork waits for calls under way, in all."""
+_watched: weakref.WeakSet[OwnLine] = weakref.WeakSet()
+
+
+@cache
+def _watch_forks() -> None:
+    """Begin to watch for forks; to be called after the first channel was opened."""
+    # Hooks before a fork run in reverse order. gRPC registers its own with the first channel, so ours have to be
+    # registered after that.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lambda: _tell(partial(OwnLine.before_fork, until=monotonic() + _PATIENCE)),
+            after_in_parent=lambda: _tell(OwnLine.after_fork_in_parent),
+            after_in_child=lambda: _tell(OwnLine.after_fork),
+        )
+
+
+def _tell(what: Callable[[OwnLine], None]) -> None:
+    for line in list(_watched):
+        what(line)

@@ -15,13 +15,11 @@ from ..contracts.wire import workflow_pb2
 from ..core.model.values import Snapshot
 from ..delivery import Answer, Request
 from ._grpc_aio import AioLine
-from ._grpc_answer import EPOCH_KEY, REVISION_KEY, held_version, interpret, retry_after
 from ._grpc_key import Key, Who
-from ._grpc_line import Call, Ending
+from ._grpc_line import Call, Ending, SyncLine
 from ._grpc_own import OwnLine
-from ._grpc_reason import Where, explain
 from ._grpc_shown import marks_of, status_of
-from ._grpc_sync import SyncLine
+from .answers import EPOCH_KEY, REVISION_KEY, Where, explain, held_version, interpret, retry_after
 
 Line: TypeAlias = "OwnLine | SyncLine | AioLine"
 Parse: TypeAlias = Callable[[bytes], Any]
@@ -220,15 +218,8 @@ class GrpcTransport:
         cleaned = attrs.evolve(ending, details=self._key.clean(ending.details))
         if meaning.code == "OK":
             return Answer(held=held)
-        return Answer(
-            code=meaning.code,
-            reason=refused_key or explain(cleaned, meaning, self.where, call.path, call.timeout),
-            answered=meaning.answered,
-            in_doubt=meaning.in_doubt,
-            retry_after=retry_after(ending.trailers),
-            held=held,
-            too_large=meaning.too_large,
-        )
+        reason = refused_key or explain(cleaned, meaning, self.where, call.path, call.timeout)
+        return Answer(**attrs.asdict(meaning), reason=reason, retry_after=retry_after(ending.trailers), held=held)
 
 
 def _request(contract: Contract, of: Snapshot, data: bytes) -> Request:

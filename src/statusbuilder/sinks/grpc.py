@@ -12,20 +12,18 @@ from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..core.environment import API_KEY, ENDPOINT, TLS, read_flag, read_variable
 from ..delivery import Deliverer, DeliveryOptions
 from ..errors import InsecureChannelError
-from ._grpc_channel import MAX_BYTES, Tls, channel_target, credentials, insecure_key_allowed, open_channel
-from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers
+from ._grpc_given import contract_of, line_of_channel, line_of_methods, parsers, transport_over
 from ._grpc_key import Key
 from ._grpc_own import OwnLine
-from ._grpc_reason import Where
-from ._grpc_target import Target, read_target
-from ._grpc_transport import GrpcTransport, Line, Parse
+from ._grpc_transport import GrpcTransport
+from .answers import Where
+from .backend import MAX_BYTES, Target, Tls, credentials, insecure_key_allowed, open_channel, read_target
 
 if TYPE_CHECKING:
     import grpc
 
 ApiKey: TypeAlias = "str | Callable[[], str] | None"
 _CONTRACTS = {"auto": None, "workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}
-_OF_CHANNEL = "the backend"
 
 
 class GrpcSink(Deliverer):
@@ -94,7 +92,7 @@ class GrpcSink(Deliverer):
         if channel is not None:
             if target is not None or tls is not None:
                 raise TypeError("Give a target (and tls=) or a channel, not both; a channel has its own.")
-            transport = _over_given(line_of_channel(channel), channel, api_key, allowed, wanted, _limit(max_bytes))
+            transport = transport_over(line_of_channel(channel), channel, api_key, allowed, wanted, _limit(max_bytes))
         elif target is None:
             raise TypeError("GrpcSink needs a target, such as 'backend.example.com:443', or channel=….")
         else:
@@ -180,7 +178,7 @@ class GrpcSink(Deliverer):
         line = line_of_methods(methods)
         allowed = insecure_key_allowed(allow_insecure_key)
         parse = parsers(contract, request_type, methods)
-        transport = _over_given(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
+        transport = transport_over(line, method, api_key, allowed, contract, _limit(max_bytes), parse)
         sink = cls.__new__(cls)
         sink.target = transport.label
         sink.open_messages = transport.open_messages = _sends_open(open_messages)
@@ -223,26 +221,3 @@ def _over_own(
     key = Key(api_key, guarded, target.text, line.later)
     where = Where(target.text, creds is not None, api_key is not None)
     return GrpcTransport(line, key, where, limit, contract)
-
-
-def _over_given(
-    line: Line,
-    given: Any,
-    api_key: ApiKey,
-    allowed: bool,
-    contract: Contract | None,
-    limit: int,
-    parse: dict[str, Parse] | None = None,
-) -> GrpcTransport:
-    found = channel_target(given)
-    label = found or _OF_CHANNEL
-    guarded = not (allowed or (found is not None and _is_loopback(found)))
-    key = Key(api_key, guarded, label, line.later)
-    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
-
-
-def _is_loopback(target: str) -> bool:
-    try:
-        return read_target(target).is_loopback
-    except ValueError:
-        return False
