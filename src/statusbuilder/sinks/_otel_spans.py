@@ -24,6 +24,7 @@ _MOST_OF_TEXT: Final = 1024
 _SHORTEST: Final[Nanos] = 1_000
 _OTHER: Final = "_OTHER"
 """What OpenTelemetry's conventions want as `error.type` where there is no name for it."""
+_OPERATIONS: Final = {TaskType.TOOL_CALL: "execute_tool", TaskType.AGENT_INVOCATION: "invoke_agent"}
 _CLASS: Final = re.compile(
     r"((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Group|Interrupt|Iteration|Warning|Timeout))(?=:|\s*\Z)"
 )
@@ -182,17 +183,10 @@ class Execution:
         }
         if code is StatusCode.ERROR:
             facts["error.type"] = _error_type(attempt.error)
-        return Planned(
-            _name(task) if self.name is None else str(self.name(task)),
-            attempt_span_id(self.execution_id, task.task_id, attempt.number),
-            parent_id,
-            start,
-            max(end, start + _SHORTEST),
-            facts,
-            code,
-            description,
-            attempt_span_id(self.execution_id, task.task_id, attempt.number - 1) if attempt.number > 1 else None,
-        )
+        name = _name(task) if self.name is None else str(self.name(task))
+        own, before = (attempt_span_id(self.execution_id, task.task_id, attempt.number - back) for back in (0, 1))
+        link = before if attempt.number > 1 else None
+        return Planned(name, own, parent_id, start, max(end, start + _SHORTEST), facts, code, description, link)
 
     def _parent(self, snapshot: Snapshot, task: Task, attempt: Attempt) -> tuple[int, Nanos]:
         """Return the span that an attempt is below, and when it begins, not before that one."""
@@ -234,18 +228,11 @@ class Execution:
             facts["error.type"] = _error_type(snapshot.error)
         elif snapshot.phase is ExecutionPhase.COMPLETED:
             code = StatusCode.OK
-        return Planned(
-            "agent execution" if is_agent else "workflow execution",
-            self.span_id,
-            None,
-            self.floor,
-            max(end, self.floor + _SHORTEST),
-            facts,
-            code,
-            description,
-            None if self.anew is None else execution_span_id(self.execution_id, None),
-            tuple(_skips(snapshot)) if snapshot.is_terminal else (),
-        )
+        name = "agent execution" if is_agent else "workflow execution"
+        link = None if self.anew is None else execution_span_id(self.execution_id, None)
+        skips = tuple(_skips(snapshot)) if snapshot.is_terminal else ()
+        end = max(end, self.floor + _SHORTEST)
+        return Planned(name, self.span_id, None, self.floor, end, facts, code, description, link, skips)
 
 
 def _is_event(task: Task) -> bool:
@@ -283,20 +270,14 @@ def _cut(error: str | None) -> str | None:
 
 
 def _name(task: Task) -> str:
-    if task.task_type is TaskType.TOOL_CALL:
-        return f"execute_tool {task.task_name}"
-    if task.task_type is TaskType.AGENT_INVOCATION:
-        return f"invoke_agent {task.task_name}"
-    return task.task_name
+    operation = _OPERATIONS.get(task.task_type)
+    return task.task_name if operation is None else f"{operation} {task.task_name}"
 
 
 def _conventions(task: Task) -> Attributes:
-    if task.task_type is TaskType.TOOL_CALL:
-        return {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": task.task_name,
-            "gen_ai.tool.call.id": task.task_id,
-        }
+    if task.task_type not in _OPERATIONS:
+        return {}
+    operation: Attributes = {"gen_ai.operation.name": _OPERATIONS[task.task_type]}
     if task.task_type is TaskType.AGENT_INVOCATION:
-        return {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": task.task_name}
-    return {}
+        return operation | {"gen_ai.agent.name": task.task_name}
+    return operation | {"gen_ai.tool.name": task.task_name, "gen_ai.tool.call.id": task.task_id}

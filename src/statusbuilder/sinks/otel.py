@@ -18,18 +18,7 @@ import attrs
 from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    Status,
-    TraceFlags,
-    Tracer,
-    TracerProvider,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, SpanContext, TraceFlags, Tracer, TracerProvider
 
 from ..core.link import Source
 from ..core.model.times import utc_now
@@ -100,20 +89,14 @@ class _Open:
         source = None if self.source is None else self.source()
         return self.source is not None and (source is None or getattr(source, "is_closed", False))
 
-    def go_on(self, before: _Open) -> None:
-        """Go on where an earlier builder of the same execution left off."""
-        self.execution, self.last, self.own = before.execution, before.last, before.own
-        self.context, self.tracer, self.ids = before.context, before.tracer, before.ids
-        self.trace_number, self.flags = before.trace_number, before.flags
-
     def span(self, span_id: int) -> SpanContext:
         """Return the context of one of its spans, made or not."""
         return SpanContext(self.trace_number, span_id, is_remote=False, trace_flags=self.flags)
 
     def below(self, span_id: int, inside: Context | None = None) -> Context:
         """Return the context in which one of its spans is the current one."""
-        span = self.own or NonRecordingSpan(self.span(span_id))
-        return set_span_in_context(span, self.context if inside is None else inside)
+        span = self.own or trace.NonRecordingSpan(self.span(span_id))
+        return trace.set_span_in_context(span, self.context if inside is None else inside)
 
 
 @attrs.define(eq=False)
@@ -181,12 +164,13 @@ class OpenTelemetrySink:
         opened = _Open(present, weakref.ref(source), inline, begun_anew, snapshot)
         with state.lock:
             before = state.open.pop(source.execution_id, None)
+            begun = None if before is None else before.execution
+            if before is not None and begun is not None and not begun_anew and begun.started_at == snapshot.started_at:
+                # It goes on where an earlier builder of the same execution left off.
+                opened = attrs.evolve(before, source=opened.source, inline=inline, begun_anew=False, inherited=snapshot)
+                before = None
             _put(state.open, source.execution_id, opened)
-        if before is None or before.execution is None:
-            return
-        if not begun_anew and snapshot.started_at == before.execution.started_at:
-            opened.go_on(before)
-        else:
+        if before is not None:
             self._abandon(before)
 
     def send(self, snapshot: Snapshot, /) -> None:
@@ -208,11 +192,8 @@ class OpenTelemetrySink:
             if snapshot.is_terminal:
                 with state.lock:
                     state.open.pop(snapshot.execution_id, None)
-                    _put(
-                        state.ended,
-                        snapshot.execution_id,
-                        Snapshot(**{name: getattr(snapshot, name) for name in _KEPT}),
-                    )
+                    kept = Snapshot(**{name: getattr(snapshot, name) for name in _KEPT})
+                    _put(state.ended, snapshot.execution_id, kept)
 
     @contextmanager
     def scope(self, execution_id: str, task_id: str) -> Iterator[None]:
@@ -284,7 +265,7 @@ class OpenTelemetrySink:
         opened.context = context.get_current() if told is None else told
         opened.tracer = trace.get_tracer("statusbuilder", _RELEASE, self._provider, _SCHEMA)
         opened.ids = _ids_of(opened.tracer)
-        span = get_current_span(opened.context)
+        span = trace.get_current_span(opened.context)
         above = span.get_span_context()
         start, made = nanos(started_at), snapshot.epoch * 1_000_000
         # A default epoch is the time at which its builder was made, which for one that goes on is later than the start.
@@ -326,14 +307,14 @@ def _make_span(opened: _Open, planned: Planned) -> None:
         span.set_attributes(dict(planned.attributes))
     else:
         above = opened.context if planned.parent_id is None else opened.below(planned.parent_id)
-        links = [] if planned.link is None or opened.ids is None else [Link(opened.span(planned.link), _LINK)]
+        links = [] if planned.link is None or opened.ids is None else [trace.Link(opened.span(planned.link), _LINK)]
         with opened.ids.tell(opened.trace_number, planned.span_id) if opened.ids is not None else nullcontext():
             span = opened.tracer.start_span(
                 planned.name, above, attributes=dict(planned.attributes), links=links, start_time=planned.start
             )
     for name, facts, at in planned.events:
         span.add_event(name, dict(facts), at)
-    span.set_status(Status(planned.status, planned.description))
+    span.set_status(trace.Status(planned.status, planned.description))
     span.end(planned.end)
 
 
