@@ -22,12 +22,11 @@ from view_values import LONG_ERROR, START, agent, carrying, many, orders
 from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
 from statusbuilder.sinks.console import ConsoleSink
 from statusbuilder.views import PlainScreen, make_screen
-from statusbuilder.views._choose import choose
 from statusbuilder.views._live import LiveScreen
 from statusbuilder.views._plain import PlainLines
 from statusbuilder.views._rows import Look, rows
-from statusbuilder.views._text import one_line, seconds
-from statusbuilder.views._tree import as_tree
+from statusbuilder.views._tree import as_tree, choose
+from statusbuilder.views.texts import one_line, seconds
 
 NOW = START + timedelta(seconds=7)
 

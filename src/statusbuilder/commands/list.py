@@ -11,7 +11,7 @@ from shutil import get_terminal_size
 from ..client import ContractName
 from ..core.model.values import ExecutionPhase
 from ..views import execution_table
-from ..views._table import cut
+from ..views.texts import cut
 from ._connect import add_connection, connect, guarded, positive
 
 

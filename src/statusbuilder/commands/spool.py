@@ -14,7 +14,7 @@ from ..core.model.values import ExecutionPhase, Outcome, Receipt
 from ..delivery.spool import Listed, SpoolUnusableError, State, read_rows, retarget
 from ..sinks.grpc import GrpcSink
 from ..views import one_line
-from ..views._table import table
+from ..views.texts import table
 from ._connect import add_security, guarded, open_sink, seconds
 
 SETTLE: float | None = None

@@ -21,8 +21,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..core.model.values import Snapshot, TaskStatus
-from ..views.report import status_filter, table_head, task_table_head
 from ..views.report_style import STYLE
+from ..views.timeline import status_filter, table_head, task_table_head
 from ._errors import Refusal, ServerStartError
 from ._guard import COOKIE, HEADERS, Guard
 from ._listen import CertificateAndKey, join, reachable

@@ -13,8 +13,8 @@ from typing import IO, Protocol
 from ..core.model.printable import one_line
 from ..core.model.values import Snapshot
 from ._plain import PlainScreen
-from ._table import execution_table, task_table
 from .report import html_report
+from .texts import execution_table, task_table
 
 __all__ = ["PlainScreen", "Screen", "execution_table", "html_report", "make_screen", "one_line", "task_table"]
 

@@ -9,11 +9,11 @@ from typing import IO
 
 import attrs
 
-from ..agent.model import AgentSnapshot, Message, MessageType
+from ..agent.model import AgentSnapshot, MessageType
 from ..core.model.printable import one_line
 from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._text import attempt, counts, detail, elapsed, latest_time
+from .texts import attempt, counts, detail, elapsed, latest_time
 
 _MOST_LINES = 20
 _MOST_EXECUTIONS = 10_000
@@ -55,7 +55,7 @@ class PlainLines:
             found.append(f"{_time(snapshot.started_at)} {name} {snapshot.phase.name}")
         news = _task_lines(name, snapshot, changed)
         if isinstance(snapshot, AgentSnapshot):
-            news = _by_time([*_message_lines(name, seen, snapshot), *news])
+            news = sorted([*_message_lines(name, seen, snapshot), *news], key=lambda line: line[: len(_NEVER)])
         found += news
         if phase_changed and snapshot.is_terminal:
             found.append(_last_line(name, snapshot))
@@ -103,15 +103,11 @@ def _message_lines(name: str, seen: _Seen, snapshot: AgentSnapshot) -> list[str]
     whole = len(snapshot.messages) - (not snapshot.is_terminal)
     fresh = snapshot.messages[seen.messages : max(whole, seen.messages)]
     seen.messages = max(whole, seen.messages)
-    return [_message_line(name, message) for message in fresh if _says_something(message)]
-
-
-def _says_something(message: Message) -> bool:
-    return bool(message.content) and message.type is not MessageType.TOOL
-
-
-def _message_line(name: str, message: Message) -> str:
-    return f"{_time(message.timestamp)} {name}: {message.type.name} says: {one_line(message.content)}"
+    return [
+        f"{_time(message.timestamp)} {name}: {message.type.name} says: {one_line(message.content)}"
+        for message in fresh
+        if message.content and message.type is not MessageType.TOOL
+    ]
 
 
 def _last_line(name: str, snapshot: Snapshot) -> str:
@@ -119,10 +115,6 @@ def _last_line(name: str, snapshot: Snapshot) -> str:
     error = "" if snapshot.error is None else f": {one_line(snapshot.error)}"
     after = f" after {took}" if took else ""
     return f"{_time(snapshot.completed_at)} {name} {snapshot.phase.name}{after} ({counts(snapshot)}){error}"
-
-
-def _by_time(lines: list[str]) -> list[str]:
-    return sorted(lines, key=lambda line: line[: len(_NEVER)])
 
 
 def _time(time: datetime | None) -> str:

@@ -17,10 +17,9 @@ from rich.text import Text
 
 from ..agent.model import AgentSnapshot, Message, MessageType, TodoStatus
 from ..core.model.printable import many_lines, one_line
-from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
-from ._choose import choose
-from ._text import counts, detail, elapsed
-from ._tree import as_tree
+from ..core.model.values import Snapshot, Task, TaskStatus
+from ._tree import as_tree, choose
+from .texts import counts, detail, elapsed
 
 LEAST_ROOM: Final = 3
 _INDENT: Final = "  "
@@ -31,26 +30,11 @@ _MOST_OF_ERROR: Final = 200
 """Lines of one error where lines stay."""
 _MOST_FAILED: Final = 20
 _MOST_OF_TEXT: Final = 16_000
-_STYLES: Final = {
-    TaskStatus.PENDING: "dim",
-    TaskStatus.IN_PROGRESS: "bold",
-    TaskStatus.COMPLETED: "green",
-    TaskStatus.FAILED: "bold red",
-    TaskStatus.SKIPPED: "dim",
-}
-_PHASE_STYLES: Final = {
-    ExecutionPhase.PENDING: "dim",
-    ExecutionPhase.IN_PROGRESS: "bold",
-    ExecutionPhase.COMPLETED: "bold green",
-    ExecutionPhase.FAILED: "bold red",
-    ExecutionPhase.CANCELLED: "bold magenta",
-}
-_TODO_SIGNS: Final = {
-    TodoStatus.PENDING: "[ ]",
-    TodoStatus.IN_PROGRESS: "[~]",
-    TodoStatus.COMPLETED: "[x]",
-    TodoStatus.CANCELLED: "[-]",
-}
+_STYLES: Final = {"PENDING": "dim", "IN_PROGRESS": "bold", "COMPLETED": "green", "FAILED": "bold red", "SKIPPED": "dim"}
+_PHASE_STYLES: Final = _STYLES | {"COMPLETED": "bold green", "CANCELLED": "bold magenta"}
+_SIGNS: Final = {"PENDING": "·.", "COMPLETED": "✓+", "FAILED": "✗x", "SKIPPED": "»>"}
+"""Each with the one of a terminal that has ASCII only."""
+_TODO_SIGNS: Final = {"PENDING": "[ ]", "IN_PROGRESS": "[~]", "COMPLETED": "[x]", "CANCELLED": "[-]"}
 
 
 @attrs.frozen
@@ -74,9 +58,7 @@ class Look:
         if status is TaskStatus.IN_PROGRESS:
             frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if self.is_unicode else "|/-\\"
             return frames[int(now.timestamp() * 10) % len(frames)]
-        return ("·✓✗»" if self.is_unicode else ".+x>")[
-            (TaskStatus.PENDING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED).index(status)
-        ]
+        return _SIGNS[status.name][0 if self.is_unicode else 1]
 
     def line(self, *parts: str | tuple[str, str]) -> Text:
         """Return parts, each with a style or without, as one line that fits the width."""
@@ -84,15 +66,10 @@ class Look:
         for part in parts:
             content, style = (part, "") if isinstance(part, str) else part
             text.append(content.encode(self.console.encoding, "replace").decode(self.console.encoding), style)
-        self.cut(text, self.width)
-        return text
-
-    def cut(self, text: Text, width: int) -> None:
-        """Cut what is too wide at its right end, with a mark."""
-        width = max(1, width)
-        if text.cell_len > width:
-            text.truncate(width - 1)
+        if text.cell_len > max(1, self.width):
+            text.truncate(max(1, self.width) - 1)
             text.append(self.mark)
+        return text
 
     @property
     def mark(self) -> str:
@@ -123,7 +100,7 @@ def rows(snapshot: Snapshot, look: Look, now: datetime, room: int, is_last: bool
 
 def _title(snapshot: Snapshot, look: Look, now: datetime) -> Text:
     sign = () if snapshot.is_terminal else (look.sign(TaskStatus.IN_PROGRESS, now), " ")
-    phase = (snapshot.phase.name, _PHASE_STYLES[snapshot.phase])
+    phase = (snapshot.phase.name, _PHASE_STYLES[snapshot.phase.name])
     return look.line(*sign, (one_line(snapshot.execution_id), "bold"), "  ", phase, "  ", elapsed(snapshot, now))
 
 
@@ -136,19 +113,17 @@ def _bar(snapshot: Snapshot, look: Look) -> Text:
     is_counted = snapshot.is_terminal and progress.total
     failed = min(done, -(-length * progress.failed // progress.total)) if is_counted else 0
     full, empty = ("━", "─") if look.is_unicode else ("=", "-")
-    return look.line(
-        "  ", (full * (done - failed), "green"), (full * failed, "red"), (empty * (length - done), "dim"), numbers
-    )
+    parts = (full * (done - failed), "green"), (full * failed, "red"), (empty * (length - done), "dim")
+    return look.line("  ", *parts, numbers)
 
 
 def _error_rows(error: str, look: Look, indent: int, most: int) -> list[Text]:
     """Return an error in at most so many lines; what is left out is marked at its end."""
-    lines = Text(one_line(error) if most == 1 else many_lines(error[:_MOST_OF_TEXT]).strip(), tab_size=4)
-    wrapped = (
-        [line.plain.rstrip() for line in lines.wrap(look.console, max(8, look.width - indent))] if most > 1 else []
-    )
-    shown = wrapped[:most] if wrapped else [lines.plain]
-    if len(wrapped) > most or (wrapped and len(error) > _MOST_OF_TEXT):
+    if most == 1:
+        return [look.line((" " * indent + one_line(error), "red"))]
+    wrapped = _wrapped(many_lines(error[:_MOST_OF_TEXT]).strip(), look, max(8, look.width - indent))
+    shown = wrapped[:most]
+    if len(wrapped) > most or len(error) > _MOST_OF_TEXT:
         shown[-1] = shown[-1][: max(0, look.width - indent - 1)] + look.mark
     return [look.line((" " * indent + line, "red")) for line in shown]
 
@@ -181,7 +156,7 @@ def _task_rows(snapshot: Snapshot, look: Look, now: datetime, room: int, is_last
 
 
 def _task_row(task: Task, name: str, about: str, look: Look, now: datetime, width: int) -> Text:
-    style = _STYLES[task.status]
+    style = _STYLES[task.status.name]
     if cell_len(name) > width:
         name = set_cell_size(name, width - 1) + look.mark
     took = elapsed(task, now) if task.status is not TaskStatus.SKIPPED else "skipped"
@@ -202,7 +177,7 @@ def _todo_rows(snapshot: AgentSnapshot, look: Look, room: int) -> list[Text]:
     most = room if len(open_first) <= room else room - 1
     shown = set(map(id, open_first[: max(0, most)]))
     lines = [
-        look.line("  ", (f"{_TODO_SIGNS[todo.status]} ", "bold"), one_line(todo.content))
+        look.line("  ", (f"{_TODO_SIGNS[todo.status.name]} ", "bold"), one_line(todo.content))
         for todo in snapshot.todos
         if id(todo) in shown
     ]
@@ -225,7 +200,9 @@ def _talk_rows(snapshot: AgentSnapshot, look: Look, room: int) -> list[Text]:
 
 def _message_rows(message: Message, look: Look, most: int) -> list[Text]:
     speaker = f"{message.type.name.lower()}: "
-    lines = _wrapped(message.content, look, max(8, look.width - 2 - len(speaker)), most)
+    width = max(8, look.width - 2 - len(speaker))
+    # Its last lines, so that only the end of a long one is looked at.
+    lines = _wrapped(many_lines(message.content[-width * most :]).strip("\n"), look, width)[-most:]
     indent = " " * len(speaker)
     return [
         look.line("  ", (speaker if place == 0 else indent, "bold magenta" if place == 0 else ""), line)
@@ -233,7 +210,5 @@ def _message_rows(message: Message, look: Look, most: int) -> list[Text]:
     ]
 
 
-def _wrapped(content: str, look: Look, width: int, most: int) -> list[str]:
-    """Return the last lines of a text, wrapped; only the end of a long one is looked at."""
-    text = Text(many_lines(content[-width * most :]).strip("\n"), tab_size=4)
-    return [line.plain.rstrip() for line in text.wrap(look.console, width)][-most:]
+def _wrapped(text: str, look: Look, width: int) -> list[str]:
+    return [line.plain.rstrip() for line in Text(text, tab_size=4).wrap(look.console, width)]
