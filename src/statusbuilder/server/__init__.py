@@ -4,7 +4,7 @@ It speaks both contracts (`updateStatus`, `get`, `list`, `subscribe`) and keeps 
 product backend: it knows no tenants and no workflow definitions.
 """
 
-from ._errors import ServerStartError
+from ._listen import ServerStartError
 from ._server import Server
 
 __all__ = ["Server", "ServerStartError"]

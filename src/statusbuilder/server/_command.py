@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from ._errors import ServerStartError
+from ._listen import ServerStartError
 from ._server import MAX_MESSAGE_BYTES, Server
 
 API_KEY_VARIABLE = "STATUSBUILDER_API_KEY"

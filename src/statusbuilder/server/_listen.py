@@ -1,19 +1,38 @@
-"""Addresses and certificates, examined before gRPC gets them, because gRPC says little about what is wrong."""
+"""What a server takes of its machine: an address and a certificate, examined before gRPC gets them, because gRPC says
+little about what is wrong; and a file, which has one server: a second one would answer from what it read before."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
 import ssl
+import sys
+from collections.abc import Iterator
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import grpc
 
-from ._errors import ServerStartError
+from ..errors import StatusBuilderError
 
 CertificateAndKey: TypeAlias = tuple[str | PathLike[str], str | PathLike[str]]
+
+
+@attrs.define
+class ServerStartError(StatusBuilderError, RuntimeError):
+    """The server could not start: a taken port, an unusable database, a certificate that does not fit."""
+
+    what: str
+    """The address or file that it is about."""
+    reason: str
+    """What is wrong with it, and the remedy where there is one."""
+
+    def __str__(self) -> str:
+        return f"The server cannot start: {self.what}: {self.reason}"
 
 
 def join(host: str, port: int) -> str:
@@ -84,3 +103,71 @@ def read_certificate(tls: CertificateAndKey) -> grpc.ServerCredentials:
 
 def _unusable(certificate: str, key: str, reason: str) -> ServerStartError:
     return ServerStartError(f"certificate {certificate!r} with key {key!r}", f"{reason}.")
+
+
+# The lock of a file
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(lock: str) -> int:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT)
+        try:
+            msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            os.close(held)
+            raise BlockingIOError(error.errno, error.strerror) from error
+        return held
+
+    def _release(held: int, lock: str) -> None:
+        msvcrt.locking(held, msvcrt.LK_UNLCK, 1)
+        os.close(held)
+        with contextlib.suppress(OSError):  # another one has it open already
+            os.unlink(lock)
+
+else:
+    import fcntl
+
+    def _take(lock: str) -> int:
+        while True:
+            held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.exists(lock) and os.path.samestat(os.fstat(held), os.stat(lock)):
+                    return held
+            except BaseException:
+                os.close(held)
+                raise
+            os.close(held)  # its last holder removed it meanwhile
+
+    def _release(held: int, lock: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
+        fcntl.flock(held, fcntl.LOCK_UN)  # a forked child may still have the descriptor
+        os.close(held)
+
+
+@contextlib.contextmanager
+def only_server(path: str) -> Iterator[None]:
+    """Hold, for the duration of the block, a lock that says whose file it is; it goes with the process.
+
+    It is on a file beside the database (`…-lock`), because SQLite loses its own locks when another descriptor of the
+    same file is closed.
+
+    Raises:
+        ServerStartError: another server has it.
+    """
+    lock = f"{os.path.realpath(path)}-lock"
+    held: int | None = None
+    try:
+        held = _take(lock)
+    except BlockingIOError as error:
+        why = "another server keeps its executions there. Stop it, or choose another file."
+        raise ServerStartError(path, why) from error
+    except OSError:  # the folder is not there, which whatever opens the database says, or has no locks
+        pass
+    try:
+        yield
+    finally:
+        if held is not None:
+            _release(held, lock)

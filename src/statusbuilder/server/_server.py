@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
-import threading
-from concurrent import futures
-from concurrent.futures import Future
 from importlib.util import find_spec
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,16 +11,13 @@ from typing import Any, Self
 
 import grpc
 
-from ._backend import Backend
-from ._commits import Commits
-from ._errors import ServerStartError
-from ._feed import Feed
-from ._kinds import KINDS
-from ._listen import CertificateAndKey, check_address, join, reachable, read_certificate
-from ._lock import only_server
-from ._services import ApiKey, Services
+from ._feed import Commits, Feed
+from ._listen import CertificateAndKey, ServerStartError, check_address, join, only_server, reachable, read_certificate
+from ._services import Services
 from ._show import Show
 from ._store import Store
+from .calls import KINDS
+from .loop import LoopThread, stop_server
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _MOST_PENDING = 1_000_000
@@ -82,9 +75,7 @@ class Server:
         self._strict = strict
         self._max_message_bytes = max_message_bytes
         self._health = find_spec("grpc_health") is not None if health is None else health
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Future[float] | None = None
+        self._loop = LoopThread("statusbuilder-server", self._serve)
 
     @property
     def port(self) -> int:
@@ -113,22 +104,9 @@ class Server:
             ServerStartError: the port is taken, the database or the certificate is unusable.
             RuntimeError: it is running already.
         """
-        if self._thread is not None:
+        if self._loop.is_running:
             raise RuntimeError(f"{self!r} is running already.")
-        started: Future[None] = Future()
-        self._thread = thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(started)), name="statusbuilder-server", daemon=True
-        )
-        try:
-            thread.start()
-            started.result()
-        except BaseException:
-            if thread.ident is None:
-                self._thread = None
-            else:
-                futures.wait([started])  # it goes on where only the wait was interrupted
-                self.stop(0.0)
-            raise
+        self._loop.start()
 
     def stop(self, grace: float = 5.0) -> None:
         """End the subscriptions, finish the calls in flight, and close the database; safe to call twice.
@@ -136,12 +114,7 @@ class Server:
         Args:
             grace: the longest wait for calls in flight, in seconds; then they are cancelled.
         """
-        loop, stopping = self._loop, self._stopping
-        if self._thread is None or loop is None or stopping is None:
-            return
-        with contextlib.suppress(RuntimeError):  # another call of `stop` was first, and the loop is closed
-            loop.call_soon_threadsafe(_settle, stopping, grace)
-        self._join()
+        self._loop.stop(grace)
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,30 +124,10 @@ class Server:
         self.stop()
 
     def __repr__(self) -> str:
-        state = "running" if self._thread is not None else "not running"
+        state = "running" if self._loop.is_running else "not running"
         return f"<Server {self.address} {state}>"
 
-    def _join(self) -> None:
-        thread = self._thread
-        if thread is not None:
-            thread.join()
-        self._thread = self._loop = self._stopping = None
-
-    async def _run(self, started: Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(report_loop_error)
-        self._stopping = self._loop.create_future()
-        try:
-            async with contextlib.AsyncExitStack() as stack:
-                await self._serve(stack, self._stopping)
-                started.set_result(None)
-                await self._stopping
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(self, stack: contextlib.AsyncExitStack, stopping: asyncio.Future[float]) -> None:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         if self._path is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="statusbuilder-"))
             path = str(Path(folder, "executions.db"))
@@ -186,10 +139,9 @@ class Server:
         feed = Feed()
         commits = Commits(store, feed)
         server = grpc.aio.server(options=self._options())
-        backends = {kind.name: Backend(kind, store, feed, commits, strict=self._strict) for kind in KINDS}
-        for kind in KINDS:
-            services = Services(backends[kind.name], feed, ApiKey(self._key))
-            server.add_generic_rpc_handlers(services.handlers(kind))
+        services = {name: Services(kind, store, feed, commits, self._key, self._strict) for name, kind in KINDS.items()}
+        for one in services.values():
+            server.add_generic_rpc_handlers(one.handlers())
         health = await _add_health(server) if self._health else None
         self._port = self._bind(server, credentials)
         await server.start()
@@ -198,14 +150,13 @@ class Server:
             if health is not None:
                 await health.enter_graceful_shutdown()
             feed.close()
-            await server.stop(stopping.result() if stopping.done() and not stopping.cancelled() else 0)
-            await _finish_tasks()
+            await stop_server(server, self._loop.grace)
 
         stack.push_async_callback(end)
         if self._web is not None:
             from ._web import serving
 
-            show = Show(store, feed, backends)
+            show = Show(store, feed, services)
             page = serving(show, self._key, self._web_host, self._web, self._tls)
             self._web_url = await stack.enter_async_context(page)
 
@@ -230,30 +181,12 @@ class Server:
             raise ServerStartError(address, "gRPC cannot listen there. Choose another address or port.") from error
 
 
-def _settle(stopping: asyncio.Future[float], grace: float) -> None:
-    if not stopping.done():
-        stopping.set_result(grace)
-
-
-async def _finish_tasks() -> None:
-    # gRPC's own tasks outlive its stop a little, and each would print a traceback if it were cancelled.
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    if tasks:
-        await asyncio.wait(tasks, timeout=1.0)
-
-
 async def _add_health(server: Any) -> Any:
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for kind in KINDS:
+    for kind in KINDS.values():
         for service in (kind.contract.command_service, kind.contract.query_service):
             await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     return servicer
-
-
-def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Where a process runs several event loops, older grpcio wakes all of them for every event of any.
-    if not isinstance(context.get("exception"), BlockingIOError):
-        loop.default_exception_handler(context)

@@ -15,10 +15,10 @@ import attrs
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Snapshot
 from ..views.report import Parts, list_parts, live_parts
-from ._backend import Backend
 from ._feed import Feed, Key, State
-from ._kinds import KINDS
+from ._services import Services
 from ._store import Store
+from .calls import KINDS
 
 PERIOD: Final = 0.25
 """Seconds between two states of one viewer, at least."""
@@ -36,8 +36,7 @@ def address(kind: str, execution_id: str) -> str:
 
 def read(kind: str, execution_id: str, status: bytes) -> Snapshot:
     """Return what a stored status says."""
-    found = {one.name: one for one in KINDS}[kind]
-    return found.contract.to_snapshot(found.status.FromString(status), execution_id)
+    return KINDS[kind].contract.to_snapshot(KINDS[kind].status.FromString(status), execution_id)
 
 
 @attrs.define(eq=False)
@@ -91,10 +90,10 @@ class Shown:
 class Show:
     """All that is looked at, and how it is kept new. Only the event loop's thread may use it."""
 
-    def __init__(self, store: Store, feed: Feed, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, store: Store, feed: Feed, services: Mapping[str, Services]) -> None:
         self._store = store
         self._feed = feed
-        self._backends = backends
+        self._services = services
         self._shown: dict[Key, Shown] = {}
 
     def one(self, kind: str, execution_id: str) -> Snapshot | None:
@@ -111,7 +110,7 @@ class Show:
         """Yield what `tell` makes of an execution's parts, now and after changes, the last ones always."""
         version = 0
         with self._feed.watch(key) as watcher:
-            self._backends[key[0]].show(watcher, key)
+            self._services[key[0]].show(watcher, key)
             async for shown in self._look(key, watcher.take):
                 yield tell(shown, version)
                 version = shown.version

@@ -23,10 +23,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..core.model.values import Snapshot, TaskStatus
 from ..views.report_style import STYLE
 from ..views.timeline import status_filter, table_head, task_table_head
-from ._errors import Refusal, ServerStartError
 from ._guard import COOKIE, HEADERS, Guard
-from ._listen import CertificateAndKey, join, reachable
+from ._listen import CertificateAndKey, ServerStartError, join, reachable
 from ._show import KIND_NAMES, LISTED, Show, Shown
+from .calls import Refusal
 
 _LARGEST_FORM: Final = 4_096
 _OPEN: Final = ("/login", "/page.css")

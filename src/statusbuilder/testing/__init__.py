@@ -17,28 +17,23 @@ else:
     # These bring gRPC or asyncio with them, and this package also has the pytest plugin, which every test run loads.
     # Type checkers see the real imports above, and no other names.
     _MODULES = {
-        "Applied": "_history",
-        "BackendProcess": "_process",
-        "Call": "_history",
-        "EVERYDAY": "_fault",
-        "Fault": "_fault",
-        "FaultyBackend": "_backend",
-        "History": "_history",
-        "Proxy": "_proxy",
-        "Report": "_guarantees",
-        "StatusBackend": "_status_backend",
-        "Violation": "_guarantees",
-        "assert_guarantees": "_guarantees",
-        "check_guarantees": "_guarantees",
-        "check_sink": "_conformance",
+        "_backend": ("FaultyBackend",),
+        "_conformance": ("check_sink",),
+        "_fault": ("EVERYDAY", "Fault"),
+        "_guarantees": ("Report", "Violation", "assert_guarantees", "check_guarantees"),
+        "_history": ("Applied", "Call", "History"),
+        "_process": ("BackendProcess",),
+        "_proxy": ("Proxy",),
+        "_status_backend": ("StatusBackend",),
     }
 
     def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f".{module}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

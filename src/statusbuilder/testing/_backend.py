@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from ..core.model.values import Snapshot
-from ._fault import EVERYDAY, Fault
-from ._history import CONTRACTS, Applied, Call, History
-from ._plan import Plan
+from ..server.calls import KINDS
+from ._fault import EVERYDAY, Fault, Plan
+from ._history import Applied, Call, History
 from ._proxy import Proxy
 from ._service import Service
 from ._states import States
@@ -176,7 +176,7 @@ class FaultyBackend:
         kind = self._states.find(execution_id)
         if kind is None:
             raise LookupError(f"The backend has no execution {execution_id!r}.")
-        return CONTRACTS[kind].to_snapshot(self._states.resource(kind, execution_id), execution_id)
+        return KINDS[kind].contract.to_snapshot(self._states.resource(kind, execution_id), execution_id)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait until something is so; it is looked at after everything that happens in the backend.

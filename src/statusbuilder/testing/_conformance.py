@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -100,22 +102,8 @@ def _check_turns(sink: Any) -> None:
 
 
 def _check_threads(sink: Any) -> None:
-    errors: list[BaseException] = []
-
-    def send(snapshot: Snapshot) -> None:
-        try:
-            _send(sink, snapshot)
-        except BaseException as error:
-            errors.append(error)
-
     for snapshot in _everything():
-        thread = threading.Thread(target=send, args=(snapshot,), daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        if thread.is_alive():
-            raise _NotMet(f"a call did not return within {PATIENCE:g} s")
-    if errors:
-        raise errors[0]
+        _within(partial(_send, sink, snapshot), PATIENCE, f"a call did not return within {PATIENCE:g} s")
 
 
 def _check_with_builder(sink: Any) -> None:
@@ -160,7 +148,7 @@ def _check_receipt(status: StatusBuilder) -> None:
 
 def _check_flush(sink: Any) -> None:
     flush = getattr(sink, "flush", None)
-    if flush is not None and _finish(_within(lambda: call_with_timeout(flush, PATIENCE))) is False:
+    if flush is not None and _finish(_in_time(flush)) is False:
         raise _NotMet("it returned False")
 
 
@@ -168,7 +156,12 @@ def _check_close(sink: Any) -> None:
     close = getattr(sink, "close", None)
     if close is not None:
         for _ in range(2):
-            _finish(_within(lambda: call_with_timeout(close, PATIENCE)))
+            _finish(_in_time(close))
+
+
+def _in_time(call: Callable[..., Any]) -> Any:
+    late = f"it did not return within {PATIENCE * 2:g} s, although it was given {PATIENCE:g} s"
+    return _within(lambda: call_with_timeout(call, PATIENCE), PATIENCE * 2, late)
 
 
 def _send(sink: Any, snapshot: Snapshot) -> None:
@@ -186,25 +179,22 @@ def _finish(result: Any) -> Any:
     return asyncio.run(finish())
 
 
-def _within(call: Callable[[], Any]) -> Any:
-    """Return what a call returns, unless it hangs."""
-    results: list[Any] = []
-    errors: list[BaseException] = []
+def _within(call: Callable[[], Any], seconds: float, otherwise: str) -> Any:
+    """Return what a call returns on a thread of its own, unless it hangs."""
+    done: Future[Any] = Future()
 
     def run() -> None:
         try:
-            results.append(call())
+            done.set_result(call())
         except BaseException as error:
-            errors.append(error)
+            done.set_exception(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(PATIENCE * 2)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise _NotMet(f"it did not return within {PATIENCE * 2:g} s, although it was given {PATIENCE:g} s")
-    return results[0]
+    thread.join(seconds)
+    if not done.done():
+        raise _NotMet(otherwise)
+    return done.result()
 
 
 # What sinks are given

@@ -12,7 +12,7 @@ from ..contracts import contract_for
 from ..core.model.values import Snapshot
 from ._backend import FaultyBackend
 from ._differences import show
-from ._history import CONTRACTS, Applied, Call, History
+from ._history import Applied, Call, History
 
 _MOST = 20
 
@@ -157,16 +157,14 @@ def _check_applied(applied: list[Applied]) -> Iterable[Violation]:
     shown = applied[-1].call
     acknowledged = max((a.call.version for a in applied if a.call.answer == "OK" and a.call.version), default=None)
     if acknowledged is not None and shown.version is not None and shown.version < acknowledged:
-        yield Violation(
-            "stale", shown.execution_id, f"{shown.version} is shown, although {acknowledged} was acknowledged"
-        )
+        text = f"{shown.version} is shown, although {acknowledged} was acknowledged"
+        yield Violation("stale", shown.execution_id, text)
 
 
 def _check_final(applied: dict[tuple[str, str], list[Applied]], final: Iterable[Snapshot]) -> Iterable[Violation]:
     for snapshot in final:
         contract = contract_for(snapshot)
-        kind = next(kind for kind, its_contract in CONTRACTS.items() if its_contract is contract)
-        changes = applied.get((kind, snapshot.execution_id))
+        changes = applied.get((contract.kind, snapshot.execution_id))
         if not changes:
             yield Violation("lost", snapshot.execution_id, f"nothing arrived, not even {snapshot.phase.name}")
             continue

@@ -12,11 +12,7 @@ from typing import Any, Self
 import attrs
 
 from ..core.model.values import Snapshot
-from ..server._kinds import KINDS
-
-KINDS_BY_NAME = {kind.name: kind for kind in KINDS}
-CONTRACTS = {kind.name: kind.contract for kind in KINDS}
-"""The contract that each kind of execution is sent by."""
+from ..server.calls import KINDS
 
 
 @attrs.define(eq=False)
@@ -50,7 +46,7 @@ class Call:
     def snapshot(self) -> Snapshot:
         """What the request says, read back from the wire; its epoch and revision are those of the metadata."""
         epoch, revision = self.version or (0, 0)
-        return attrs.evolve(CONTRACTS[self.kind].read_request(self.body), epoch=epoch, revision=revision)
+        return attrs.evolve(KINDS[self.kind].contract.read_request(self.body), epoch=epoch, revision=revision)
 
 
 @attrs.frozen(eq=False)
@@ -74,7 +70,7 @@ class History:
         self.applied: list[Applied] = []
         self._newest: dict[tuple[str, str], tuple[int, int]] = {}
         self._counts: dict[str, int] = {}
-        self._write: Callable[[dict[str, Any]], None] = _forget
+        self._write: Callable[[dict[str, Any]], object] = lambda entry: None
 
     def arrive(self, **facts: Any) -> tuple[Call, int]:
         """Note a call; returns it, and how many of its execution came before."""
@@ -120,8 +116,8 @@ class History:
     def keep_in(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a file from now on; each entry is there before the call is answered."""
         file = open(path, "ab", buffering=0)  # noqa: SIM115  (it is as long open as the process lives)
-        file.truncate(_whole_lines(Path(path)))
-        self._write = lambda entry: _append(file, entry)
+        file.truncate(Path(path).read_bytes().rfind(b"\n") + 1)  # the rest was written as the process was killed
+        self._write = lambda entry: file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -147,16 +143,3 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith(b"\n"):  # else the process was killed in the middle of it
                 yield json.loads(line)
-
-
-def _whole_lines(path: Path) -> int:
-    """Return how many bytes of a file are whole lines; the rest was written as the process was killed."""
-    return path.read_bytes().rfind(b"\n") + 1
-
-
-def _append(file: Any, entry: dict[str, Any]) -> None:
-    file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-
-
-def _forget(entry: dict[str, Any]) -> None:
-    return None

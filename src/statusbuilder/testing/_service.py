@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -15,14 +14,10 @@ import attrs
 import grpc
 
 from ..contracts.codec import delimited, tag
-from ..server._errors import Refusal
-from ..server._kinds import KINDS, Kind
-from ..server._server import report_loop_error
-from ..server._services import stream, unary
-from ..server._version import EPOCH_KEY, REVISION_KEY, Version
-from ._fault import Fault
+from ..server.calls import KINDS, Kind, Refusal, Version, stream, unary
+from ..server.loop import LoopThread, stop_server
+from ._fault import Fault, Plan
 from ._history import Call, History
-from ._plan import Plan
 from ._states import Key, Shown, States, read_update
 
 HOST = "127.0.0.1"
@@ -50,9 +45,9 @@ class Service:
     queries: Fault | None = None
     """What meets every `get` and `subscribe`."""
     port: int = 0
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: threading.Thread | None = None
-    _stop: asyncio.Event | None = None
+    _loop: LoopThread = attrs.field(
+        init=False, default=attrs.Factory(lambda self: LoopThread("statusbuilder-faults", self._serve), takes_self=True)
+    )
     _gate: asyncio.Event | None = None
     _held: set[Call] = attrs.field(factory=set)
     _work: set[asyncio.Task[Any]] = attrs.field(factory=set)
@@ -60,26 +55,16 @@ class Service:
 
     def start(self) -> None:
         """Listen on a free port; returns when calls are answered."""
-        started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(started)), name="statusbuilder-faults", daemon=True
-        )
-        self._thread.start()
-        started.result()
+        self._loop.start()
 
     def stop(self) -> None:
         """Drop all calls where they are, and stop."""
-        loop, stop = self._loop, self._stop
-        if self._thread is None or loop is None or stop is None:
-            return
-        loop.call_soon_threadsafe(stop.set)
-        self._thread.join()
-        self._thread = None
+        self._loop.stop()
 
     def release(self) -> None:
         """Let held calls go on, and apply what was to be applied late."""
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._release(), self._loop).result()
+        if self._loop.loop is not None:
+            asyncio.run_coroutine_threadsafe(self._release(), self._loop.loop).result()
 
     @property
     def held(self) -> tuple[Call, ...]:
@@ -100,45 +85,33 @@ class Service:
             self.states.release()
             self.moved.notify_all()
 
-    async def _run(self, started: Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(report_loop_error)
-        self._stop, self._gate = asyncio.Event(), asyncio.Event()
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", self.max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-            ]
-        )
-        for kind in KINDS:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        self._gate = asyncio.Event()
+        limits = [("grpc.max_receive_message_length", self.max_message_bytes), ("grpc.max_send_message_length", -1)]
+        server = grpc.aio.server(options=[*limits, ("grpc.so_reuseport", 0)])
+        for kind in KINDS.values():
             server.add_generic_rpc_handlers(self._handlers(kind))
         self.port = server.add_insecure_port(f"{HOST}:0")
         await server.start()
-        started.set_result(None)
-        await self._stop.wait()
+        stack.push_async_callback(self._end, server)
+
+    async def _end(self, server: Any) -> None:
         for task in self._work:
             task.cancel()
-        await server.stop(0)
         self.states.forget_late()
         self._held.clear()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        if rest:  # gRPC's own tasks outlive its stop a little
-            await asyncio.wait(rest, timeout=1.0)
+        await stop_server(server, 0)
 
     def _handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
         command = {"updateStatus": unary(partial(self._update, kind))}
         query = {"get": unary(partial(self._get, kind)), "subscribe": stream(partial(self._subscribe, kind))}
-        return (
-            grpc.method_handlers_generic_handler(kind.contract.command_service, command),
-            grpc.method_handlers_generic_handler(kind.contract.query_service, query),
-        )
+        return kind.handlers(command, query)
 
     # updateStatus
 
     async def _update(self, kind: Kind, data: bytes, context: Any) -> bytes:
         call, fault = self._arrive(kind, data, context)
-        task = asyncio.ensure_future(self._serve(call, fault))
+        task = asyncio.ensure_future(self._take(call, fault))
         self._work.add(task)
         task.add_done_callback(self._end_work)
         answer = ""
@@ -184,7 +157,7 @@ class Service:
             self.moved.notify_all()
         return call, fault
 
-    async def _serve(self, call: Call, fault: Fault) -> bytes:
+    async def _take(self, call: Call, fault: Fault) -> bytes:
         if fault.held:
             await self._hold(call)
         if fault.seconds:
@@ -217,9 +190,7 @@ class Service:
 
     async def _subscribe(self, kind: Kind, data: bytes, context: Any) -> None:
         await self._fail_query(context)
-        request = kind.parse(kind.subscribe_request, data)
-        (field,) = request.DESCRIPTOR.fields
-        key = kind.name, getattr(request, field.name)
+        key = kind.name, kind.subscribed(data)
         queue: asyncio.Queue[Shown] = asyncio.Queue()
         self._watchers.setdefault(key, set()).add(queue)
         try:
@@ -246,7 +217,7 @@ class Service:
 
 def _version(metadata: dict[str, str]) -> tuple[int, int] | None:
     with contextlib.suppress(ValueError):
-        version = Version.read(metadata.get(EPOCH_KEY), metadata.get(REVISION_KEY))
+        version = Version.read(metadata)
         return None if version is None else (version.epoch, version.revision)
     return None
 

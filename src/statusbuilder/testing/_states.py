@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 import attrs
 import grpc
 
-from ..server._errors import Refusal, invalid, unknown
-from ..server._version import Version
+from ..server.calls import KINDS, Refusal, Version, invalid, unknown
 from ._fault import Fault
-from ._history import KINDS_BY_NAME, Call, History
+from ._history import Call, History
 
 Key = tuple[str, str]
 
@@ -63,10 +63,8 @@ class States:
 
     def apply_late(self, call: Call) -> None:
         """Apply an update on top of later ones, unless the backend is one that refuses that."""
-        try:
+        with suppress(Refusal):
             self._apply(call, "late")
-        except Refusal:
-            return
 
     def release(self) -> None:
         """Apply all updates that are still to be applied."""
@@ -80,15 +78,9 @@ class States:
         self._late.clear()
 
     def resource(self, kind: str, execution_id: str) -> bytes:
-        """Return what is shown.
-
-        Raises:
-            Refusal: nothing is.
-        """
+        """Return what is shown, empty where nothing is."""
         shown = self._shown.get((kind, execution_id))
-        if shown is None:
-            return KINDS_BY_NAME[kind].encode(execution_id, b"")
-        return KINDS_BY_NAME[kind].encode(execution_id, shown.status)
+        return KINDS[kind].encode(execution_id, b"" if shown is None else shown.status)
 
     def shown(self, kind: str, execution_id: str) -> Shown | None:
         """Return what is shown of an execution; None when it is not known."""
@@ -96,7 +88,7 @@ class States:
 
     def find(self, execution_id: str) -> str | None:
         """Return the kind of a known execution."""
-        return next((kind for kind in KINDS_BY_NAME if (kind, execution_id) in self._shown), None)
+        return next((kind for kind in KINDS if (kind, execution_id) in self._shown), None)
 
     def require(self, kind: str, execution_id: str) -> Shown:
         """Return what is shown of an execution.
@@ -129,7 +121,7 @@ class States:
         self._changed((call.kind, call.execution_id), shown)
 
     def _merge(self, call: Call) -> Shown:
-        key, kind = (call.kind, call.execution_id), KINDS_BY_NAME[call.kind]
+        key, kind = (call.kind, call.execution_id), KINDS[call.kind]
         update = kind.update_request.FromString(call.body).status
         held = self._shown.get(key)
         merged: Any = update
@@ -147,7 +139,7 @@ def read_update(kind: str, data: bytes) -> str:
     Raises:
         Refusal: INVALID_ARGUMENT.
     """
-    message = KINDS_BY_NAME[kind]
+    message = KINDS[kind]
     request = message.parse(message.update_request, data)
     if not request.execution_id or not request.HasField("status"):
         raise invalid("The update has no execution_id, or no status.")
