@@ -344,6 +344,15 @@ def test_an_execution_that_begins_from_nothing_under_a_known_id_is_another_one(t
     assert [span.status.status_code for span in traces.spans[:2]] == [StatusCode.UNSET] * 2
 
 
+def test_another_beginning_that_only_snapshots_tell_of_has_each_span_once(traces: Traces) -> None:
+    """Where no builder was made here, a snapshot of another beginning ends the old one, and is followed on."""
+    sink, last = traces.sink(), whole(done("a", 5, 6), done("b", 5, 7))
+    earlier = Snapshot("wex_1", 4, 1, ExecutionPhase.IN_PROGRESS, started_at=at(-9))
+    for snapshot in (earlier, attrs.evolve(earlier, epoch=5, started_at=at(0), tasks=last.tasks[:1]), last):
+        sink.send(snapshot)
+    assert [span.name for span in traces.spans] == ["workflow execution", "a", "b", "workflow execution"]
+
+
 def test_spans_belong_to_the_runners_own_trace(traces: Traces) -> None:
     """Inline, an execution is part of the trace of the span that is current; `parent` says otherwise."""
     tracer = traces.provider.get_tracer("runner")

@@ -251,8 +251,8 @@ class OpenTelemetrySink:
         opened.begun_anew = opened.begun_anew or (
             opened.execution is None and ended is not None and ended.started_at == started_at
         )
-        state.open.pop(execution_id, None)
-        return opened, before or _put(state.open, execution_id, opened)
+        let_go = _put(state.open, execution_id, opened)
+        return opened, before or let_go
 
     # From snapshots to spans
 
