@@ -16,16 +16,9 @@ from ._message import settled
 from .wire import agent_pb2, workflow_pb2
 
 __all__ = [
-    "AGENT_EXECUTION",
-    "WORKFLOW_EXECUTION",
-    "Contract",
-    "Encoder",
-    "State",
-    "contract_for",
-    "fit_dict",
-    "settled",
+    "AGENT_EXECUTION", "WORKFLOW_EXECUTION", "Contract", "Encoder", "State", "contract_for", "fit_dict", "settled",
     "to_status",
-]
+]  # fmt: skip
 
 _Status = TypeVar("_Status")
 

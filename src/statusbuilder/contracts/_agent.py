@@ -79,10 +79,6 @@ def _make_call(values: dict[str, Any], place: Any) -> Task:
     return _make_task(values, place if isinstance(place, str) else f"tool-call-{place}")
 
 
-def _make_todo(values: dict[str, Any], key: str) -> Todo:
-    return Todo(**{**values, "todo_id": values["todo_id"] or key})
-
-
 def is_sub_agent(task: Task) -> bool:
     return task.task_type is TaskType.AGENT_INVOCATION
 
@@ -135,7 +131,7 @@ _TODO: Final = wire.Message(
     Field("status", enum(TodoStatus), default=TodoStatus.PENDING),
     Field("created_at", TIME),
     Field("updated_at", TIME),
-    make=_make_todo,
+    make=lambda values, key: Todo(**{**values, "todo_id": values["todo_id"] or key}),
 )
 _TODO_PAIR: Final = wire.Message(
     pb.AgentExecutionStatus.TodosEntry.DESCRIPTOR,

@@ -13,8 +13,7 @@ from ..agent.model import AgentSnapshot, Message
 from ..core.model.frozen import EMPTY
 from ..core.model.values import Snapshot, Task, TaskType
 from . import _agent, _workflow
-from ._fit import fit
-from ._lane import Lane, Track, chunked
+from ._lane import Lane, Track, chunked, fit
 from ._shorten import NEW_MESSAGE_RUNGS, OLD_MESSAGE_RUNGS, TASK_RUNGS, folded_message, folded_task, shorten_end
 from .codec import tag, text, varint
 

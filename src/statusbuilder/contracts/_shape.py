@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from enum import IntEnum
 from functools import partial
 from math import copysign, isfinite
 from operator import attrgetter
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 import attrs
 
@@ -22,7 +21,6 @@ from ..core.model.times import parse_time
 from ..payload.cut import sole_text
 from .codec import delimited, number, payload, tag, text, time
 
-_E = TypeVar("_E", bound=IntEnum)
 _EXACT: Final = 2**53
 Write = Callable[[Any], bytes]
 
@@ -45,17 +43,6 @@ def read_text(message: Any, name: str) -> str | None:
     """Return a text; None when it is empty, which the wire does not tell from absent."""
     value = getattr(message, name, None)
     return value if isinstance(value, str) and value else None
-
-
-def _read_time(message: Any, name: str) -> datetime | None:
-    return parse_time(read_text(message, name))
-
-
-def _read_enum(message: Any, name: str, kind: type[_E]) -> _E | None:
-    try:
-        return kind(getattr(message, name, 0))
-    except (ValueError, TypeError):
-        return None
 
 
 def _read_part(message: Any, name: str) -> Any:
@@ -113,7 +100,7 @@ def _number(value: float) -> Any:
 
 
 TEXT: Final = Shape(lambda field: partial(text, tag(field)), read_text)
-TIME: Final = Shape(lambda field: partial(time, tag(field)), _read_time)
+TIME: Final = Shape(lambda field: partial(time, tag(field)), lambda message, name: parse_time(read_text(message, name)))
 PAYLOAD: Final = Shape(lambda field: partial(payload, tag(field)), _read_payload)
 RESULT: Final = attrs.evolve(PAYLOAD, read=lambda message, name: _read_payload(message, name) or None)
 """A payload that replaces an older one by being empty."""
@@ -144,8 +131,11 @@ def enum(kind: type[IntEnum], most: int = 2**31) -> Shape:
         return [known.get(value, b"") for value in range(max(kind) + 1)].__getitem__
 
     def read(message: Any, name: str) -> Any:
-        found = _read_enum(message, name, kind)
-        return found if found is not None and found <= most else None
+        try:
+            found = kind(getattr(message, name, 0))
+        except (ValueError, TypeError):
+            return None
+        return found if found <= most else None
 
     return Shape(writer, read)
 
