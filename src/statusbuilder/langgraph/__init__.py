@@ -4,8 +4,6 @@
 same: the messages of the main answer, tool calls, sub-agents with their text and calls, todos, and interrupts.
 """
 
-from ._events import apply_event
-from ._handler import StatusCallbackHandler
-from ._track import track
+from ._ways import StatusCallbackHandler, apply_event, track
 
 __all__ = ["StatusCallbackHandler", "apply_event", "track"]

@@ -17,12 +17,8 @@ _TEXT_BLOCKS = frozenset({"text", "text_delta", "output_text", "input_text"})
 _MEDIA_BLOCKS = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "document"})
 # What LangChain calls the nodes of middleware, after the middleware's name and a dot.
 _HOOKS = frozenset({"before_agent", "before_model", "after_model", "after_agent"})
-_KINDS = {
-    "assistant": "ai",
-    "user": "human",
-    "developer": "system",
-    **{kind: kind for kind in ("ai", "human", "tool", "system")},
-}
+_KINDS = {kind: kind for kind in ("ai", "human", "tool", "system")}
+_KINDS |= {"assistant": "ai", "user": "human", "developer": "system"}
 
 
 class Call(NamedTuple):

@@ -13,11 +13,10 @@ from typing import Any, TypeVar, cast
 
 from ..agent.builder import AgentStatusBuilder
 from . import _read as read
-from ._agents import Agents
 from ._calls import Calls
 from ._conversation import Conversation
 from ._runs import MOST_TOLD, Kind, Run, Runs, Source
-from ._status import Status
+from ._status import Agents, Status
 
 _F = TypeVar("_F", bound=Callable[..., None])
 _key = lru_cache(MOST_TOLD)(str)  # of a run's id, which comes with each token
