@@ -36,26 +36,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="deliver what dead processes left in a spool",
         description="Deliver what dead processes left in a spool. Exit status: 0 when nothing of it is left, else 1.",
     )
-    _configure_flush(flushing)
-    flushing.set_defaults(action=_flush)
-
-
-def _configure_flush(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the spool's file")
-    parser.add_argument("--target", metavar="HOST:PORT", help="the backend (default: STATUSBUILDER_ENDPOINT)")
-    add_security(parser)
-    parser.add_argument(
+    flushing.add_argument("path", metavar="PATH", help="the spool's file")
+    flushing.add_argument("--target", metavar="HOST:PORT", help="the backend (default: STATUSBUILDER_ENDPOINT)")
+    add_security(flushing)
+    flushing.add_argument(
         "--any-target", action="store_true", help="also what was meant for a backend of another name or address"
     )
-    parser.add_argument(
+    flushing.add_argument(
         "--orphans",
         choices=("report", "fail"),
         default="report",
         help="what to do about executions whose process died before they ended: 'fail' ends them (default: report)",
     )
-    parser.add_argument(
+    flushing.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="time for all of it (default: 30)"
     )
+    flushing.set_defaults(action=_flush)
 
 
 @guarded("spool")
@@ -114,16 +110,12 @@ def _cells(listed: Listed) -> tuple[str, ...]:
 
 
 def _state(listed: Listed) -> str:
-    if listed.row.state is State.OPEN and not listed.owner_alive:
-        return _STATES[State.ORPHANED]
-    return _STATES[listed.row.state]
+    is_orphan = listed.row.state is State.OPEN and not listed.owner_alive
+    return _STATES[State.ORPHANED if is_orphan else listed.row.state]
 
 
 def _phase(number: int) -> str:
-    try:
-        return ExecutionPhase(number).name
-    except ValueError:
-        return str(number)
+    return next((phase.name for phase in ExecutionPhase if phase == number), str(number))
 
 
 def _age(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -11,10 +11,10 @@ from google.protobuf import message_factory
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
 from ..errors import ContractMismatchError
 from ._grpc_aio import AioLine, loop_of
-from ._grpc_key import Key
+from ._grpc_key import Key, Source
 from ._grpc_line import Methods, SyncLine
 from ._grpc_own import note_loop
-from ._grpc_transport import GrpcTransport, Line, Parse
+from ._grpc_transport import GrpcTransport, Line, Parse, Parsers
 from .answers import Where
 from .backend import channel_target, read_target
 
@@ -140,20 +140,14 @@ def _named(given: Any) -> str:
 
 
 def transport_over(
-    line: Line,
-    given: Any,
-    api_key: str | Callable[[], str] | None,
-    allowed: bool,
-    contract: Contract | None,
-    limit: int,
-    parse: dict[str, Parse] | None = None,
+    line: Line, given: Any, key: Source, allowed: bool, contract: Contract | None, limit: int, parse: Parsers = None
 ) -> GrpcTransport:
     """Return a transport over a line, whose channel, or a method of it, is given."""
     found = channel_target(given)
     label = found or "the backend"
     guarded = not (allowed or (found is not None and _is_loopback(found)))
-    key = Key(api_key, guarded, label, line.later)
-    return GrpcTransport(line, key, Where(label, None, api_key is not None), limit, contract, parse)
+    where = Where(label, None, key is not None)
+    return GrpcTransport(line, Key(key, guarded, label, line.later), where, limit, contract, parse)
 
 
 def _is_loopback(target: str) -> bool:

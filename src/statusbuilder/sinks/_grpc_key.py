@@ -22,6 +22,7 @@ from .backend import check_key
 _INSECURE = re.compile("sufficient security level|only valid on secure channels")
 
 
+Source: TypeAlias = "str | Callable[[], str] | None"
 Who: TypeAlias = "tuple[Metadata, Any] | str"
 """Metadata and call credentials that say who calls, or why there is no key to send."""
 Take: TypeAlias = Callable[[Who, float], None]
@@ -46,11 +47,7 @@ class Key:
     """
 
     def __init__(
-        self,
-        source: str | Callable[[], str] | None,
-        guarded: bool,
-        label: str,
-        later: Callable[[float, Callable[[], None]], None],
+        self, source: Source, guarded: bool, label: str, later: Callable[[float, Callable[[], None]], None]
     ) -> None:
         if source is not None and not callable(source):
             check_key(source)

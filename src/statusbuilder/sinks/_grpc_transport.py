@@ -23,6 +23,7 @@ from .answers import EPOCH_KEY, REVISION_KEY, Where, explain, held_version, inte
 
 Line: TypeAlias = "OwnLine | SyncLine | AioLine"
 Parse: TypeAlias = Callable[[bytes], Any]
+Parsers: TypeAlias = "dict[str, Parse] | None"
 
 _OWN_LOOP = "the event loop that would send is waiting for the sink; use aclose()"
 _GRACE = 0.5
@@ -38,7 +39,7 @@ class GrpcTransport:
     max_bytes: int | None
     _contract: Contract | None
     """How snapshots become requests; None decides by the type of each execution's snapshots."""
-    _parse: dict[str, Parse] | None = None
+    _parse: Parsers = None
     """By path, what turns serialized requests into what the line takes, and the only paths that it has; None where it
     has all, and takes them as they are."""
     open_messages: bool = attrs.field(default=True, init=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
+import grpc
 from typing_extensions import Unpack
 
 from ..contracts import AGENT_EXECUTION, WORKFLOW_EXECUTION, Contract
@@ -18,9 +19,6 @@ from ._grpc_own import OwnLine
 from ._grpc_transport import GrpcTransport
 from .answers import Where
 from .backend import MAX_BYTES, Target, Tls, credentials, insecure_key_allowed, open_channel, read_target
-
-if TYPE_CHECKING:
-    import grpc
 
 ApiKey: TypeAlias = "str | Callable[[], str] | None"
 _CONTRACTS = {"auto": None, "workflow": WORKFLOW_EXECUTION, "agent": AGENT_EXECUTION}

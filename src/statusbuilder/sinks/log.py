@@ -71,26 +71,21 @@ class LogSink:
             "from_status": None if was is None else was.name,
             "to_status": now.name,
         }
-        what = "Execution %s"
-        names = [snapshot.execution_id]
+        form, arguments, notes = "Execution %s", [snapshot.execution_id], ""
         if task is not None:
             known = {key: task.metadata[key] for key in KEYS if key in task.metadata}
             extra |= {"task_id": task.task_id, "task_name": task.task_name, "known": known}
-            what += ": task %s"
-            names.append(task.task_id)
+            form, notes = f"{form}: task %s", ", ".join(_notes(task))
+            arguments.append(task.task_id)
         if error is not None:
             extra["error"] = error
-        change = " %s" if was is None else " %s -> %s"
-        notes = [] if task is None else list(_notes(task))
-        if notes:
-            change += " (%s)"
-        if error is not None:
-            change += ": %s"
-        states = [state.name for state in (was, now) if state is not None]
-        told = [text for text in (", ".join(notes) or None, error) if text is not None]
-        arguments = map(one_line, [*names, *states, *told])
+        change = [(" %s", now.name)] if was is None else [(" %s", was.name), (" -> %s", now.name)]
+        for part, text in (*change, (" (%s)", notes or None), (": %s", error)):
+            if text is not None:
+                form += part
+                arguments.append(text)
         level = logging.WARNING if now.name == "FAILED" else logging.INFO
-        self._logger.log(level, what + change, *arguments, extra=extra)
+        self._logger.log(level, form, *map(one_line, arguments), extra=extra)
 
 
 def _notes(task: Task) -> Iterator[str]:

@@ -13,11 +13,8 @@ _STYLE: Final = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.25rem; max-width: 80rem; background: var(--bg); color: var(--fg);
   font: 0.95rem/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
-a { color: var(--run); }
-nav { margin-bottom: .75rem; } [hidden] { display: none; }
-.soft { color: var(--soft); }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
+a { color: var(--run); } nav { margin-bottom: .75rem; } [hidden] { display: none; } .soft { color: var(--soft); }
 .badge { display: inline-block; padding: .05rem .6rem; border: 1px solid; border-radius: 1rem; font-size: .8rem;
   font-weight: 600; vertical-align: middle; white-space: nowrap; }
 .COMPLETED { --tone: var(--good); } .FAILED { --tone: var(--bad); } .IN_PROGRESS { --tone: var(--run); }
@@ -26,8 +23,7 @@ nav { margin-bottom: .75rem; } [hidden] { display: none; }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; }
 .meter { display: flex; height: .6rem; border-radius: .3rem; overflow: hidden; background: var(--track); }
-.meter span { background: var(--tone); min-width: 2px; }
-.meter ~ details { margin-top: .75rem; }
+.meter span { background: var(--tone); min-width: 2px; } .meter ~ details { margin-top: .75rem; }
 .error { border-left: .25rem solid var(--bad); background: var(--card); padding: .6rem .9rem; margin: 1rem 0;
   white-space: pre-wrap; }
 ol.failures { padding-left: 2rem; } ol.failures li { margin: .25rem 0; }
@@ -43,8 +39,7 @@ tr { display: grid; grid-template-columns: minmax(9rem, 3fr) 7.5rem 5.5rem 6rem 
   padding: .3rem .75rem; border-top: 1px solid var(--line); align-items: start; }
 .list tr { grid-template-columns: minmax(9rem, 3fr) 8.75rem 7rem 6rem minmax(8rem, 5fr); }
 thead tr { border-top: 0; color: var(--soft); font-size: .8rem; }
-th { text-align: left; font-weight: 600; } tbody th { font-weight: 500; }
-th, td { padding: 0; min-width: 0; }
+th { text-align: left; font-weight: 600; } tbody th { font-weight: 500; } th, td { padding: 0; min-width: 0; }
 .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .lane { position: relative; height: 1.45em; }
 .rest { opacity: .35; }
@@ -59,8 +54,7 @@ th, td { padding: 0; min-width: 0; }
   background: color-mix(in srgb, var(--fg) 35%, var(--tone)); }
 .lane .queued { --tone: var(--line); }
 .axis { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; font-weight: 400; }
-.note { font-size: .85rem; color: var(--soft); white-space: pre-wrap; }
-.FAILED .note { color: var(--bad); }
+.note { font-size: .85rem; color: var(--soft); white-space: pre-wrap; } .FAILED .note { color: var(--bad); }
 details { font-size: .85rem; } summary { cursor: pointer; color: var(--soft); }
 pre { margin: .25rem 0 .5rem; padding: .5rem; background: var(--bg); border: 1px solid var(--line);
   border-radius: .3rem; white-space: pre-wrap; overflow-wrap: anywhere;

@@ -124,14 +124,8 @@ def counts(snapshot: Snapshot) -> str:
     """Return how many tasks are where, leaving out what there is none of."""
     progress = snapshot.progress
     pending = progress.total - progress.finished - progress.running
-    numbers = (
-        (progress.running, "running"),
-        (progress.failed, "failed"),
-        (progress.completed, "completed"),
-        (progress.skipped, "skipped"),
-        (pending, "pending"),
-    )
-    return ", ".join(f"{number:,} {word}" for number, word in numbers if number) or "no tasks"
+    numbers = [(getattr(progress, word), word) for word in ("running", "failed", "completed", "skipped")]
+    return ", ".join(f"{number:,} {word}" for number, word in (*numbers, (pending, "pending")) if number) or "no tasks"
 
 
 # Tables
