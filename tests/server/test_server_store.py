@@ -19,7 +19,7 @@ from server_calls import TIMEOUT, Calls
 from statusbuilder.server import Server
 from statusbuilder.server._feed import Feed, State
 from statusbuilder.server._store import Store
-from statusbuilder.server.calls import Version
+from statusbuilder.server.serving import Version
 
 
 def unavailable(call: Callable[..., Any], *arguments: Any, **fields: Any) -> str:

@@ -61,12 +61,8 @@ class Feed:
 
     def __init__(self) -> None:
         self._watchers: dict[Key, set[Watcher]] = {}
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
+        self.closed = False
         """Whether the server is stopping."""
-        return self._closed
 
     def __len__(self) -> int:
         return sum(map(len, self._watchers.values()))
@@ -75,7 +71,7 @@ class Feed:
     def watch(self, key: Key) -> Iterator[Watcher]:
         """Give a watcher of one execution for the duration of the block."""
         watcher = Watcher()
-        if self._closed:
+        if self.closed:
             watcher.close()
         watchers = self._watchers.setdefault(key, set())
         watchers.add(watcher)
@@ -93,7 +89,7 @@ class Feed:
 
     def close(self) -> None:
         """Let every watcher, also of the future, know that the server is stopping."""
-        self._closed = True
+        self.closed = True
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.close()

@@ -16,8 +16,7 @@ from ._listen import CertificateAndKey, ServerStartError, check_address, join, o
 from ._services import Services
 from ._show import Show
 from ._store import Store
-from .calls import KINDS
-from .loop import LoopThread, stop_server
+from .serving import KINDS, LoopThread, stop_server
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _MOST_PENDING = 1_000_000

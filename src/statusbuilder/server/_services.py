@@ -14,7 +14,7 @@ import grpc
 from ..core.model.values import ExecutionPhase
 from ._feed import Commits, Feed, Key, State, Watcher
 from ._store import Head, Store
-from .calls import Kind, Refusal, Version, carried_fields, invalid, stream, unary, unknown
+from .serving import Kind, Refusal, Version, carried_fields, invalid, stream, unary, unknown
 
 DEFAULT_PAGE_SIZE = 20
 LARGEST_PAGE_SIZE = 100

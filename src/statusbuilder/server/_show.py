@@ -18,7 +18,7 @@ from ..views.report import Parts, list_parts, live_parts
 from ._feed import Feed, Key, State
 from ._services import Services
 from ._store import Store
-from .calls import KINDS
+from .serving import KINDS
 
 PERIOD: Final = 0.25
 """Seconds between two states of one viewer, at least."""
@@ -48,8 +48,8 @@ class Shown:
     source: Any = None
     """What it was made of."""
     snapshot: Snapshot | None = None
-    _parts: dict[str, tuple[int, str]] = attrs.Factory(dict)
-    _order: dict[str, tuple[int, list[str]]] = attrs.Factory(dict)
+    _parts: dict[str, tuple[int, Any]] = attrs.Factory(dict)
+    _order: dict[str, tuple[int, Any]] = attrs.Factory(dict)
     _facts: dict[str, Any] = attrs.Factory(dict)
     _news: dict[int, str] = attrs.Factory(dict)
     _json: str = ""
@@ -63,12 +63,9 @@ class Shown:
         self.made = time.monotonic()
         self._news.clear()
         gone = {key: "" for key in self._parts if key not in parts.parts}
-        for key, html in {**gone, **parts.parts}.items():
-            if self._parts.get(key, (0, None))[1] != html:
-                self._parts[key] = (self.version, html)
-        for group, ids in parts.order.items():
-            if self._order.get(group, (0, None))[1] != ids:
-                self._order[group] = (self.version, ids)
+        changes: Any = ((self._parts, gone | parts.parts), (self._order, parts.order))
+        for held, given in changes:
+            held |= {key: (self.version, new) for key, new in given.items() if held.get(key, (0, None))[1] != new}
         self._facts = {"title": parts.title, "start": _millis(parts.start), "end": _millis(parts.end)}
 
     def news(self, since: int) -> str:

@@ -8,7 +8,7 @@ from os import PathLike, fspath, path
 from typing import NamedTuple
 
 from ._listen import ServerStartError
-from .calls import Version
+from .serving import Version
 
 _APPLICATION_ID = 0x53544255
 _SCHEMA_VERSION = 1

@@ -26,7 +26,7 @@ from ..views.timeline import status_filter, table_head, task_table_head
 from ._guard import COOKIE, HEADERS, Guard
 from ._listen import CertificateAndKey, ServerStartError, join, reachable
 from ._show import KIND_NAMES, LISTED, Show, Shown
-from .calls import Refusal
+from .serving import Refusal
 
 _LARGEST_FORM: Final = 4_096
 _OPEN: Final = ("/login", "/page.css")
@@ -240,17 +240,10 @@ async def serving(
     hosts = frozenset(join(name, port).lower() for name in names if name)
     guard = Guard(key, hosts, scheme)
     page = Page(show, guard, is_secure=tls is not None)
-    secure: dict[str, Any] = {} if tls is None else {"ssl_certfile": fspath(tls[0]), "ssl_keyfile": fspath(tls[1])}
-    config = uvicorn.Config(
-        Admission(page.app, guard),
-        log_level="critical",
-        lifespan="off",
-        headers=HEADERS,
-        server_header=False,
-        ws_max_size=_LARGEST_FORM,
-        **secure,
-    )
-    server = uvicorn.Server(config)
+    options: dict[str, Any] = {"log_level": "critical", "lifespan": "off", "headers": HEADERS, "server_header": False}
+    if tls is not None:
+        options |= {"ssl_certfile": fspath(tls[0]), "ssl_keyfile": fspath(tls[1])}
+    server = uvicorn.Server(uvicorn.Config(Admission(page.app, guard), ws_max_size=_LARGEST_FORM, **options))
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         yield f"{scheme}://{join(reachable(host), port)}/"

@@ -37,21 +37,7 @@ else:
 
 
 __all__ = [
-    "EVERYDAY",
-    "Applied",
-    "BackendProcess",
-    "Call",
-    "Fault",
-    "FaultyBackend",
-    "History",
-    "Proxy",
-    "Report",
-    "StatusBackend",
-    "Violation",
-    "assert_delivered",
-    "assert_guarantees",
-    "assert_phase",
-    "assert_tasks",
-    "check_guarantees",
-    "check_sink",
-]
+    "EVERYDAY", "Applied", "BackendProcess", "Call", "Fault", "FaultyBackend", "History", "Proxy", "Report",
+    "StatusBackend", "Violation", "assert_delivered", "assert_guarantees", "assert_phase", "assert_tasks",
+    "check_guarantees", "check_sink",
+]  # fmt: skip

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ..core.builder import StatusBuilder
+from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase, Outcome, Receipt, Snapshot, TaskStatus
-from ._differences import differences, show
 
-_ARRIVED = (Outcome.DELIVERED, Outcome.CONFIRMED)
+ARRIVED = (Outcome.DELIVERED, Outcome.CONFIRMED)
+_LONGEST = 200
+_OF_EXECUTION = ("phase", "error", "output", "started_at", "completed_at")
+_OF_AGENT = ("messages", "todos")
+_OF_TASK = ("status", "error", "output", "input", "metadata", "task_name", "task_type", "started_at", "completed_at")
 
 
 @runtime_checkable
@@ -127,7 +133,7 @@ def assert_delivered(
 
         contract = contract_for(expected)
         expected = contract.read_request(contract.encode(expected))  # the wire carries less than a snapshot has
-    lines = differences(found, expected)
+    lines = _differences(found, expected)
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
         raise AssertionError(f"Execution {expected.execution_id!r} arrived differently at {where!r}:{listed}")
@@ -141,7 +147,7 @@ def _assert_receipts(receipts: Any) -> None:
         raise TypeError(f"{receipts!r} is neither receipts, nor a sink that keeps snapshots, nor a backend.")
     if not listed:
         raise AssertionError("There is no receipt: the builder has no sink, or STATUSBUILDER_DISABLED turned all off.")
-    wrong = [receipt for receipt in listed if receipt.outcome not in _ARRIVED]
+    wrong = [receipt for receipt in listed if receipt.outcome not in ARRIVED]
     if wrong:
         lines = "".join(f"\n  {r.sink!r}: {r.outcome.value}, {r.reason or 'no reason given'}" for r in wrong)
         raise AssertionError(f"Not delivered:{lines}")
@@ -175,10 +181,9 @@ def _member(kind: Any, given: object) -> Any:
     __tracebackhide__ = True
     if isinstance(given, kind):
         return given
-    name = cast("str", given)
-    if name not in kind.__members__:
+    if given not in kind.__members__:
         raise ValueError(f"{given!r} is no {kind.__name__}; there are {', '.join(kind.__members__)}.")
-    return kind[name]
+    return kind[given]
 
 
 def _overview(snapshot: Snapshot) -> str:
@@ -188,3 +193,37 @@ def _overview(snapshot: Snapshot) -> str:
     if len(snapshot.tasks) > 50:
         lines.append(f"  and {len(snapshot.tasks) - 50} more")
     return "Its tasks are:\n" + "\n".join(lines)
+
+
+# How what is there differs from what was expected, in lines that people read
+
+
+def _differences(found: Snapshot, expected: Snapshot) -> list[str]:
+    """Return a line for each difference; epochs and revisions do not count, because no wire carries them."""
+    lines = _compare("", found, expected, _OF_EXECUTION)
+    there = {task.task_id: task for task in found.tasks}
+    wanted = {task.task_id: task for task in expected.tasks}
+    for task_id, task in wanted.items():
+        if task_id in there:
+            lines += _compare(f"task {task_id!r}: ", there[task_id], task, _OF_TASK)
+        else:
+            lines.append(f"task {task_id!r}: missing, expected {task.status.name}")
+    lines += [
+        f"task {task_id!r}: not expected, is {there[task_id].status.name}" for task_id in there if task_id not in wanted
+    ]
+    if not lines and list(there) != list(wanted):
+        lines.append(f"order of tasks: {show(list(there))}, expected {show(list(wanted))}")
+    return lines + _compare("", found, expected, [name for name in _OF_AGENT if hasattr(expected, name)])
+
+
+def show(value: object) -> str:
+    """Return a value as a reader wants to see it."""
+    text = value.name if isinstance(value, Enum) else repr(value)
+    if isinstance(value, datetime):
+        text = format_time(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+
+
+def _compare(prefix: str, found: object, expected: object, names: Sequence[str]) -> list[str]:
+    pairs = [(name, getattr(found, name, None), getattr(expected, name)) for name in names]
+    return [f"{prefix}{name} is {show(one)}, expected {show(other)}" for name, one, other in pairs if one != other]

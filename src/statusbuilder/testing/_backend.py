@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from ..core.model.values import Snapshot
-from ..server.calls import KINDS
+from ..server.serving import KINDS
 from ._fault import EVERYDAY, Fault, Plan
-from ._history import Applied, Call, History
+from ._history import Applied, Call, History, States
 from ._proxy import Proxy
 from ._service import Service
-from ._states import States
 
 DEFAULT_MAX_BYTES = 4 * 1024 * 1024
 PATIENCE = 30.0

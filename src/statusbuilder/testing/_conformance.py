@@ -14,13 +14,13 @@ from typing import Any
 from ..agent.builder import AgentStatusBuilder
 from ..core.builder import StatusBuilder
 from ..core.link import Attachable
-from ..core.model.values import ExecutionPhase, Outcome, Snapshot, TaskStatus, TaskType
+from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ..core.outlets import call_with_timeout, is_coroutine_sink
 from ..core.outlets import check_sink as check_shape
 from ..delivery import Delivery
+from ._asserts import ARRIVED
 
 PATIENCE = 10.0
-_ARRIVED = (Outcome.DELIVERED, Outcome.CONFIRMED)
 _numbers = count(1)
 
 
@@ -142,7 +142,7 @@ class _Open:
 
 def _check_receipt(status: StatusBuilder) -> None:
     for receipt in status.close():
-        if receipt.outcome not in _ARRIVED:
+        if receipt.outcome not in ARRIVED:
             raise _NotMet(f"the receipt says {receipt.outcome.value}: {receipt.reason or 'no reason'}")
 
 
@@ -204,7 +204,7 @@ def _id() -> str:
     return f"check_sink {next(_numbers)}"
 
 
-def _life(run: Callable[[StatusBuilder], None], kind: type[StatusBuilder] = StatusBuilder) -> list[Snapshot]:
+def _life(run: Callable[[StatusBuilder], object], kind: type[StatusBuilder] = StatusBuilder) -> list[Snapshot]:
     """Return every snapshot of an execution, in order."""
     snapshots: list[Snapshot] = []
     run(kind(_id(), sinks=[snapshots.append], max_payload_bytes=4096))
@@ -216,25 +216,14 @@ def _endings() -> Iterable[list[Snapshot]]:
     for phase in ExecutionPhase:
         if phase is not ExecutionPhase.PENDING:
             yield _life(lambda status, phase=phase: status.update_status(phase))  # type: ignore[misc]
-    yield _life(_fail)
-
-
-def _fail(status: StatusBuilder) -> None:
-    status.with_error("it went wrong\nin two lines")
+    yield _life(lambda status: status.with_error("it went wrong\nin two lines"))
 
 
 def _everything() -> list[Snapshot]:
     def run(status: StatusBuilder) -> None:
         status.update_status(ExecutionPhase.IN_PROGRESS)
-        payload: dict[str, Any] = {
-            "null": None,
-            "true": True,
-            "int": 2**53,
-            "float": 1.5,
-            "text": "ä\n\x00🙂",
-            "list": [{}, []],
-            "": {"a": 1},
-        }
+        payload: dict[str, Any] = {"null": None, "true": True, "int": 2**53, "float": 1.5, "text": "ä\n\x00🙂"}
+        payload |= {"list": [{}, []], "": {"a": 1}}
         for task_type in TaskType:
             for end in TaskStatus:
                 task_id = f"{task_type.name}/{end.name} \N{SNOWMAN}"

@@ -174,7 +174,7 @@ class Plan:
     and that before chance."""
 
     _scripts: dict[str | None, deque[Fault]] = attrs.field(factory=dict)
-    _standing: dict[str | None, Fault] = attrs.field(factory=dict)
+    _standing: dict[str | None, Fault | None] = attrs.field(factory=dict)
     _rate: float = 0.0
     _seed: int = 0
     _menu: Sequence[Fault] = EVERYDAY
@@ -185,10 +185,7 @@ class Plan:
 
     def always(self, execution_id: str | None, fault: Fault | None) -> None:
         """Meet every call with this; None ends it."""
-        if fault is None:
-            self._standing.pop(execution_id, None)
-        else:
-            self._standing[execution_id] = fault
+        self._standing[execution_id] = fault
 
     def chaos(self, rate: float, seed: int, faults: Sequence[Fault]) -> None:
         """Meet this share of the calls with one of these."""
@@ -210,8 +207,8 @@ class Plan:
             if self._scripts.get(scope):
                 return self._scripts[scope].popleft()
         for scope in (execution_id, None):
-            if scope in self._standing:
-                return self._standing[scope]
+            if (standing := self._standing.get(scope)) is not None:
+                return standing
         if self._rate:
             # By the call alone, so that chance does not depend on how executions are interleaved.
             random = Random(f"{self._seed}/{execution_id}/{number}")

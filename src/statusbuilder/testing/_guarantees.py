@@ -10,8 +10,8 @@ import attrs
 
 from ..contracts import contract_for
 from ..core.model.values import Snapshot
+from ._asserts import show
 from ._backend import FaultyBackend
-from ._differences import show
 from ._history import Applied, Call, History
 
 _MOST = 20

@@ -36,9 +36,9 @@ class BackendProcess:
         self.journal = journal
         self.port = 0
         self._aware = aware
-        self._process: subprocess.Popen[str] | None = None
-        self._chaos: dict[str, Any] | None = None
-        self._queries: dict[str, Any] | None = None
+        self._process: Any = None
+        self._standing: dict[str, dict[str, Any]] = {}
+        """The commands that hold after a restart, too, with their arguments."""
 
     @property
     def target(self) -> str:
@@ -54,10 +54,8 @@ class BackendProcess:
             text=True,
         )
         self.port = int(self._read())
-        if self._chaos is not None:
-            self._tell("chaos", **self._chaos)
-        if self._queries is not None:
-            self._tell("fail_queries", fault=self._queries)
+        for command, arguments in self._standing.items():
+            self._tell(command, **arguments)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -80,17 +78,15 @@ class BackendProcess:
 
     def chaos(self, *, rate: float, seed: int, faults: Sequence[Fault] = EVERYDAY) -> None:
         """Do as `FaultyBackend.chaos`, also after a restart."""
-        self._chaos = {"rate": rate, "seed": seed, "faults": [fault.to_dict() for fault in faults]}
-        self._tell("chaos", **self._chaos)
+        self._stand("chaos", rate=rate, seed=seed, faults=[fault.to_dict() for fault in faults])
 
     def fail_queries(self, fault: Fault | None) -> None:
         """Do as `FaultyBackend.fail_queries`, also after a restart."""
-        self._queries = None if fault is None else fault.to_dict()
-        self._tell("fail_queries", fault=self._queries)
+        self._stand("fail_queries", fault=None if fault is None else fault.to_dict())
 
     def behave(self) -> None:
         """Forget all faults."""
-        self._chaos = self._queries = None
+        self._standing.clear()
         self._tell("behave")
 
     def history(self) -> History:
@@ -105,20 +101,19 @@ class BackendProcess:
         self.kill()
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
         self._process.send_signal(number)
 
+    def _stand(self, command: str, **arguments: Any) -> None:
+        self._standing[command] = arguments
+        self._tell(command, **arguments)
+
     def _tell(self, command: str, **arguments: Any) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([command, arguments]) + "\n")
         self._process.stdin.flush()
         self._read()
 
     def _read(self) -> str:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line: str = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"The backend's process ended with status {self._process.wait()}.")
         return line

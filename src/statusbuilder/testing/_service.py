@@ -14,11 +14,9 @@ import attrs
 import grpc
 
 from ..contracts.codec import delimited, tag
-from ..server.calls import KINDS, Kind, Refusal, Version, stream, unary
-from ..server.loop import LoopThread, stop_server
+from ..server.serving import KINDS, Kind, LoopThread, Refusal, Version, stop_server, stream, unary
 from ._fault import Fault, Plan
-from ._history import Call, History
-from ._states import Key, Shown, States, read_update
+from ._history import Call, History, Key, Shown, States, read_update
 
 HOST = "127.0.0.1"
 
@@ -141,16 +139,9 @@ class Service:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         execution_id = read_update(kind.name, data)
         with self.moved:
-            call, before = self.history.arrive(
-                kind=kind.name,
-                execution_id=execution_id,
-                version=_version(metadata),
-                peer=context.peer(),
-                timeout=_timeout(context),
-                arrived=monotonic(),
-                body=data,
-                metadata=metadata,
-            )
+            facts = {"version": _version(metadata), "peer": context.peer(), "timeout": _timeout(context)}
+            facts |= {"arrived": monotonic(), "body": data, "metadata": metadata}
+            call, before = self.history.arrive(kind=kind.name, execution_id=execution_id, **facts)
             fault = self.plan.choose(execution_id, before)
             call.fault = fault.name
             self.history.keep(call)
