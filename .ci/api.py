@@ -22,8 +22,8 @@ PACKAGE = "statusbuilder"
 # Rooms, whose names users have from `statusbuilder`, and parts of which they rely on something else than Python: the
 # command line's arguments, and the wire, which buf watches.
 APART = re.compile(
-    r"statusbuilder\.(agent|cli|commands|contracts\.(codec|wire)|core|delivery\.(core|spool)|payload|sinks\.backend"
-    r"|temporal\.session|views\.report\w*)(\.|$)"
+    r"statusbuilder\.(agent|cli|commands|contracts\.(codec|wire)|core|delivery\.(core|spool)|payload|server\.serving"
+    r"|sinks\.(answers|backend)|temporal\.session|views\.(report\w*|texts|timeline))(\.|$)"
 )
 # What a public call returns, so that nobody needs to import it.
 HANDLES = {"TaskBlock": "core._task_block.TaskBlock"}
