@@ -172,10 +172,10 @@ class FaultyBackend:
         Raises:
             LookupError: it is not known.
         """
-        kind = self._states.find(execution_id)
-        if kind is None:
-            raise LookupError(f"The backend has no execution {execution_id!r}.")
-        return KINDS[kind].contract.to_snapshot(self._states.resource(kind, execution_id), execution_id)
+        for name, kind in KINDS.items():
+            if (shown := self._states.shown.get((name, execution_id))) is not None:
+                return kind.contract.to_snapshot(kind.status.FromString(shown.status), execution_id)
+        raise LookupError(f"The backend has no execution {execution_id!r}.")
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait until something is so; it is looked at after everything that happens in the backend.

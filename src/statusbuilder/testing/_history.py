@@ -16,7 +16,7 @@ import attrs
 import grpc
 
 from ..core.model.values import Snapshot
-from ..server.serving import KINDS, Refusal, Version, invalid, unknown
+from ..server.serving import KINDS, Refusal, Version, invalid
 from ._fault import Fault
 
 Key = tuple[str, str]
@@ -149,7 +149,6 @@ class Shown:
     """What is shown of one execution."""
 
     status: bytes
-    phase: int
     version: tuple[int, int] | None
 
 
@@ -166,7 +165,8 @@ class States:
         self._history = history
         self._aware = aware
         self._changed = changed
-        self._shown: dict[Key, Shown] = {}
+        self.shown: dict[Key, Shown] = {}
+        """What is shown of each execution."""
         self._late: dict[Key, list[Call]] = {}
         for applied in history.applied:
             self._merge(applied.call)
@@ -183,7 +183,8 @@ class States:
             self._late.setdefault(key, []).append(call)
         if fault.applies in ("now", "twice"):
             self._apply(call, "now")
-        body = self.resource(*key)
+        shown = self.shown.get(key)
+        body = KINDS[call.kind].encode(call.execution_id, b"" if shown is None else shown.status)
         for late in overdue:
             self.apply_late(late)
         return body
@@ -204,45 +205,18 @@ class States:
         """Drop the updates that are still to be applied, as a killed process does."""
         self._late.clear()
 
-    def resource(self, kind: str, execution_id: str) -> bytes:
-        """Return what is shown, empty where nothing is."""
-        shown = self._shown.get((kind, execution_id))
-        return KINDS[kind].encode(execution_id, b"" if shown is None else shown.status)
-
-    def shown(self, kind: str, execution_id: str) -> Shown | None:
-        """Return what is shown of an execution; None when it is not known."""
-        return self._shown.get((kind, execution_id))
-
-    def find(self, execution_id: str) -> str | None:
-        """Return the kind of a known execution."""
-        return next((kind for kind in KINDS if (kind, execution_id) in self._shown), None)
-
-    def require(self, kind: str, execution_id: str) -> Shown:
-        """Return what is shown of an execution.
-
-        Raises:
-            Refusal: NOT_FOUND.
-        """
-        shown = self._shown.get((kind, execution_id))
-        if shown is None:
-            raise unknown(kind, execution_id)
-        return shown
-
-    def trailers(self, kind: str, execution_id: str) -> tuple[tuple[str, str], ...]:
+    def trailers(self, key: Key) -> tuple[tuple[str, str], ...]:
         """Return the metadata that tells what is held; nothing from a backend that does not know revisions."""
-        shown = self._shown.get((kind, execution_id))
+        shown = self.shown.get(key)
         if not self._aware or shown is None or shown.version is None:
             return ()
         return Version(*shown.version).metadata
 
     def _apply(self, call: Call, cause: str) -> None:
-        held = self._shown.get((call.kind, call.execution_id))
+        held = self.shown.get((call.kind, call.execution_id))
         if self._aware and held is not None and held.version and call.version and call.version < held.version:
-            raise Refusal(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"{call.kind} {call.execution_id!r} is at {held.version}; the update is of {call.version}.",
-                Version(*held.version),
-            )
+            text = f"{call.kind} {call.execution_id!r} is at {held.version}; the update is of {call.version}."
+            raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, text, Version(*held.version))
         shown = self._merge(call)
         self._history.apply(call, cause, monotonic())
         self._changed((call.kind, call.execution_id), shown)
@@ -250,13 +224,13 @@ class States:
     def _merge(self, call: Call) -> Shown:
         key, kind = (call.kind, call.execution_id), KINDS[call.kind]
         update = kind.update_request.FromString(call.body).status
-        held = self._shown.get(key)
+        held = self.shown.get(key)
         merged: Any = update
         if held is not None:
             anew = bool(self._aware and held.version and call.version and call.version[0] > held.version[0])
             merged = kind.contract.merge(held.status, update, anew=anew)
         version = call.version or (None if held is None else held.version)
-        shown = self._shown[key] = Shown(merged.SerializeToString(), merged.phase, version)
+        shown = self.shown[key] = Shown(merged.SerializeToString(), version)
         return shown
 
 

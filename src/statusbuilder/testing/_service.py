@@ -14,7 +14,7 @@ import attrs
 import grpc
 
 from ..contracts.codec import delimited, tag
-from ..server.serving import KINDS, Kind, LoopThread, Refusal, Version, stop_server, stream, unary
+from ..server.serving import KINDS, Kind, LoopThread, Refusal, Version, stop_server, stream, unary, unknown
 from ._fault import Fault, Plan
 from ._history import Call, History, Key, Shown, States, read_update
 
@@ -96,9 +96,9 @@ class Service:
     async def _end(self, server: Any) -> None:
         for task in self._work:
             task.cancel()
+        await stop_server(server, 0)
         self.states.forget_late()
         self._held.clear()
-        await stop_server(server, 0)
 
     def _handlers(self, kind: Kind) -> tuple[grpc.GenericRpcHandler, ...]:
         command = {"updateStatus": unary(partial(self._update, kind))}
@@ -127,7 +127,7 @@ class Service:
                 self.moved.notify_all()
         if fault.code != "OK":
             await context.abort(fault.status, fault.details, fault.trailers)
-        context.set_trailing_metadata((*self.states.trailers(kind.name, call.execution_id), *fault.trailers))
+        context.set_trailing_metadata((*self.states.trailers((kind.name, call.execution_id)), *fault.trailers))
         return body
 
     def _end_work(self, task: asyncio.Task[bytes]) -> None:
@@ -174,10 +174,12 @@ class Service:
 
     async def _get(self, kind: Kind, data: bytes, context: Any) -> bytes:
         await self._fail_query(context)
-        execution_id = kind.parse(kind.get_request, data).value
-        shown = self.states.require(kind.name, execution_id)
-        context.set_trailing_metadata(self.states.trailers(kind.name, execution_id))
-        return kind.encode(execution_id, shown.status)
+        key = kind.name, kind.parse(kind.get_request, data).value
+        shown = self.states.shown.get(key)
+        if shown is None:
+            raise unknown(*key)
+        context.set_trailing_metadata(self.states.trailers(key))
+        return kind.encode(key[1], shown.status)
 
     async def _subscribe(self, kind: Kind, data: bytes, context: Any) -> None:
         await self._fail_query(context)
@@ -185,7 +187,7 @@ class Service:
         queue: asyncio.Queue[Shown] = asyncio.Queue()
         self._watchers.setdefault(key, set()).add(queue)
         try:
-            first = self.states.shown(*key)
+            first = self.states.shown.get(key)
             if first is not None:
                 queue.put_nowait(first)
             await context.send_initial_metadata(())
