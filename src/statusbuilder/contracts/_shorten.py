@@ -172,14 +172,10 @@ def folded_task(tally: Tally, task_type: TaskType) -> Task:
         status, metadata["running"] = TaskStatus.IN_PROGRESS, tally.running
     if tally.failed:
         status, metadata["failed"] = TaskStatus.FAILED, tally.failed
-    return Task(
-        task_id=FOLDED_SUB_AGENTS if task_type is TaskType.AGENT_INVOCATION else FOLDED,
-        task_name=f"{tally.count} task{'s' * (tally.count > 1)}, not shown",
-        task_type=task_type,
-        status=status,
-        error=f"{tally.failed} of them failed" if tally.failed else None,
-        metadata=JsonObject(metadata),
-    )
+    task_id = FOLDED_SUB_AGENTS if task_type is TaskType.AGENT_INVOCATION else FOLDED
+    name = f"{tally.count} task{'s' * (tally.count > 1)}, not shown"
+    error = f"{tally.failed} of them failed" if tally.failed else None
+    return Task(task_id, name, task_type, status=status, error=error, metadata=JsonObject(metadata))
 
 
 def folded_message(tally: Tally) -> Message:

@@ -7,8 +7,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent import futures
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -212,7 +211,7 @@ class LoopThread:
             if thread.ident is None:
                 self._thread = None
             else:
-                futures.wait([started])  # it goes on where only the wait was interrupted
+                wait([started])  # it goes on where only the wait was interrupted
                 self.stop(0.0)
             raise
 

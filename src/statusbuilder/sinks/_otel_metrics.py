@@ -51,16 +51,13 @@ class _Observed:
     def __init__(self, provider: MeterProvider) -> None:
         self._sinks: list[tuple[Any, dict[str, str]]] = []
         meter = metrics.get_meter("statusbuilder", version("statusbuilder"), provider)
+        counter = meter.create_observable_counter
         for name, unit, description in _COUNTERS:
-            meter.create_observable_counter(_title(name), [self._reader(name)], unit, description)
+            counter(_title(name), [self._reader(name)], unit, description)
         for name, unit, description in _LEVELS:
             meter.create_observable_gauge(_title(name), [self._reader(name)], unit, description)
-        meter.create_observable_counter(
-            _title("failed"), [self._failures], "{attempt}", "Attempts that failed, by code."
-        )
-        meter.create_observable_counter(
-            "statusbuilder.sink.failed", [_inline], "{call}", "Calls of plain sinks of this process that raised."
-        )
+        counter(_title("failed"), [self._failures], "{attempt}", "Attempts that failed, by code.")
+        counter("statusbuilder.sink.failed", [_inline], "{call}", "Calls of plain sinks of this process that raised.")
         self._durations = meter.create_histogram(_title("attempt.duration"), "s", "How long attempts took.")
 
     def add(self, sink: Any, attributes: dict[str, str]) -> None:

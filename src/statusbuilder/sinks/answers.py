@@ -19,28 +19,23 @@ REVISION_KEY = "statusbuilder-revision"
 # Since 1.80 grpcio no longer says which statuses it made up itself, and before it said so wrongly. So texts decide, and
 # where they leave a doubt, it is one: that costs one more send, the contrary a stale state.
 _UNREACHED = re.compile(
-    r"failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|"
-    r"failed to create .*channel",
-    re.IGNORECASE,
+    r"(?i)failed to connect|errors? resolving|resolution failed|resolver|lookup failed|target uri|"
+    r"failed to create .*channel"
 )
 _CUT = re.compile(
-    r"socket closed|connection (?:reset|aborted|dropped|timed out|refused)|broken pipe|recvmsg|sendmsg|go_?away|"
+    r"(?i)socket closed|connection (?:reset|aborted|dropped|timed out|refused)|broken pipe|recvmsg|sendmsg|go_?away|"
     r"keepalive|ping timeout|too many pings|transport|endpoint|stream removed|stream (?:was )?reset|rst_stream|"
-    r"upstream connect|disconnect|cancelling all calls|shutting down|\beof\b|http2|received http|^stream refused",
-    re.IGNORECASE,
+    r"upstream connect|disconnect|cancelling all calls|shutting down|\beof\b|http2|received http|^stream refused"
 )
 # What proxies say themselves, for a backend that they may have passed the request on to.
-_PROXY = re.compile(r"upstream|gateway|proxy|stream timeout|\bh(?:ttp)?2? ?stream", re.IGNORECASE)
-_LOCAL_DEADLINE = re.compile(r"(?:stream removed \()?deadline exceeded\)?", re.IGNORECASE)
-_LOCAL_CANCEL = re.compile(
-    r"(?:locally )?cancell?ed|channel closed|the channel was closed|rst_stream|^$", re.IGNORECASE
-)
+_PROXY = re.compile(r"(?i)upstream|gateway|proxy|stream timeout|\bh(?:ttp)?2? ?stream")
+_LOCAL_DEADLINE = re.compile(r"(?i)(?:stream removed \()?deadline exceeded\)?")
+_LOCAL_CANCEL = re.compile(r"(?i)(?:locally )?cancell?ed|channel closed|the channel was closed|rst_stream|^$")
 _TOO_LARGE = re.compile(
-    r"larger than max|exceeds (?:the )?max|exceeds the configured max|message (?:length |size )?too large|"
-    r"status: 413|too large: found",
-    re.IGNORECASE,
+    r"(?i)larger than max|exceeds (?:the )?max|exceeds the configured max|message (?:length |size )?too large|"
+    r"status: 413|too large: found"
 )
-_SENDING = re.compile(r"\b(?:sent|send|sending|encoded)\b", re.IGNORECASE)
+_SENDING = re.compile(r"(?i)\b(?:sent|send|sending|encoded)\b")
 _SIZE = re.compile(r"\d{2,}")
 
 
@@ -166,7 +161,7 @@ _HINTS = {
     True: "does it speak gRPC with TLS, and does it want a client certificate?",
     False: "does it want TLS? (tls=True)",
 }
-_HTTP = re.compile(r"received http\d? .*?status\D{0,30}(\d{3})", re.IGNORECASE)
+_HTTP = re.compile(r"(?i)received http\d? .*?status\D{0,30}(\d{3})")
 
 
 @attrs.frozen

@@ -64,13 +64,8 @@ class LogSink:
             return _changes(seen, snapshot)
 
     def _log(self, snapshot: Snapshot, was: Any, now: Any, task: Task | None, error: str | None) -> None:
-        extra = {
-            "execution_id": snapshot.execution_id,
-            "revision": snapshot.revision,
-            "phase": snapshot.phase.name,
-            "from_status": None if was is None else was.name,
-            "to_status": now.name,
-        }
+        extra: dict[str, Any] = {"execution_id": snapshot.execution_id, "revision": snapshot.revision}
+        extra |= {"phase": snapshot.phase.name, "from_status": None if was is None else was.name, "to_status": now.name}
         form, arguments, notes = "Execution %s", [snapshot.execution_id], ""
         if task is not None:
             known = {key: task.metadata[key] for key in KEYS if key in task.metadata}

@@ -89,14 +89,9 @@ def check_guarantees(backend: FaultyBackend | History, *final: Snapshot) -> Repo
     violations += _check_final(applied, final)
     every = [call for each in calls.values() for call in each]
     versions = [(call.kind, call.execution_id, call.version) for call in every if call.version is not None]
-    return Report(
-        violations=tuple(violations),
-        executions=len(calls),
-        calls=len(every),
-        failed=sum(call.answer != "OK" for call in every),
-        duplicates=len(versions) - len(set(versions)),
-        regressions=sum(change.older for each in applied.values() for change in each),
-    )
+    failed, duplicates = sum(call.answer != "OK" for call in every), len(versions) - len(set(versions))
+    regressions = sum(change.older for each in applied.values() for change in each)
+    return Report(tuple(violations), len(calls), len(every), failed, duplicates, regressions)
 
 
 def assert_guarantees(backend: FaultyBackend | History, *final: Snapshot) -> Report:

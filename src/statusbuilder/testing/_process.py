@@ -47,12 +47,9 @@ class BackendProcess:
 
     def start(self) -> None:
         """Start the process; after `kill`, with the same port, journal and chaos. Returns when calls are answered."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, json.dumps([os.fspath(self.journal), self._aware, self.port])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        told = json.dumps([os.fspath(self.journal), self._aware, self.port])
+        program = [sys.executable, "-m", __name__, told]
+        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self._read())
         for command, arguments in self._standing.items():
             self._tell(command, **arguments)

@@ -159,16 +159,11 @@ def _task_row(task: Task, name: str, about: str, look: Look, now: datetime, widt
     style = _STYLES[task.status.name]
     if cell_len(name) > width:
         name = set_cell_size(name, width - 1) + look.mark
-    took = elapsed(task, now) if task.status is not TaskStatus.SKIPPED else "skipped"
-    about_style = "red" if task.status is TaskStatus.FAILED else "dim"
-    return look.line(
-        "  ",
-        (look.sign(task.status, now), style),
-        " ",
-        (set_cell_size(name, width), "" if task.status is TaskStatus.COMPLETED else style),
-        (f" {took:>9}  ", "dim" if task.status is TaskStatus.SKIPPED else ""),
-        (about, about_style),
-    )
+    is_skipped, is_failed = task.status is TaskStatus.SKIPPED, task.status is TaskStatus.FAILED
+    sign = (look.sign(task.status, now), style)
+    named = (set_cell_size(name, width), "" if task.status is TaskStatus.COMPLETED else style)
+    took = (f" {'skipped' if is_skipped else elapsed(task, now):>9}  ", "dim" if is_skipped else "")
+    return look.line("  ", sign, " ", named, took, (about, "red" if is_failed else "dim"))
 
 
 def _todo_rows(snapshot: AgentSnapshot, look: Look, room: int) -> list[Text]:

@@ -133,18 +133,10 @@ def _meter(snapshot: Snapshot) -> Iterable[str]:
         return
     counted = progress.finished if snapshot.is_terminal else progress.completed + progress.skipped
     begun = max(0.0, progress.fraction * progress.total - counted)  # what tasks that have not ended have done
-    shares = (
-        ("COMPLETED", progress.completed),
-        ("FAILED", progress.failed),
-        ("SKIPPED", progress.skipped),
-        ("IN_PROGRESS", begun),
-        ("IN_PROGRESS rest", max(0.0, progress.running - begun)),
-    )
-    spans = "".join(
-        f'<span class="{name}" style="width:{100 * number / progress.total:.3f}%"></span>'
-        for name, number in shares
-        if number
-    )
+    ended = {"COMPLETED": progress.completed, "FAILED": progress.failed, "SKIPPED": progress.skipped}
+    shares = ended | {"IN_PROGRESS": begun, "IN_PROGRESS rest": max(0.0, progress.running - begun)}
+    widths = ((name, 100 * number / progress.total) for name, number in shares.items() if number)
+    spans = "".join(f'<span class="{name}" style="width:{width:.3f}%"></span>' for name, width in widths)
     yield f'<div class="meter" role="img" aria-label="{escape(counts(snapshot))}">{spans}</div>'
 
 
