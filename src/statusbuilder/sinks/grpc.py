@@ -71,20 +71,12 @@ class GrpcSink(Deliverer):
     """
 
     def __init__(
-        self,
-        target: str | None = None,
-        *,
-        api_key: ApiKey = None,
-        tls: Tls = None,
+        self, target: str | None = None, *, api_key: ApiKey = None, tls: Tls = None,
         contract: Literal["auto", "workflow", "agent"] | Contract = "auto",
-        channel: grpc.Channel | grpc.aio.Channel | None = None,
-        spool: str | PathLike[str] | None = None,
-        orphans: Literal["report", "fail"] = "report",
-        allow_insecure_key: bool | None = None,
-        max_bytes: int | None = None,
-        open_messages: bool | None = None,
-        **options: Unpack[DeliveryOptions],
-    ) -> None:
+        channel: grpc.Channel | grpc.aio.Channel | None = None, spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report", allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None, open_messages: bool | None = None, **options: Unpack[DeliveryOptions],
+    ) -> None:  # fmt: skip
         allowed = insecure_key_allowed(allow_insecure_key)
         wanted = _contract(contract)
         if channel is not None:
@@ -137,19 +129,11 @@ class GrpcSink(Deliverer):
 
     @classmethod
     def from_stub(
-        cls,
-        method: Any,
-        request_type: Any,
-        get: Any = None,
-        *,
-        api_key: ApiKey = None,
-        spool: str | PathLike[str] | None = None,
-        orphans: Literal["report", "fail"] = "report",
-        allow_insecure_key: bool | None = None,
-        max_bytes: int | None = None,
-        open_messages: bool | None = None,
+        cls, method: Any, request_type: Any, get: Any = None, *, api_key: ApiKey = None,
+        spool: str | PathLike[str] | None = None, orphans: Literal["report", "fail"] = "report",
+        allow_insecure_key: bool | None = None, max_bytes: int | None = None, open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
 
         Args:

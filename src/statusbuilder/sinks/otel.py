@@ -137,13 +137,9 @@ class OpenTelemetrySink:
     """
 
     def __init__(
-        self,
-        tracer_provider: TracerProvider | None = None,
-        *,
-        parent: Parent = None,
-        name: Callable[[Task], str] | None = None,
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
+        self, tracer_provider: TracerProvider | None = None, *, parent: Parent = None,
+        name: Callable[[Task], str] | None = None, clock: Callable[[], datetime] = utc_now,
+    ) -> None:  # fmt: skip
         self._provider = tracer_provider
         self._parent = parent
         self._name = name

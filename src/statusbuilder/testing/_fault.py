@@ -55,14 +55,9 @@ class Fault:
 
     @classmethod
     def error(
-        cls,
-        code: str,
-        details: str = "scripted",
-        *,
-        applied: bool = False,
-        retry_after: float | None = None,
+        cls, code: str, details: str = "scripted", *, applied: bool = False, retry_after: float | None = None,
         pushback: str | None = None,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Answer with an error.
 
         Args:
