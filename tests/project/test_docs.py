@@ -69,7 +69,7 @@ def test_each_page_has_ids_of_its_own() -> None:
 
 INNER = re.compile(
     r"\._|^statusbuilder\.(__main__|agent|cli|commands|contracts\.(codec|wire)|core|delivery\.(core|spool)|payload"
-    r"|sinks\.backend|temporal\.session|testing\.plugin|views\.report\w*)\b"
+    r"|server\.serving|sinks\.(answers|backend)|temporal\.session|testing\.plugin|views\.(report\w*|texts|timeline))\b"
 )
 """Modules that nobody imports: rooms of the package, and what is run, or generated, or loaded by pytest."""
 

@@ -12,11 +12,11 @@ passwords passwd pw pass pass_word _pwd passphrase passcode requirepass masterau
 contraseña senha mot_de_passe totp psk password_confirm password_confirmation confirm_password otp otp_code
 one_time_code verification_code security_code security_answer pin cvv cvc ssn mnemonic seed_phrase recovery_phrase
 secret secrets client_secret secret_key_base secret_string recovery_code recovery_codes backup_codes
-authorization_code token access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token session_token api_tokens
-=tokens _key api_key api_keys access_key access_keys account_key secret_key private_key private_keys signing_key
-encryption_key master_key session_key ssh_key unseal_key unseal_keys auth_key app_key app_secret license_key
-saml_response _key_data _key_pem cookie cookies session sid sessid sessionid jsessionid connection_string kubeconfig
-dockerconfigjson fa_code mfa_code sonar_login sess
+authorization_code token access_token access_tokens refresh_token refresh_tokens auth_token auth_tokens id_token
+session_token api_tokens =tokens _key api_key api_keys access_key access_keys account_key secret_key private_key
+private_keys signing_key encryption_key master_key session_key ssh_key unseal_key unseal_keys auth_key app_key
+app_secret license_key saml_response _key_data _key_pem cookie cookies session sid sessid sessionid jsessionid
+connection_string kubeconfig dockerconfigjson fa_code mfa_code sonar_login sess
 """
 _OTHER_TOKENS = """
 page watch next continuation pagination cache offset paging cursor scroll sync delta watch idempotency request task

@@ -148,7 +148,9 @@ class Services:
         execution_id = _required(request.execution_id)
         if not request.HasField("status"):
             raise invalid(f"The update of {self._kind.name} {execution_id!r} has no status.")
-        head = self._head(execution_id)
+        head = self._store.head(self._kind.name, execution_id)
+        if head is None and self._strict:
+            raise unknown(self._kind.name, execution_id)
         held = None if head is None else head.version
         version = self._newest(execution_id, held, version)
         anew = held is not None and version is not None and version.epoch > held.epoch
@@ -161,12 +163,6 @@ class Services:
             raise
         body = self._kind.encode(execution_id, encoded)
         return body, version, self._commits.add((self._kind.name, execution_id), State(body, status.phase))
-
-    def _head(self, execution_id: str) -> Head | None:
-        head = self._store.head(self._kind.name, execution_id)
-        if head is None and self._strict:
-            raise unknown(self._kind.name, execution_id)
-        return head
 
     def _newest(self, execution_id: str, held: Version | None, version: Version | None) -> Version | None:
         if held is None or version is None:

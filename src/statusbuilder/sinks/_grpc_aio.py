@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import thread_time
 from typing import Any
 
@@ -110,10 +111,8 @@ class AioLine:
         return None if self._loop.is_running() else _NOT_RUNNING
 
     def _on_loop(self, do: Callable[..., Any], *arguments: Any) -> None:
-        try:
+        with suppress(RuntimeError):  # it was closed just now
             self._loop.call_soon_threadsafe(do, *arguments)
-        except RuntimeError:  # it was closed just now
-            return
 
     # On the loop
 

@@ -46,7 +46,7 @@ class Service:
     _loop: LoopThread = attrs.field(
         init=False, default=attrs.Factory(lambda self: LoopThread("statusbuilder-faults", self._serve), takes_self=True)
     )
-    _gate: asyncio.Event | None = None
+    _gate: asyncio.Event = attrs.field(factory=asyncio.Event)
     _held: set[Call] = attrs.field(factory=set)
     _work: set[asyncio.Task[Any]] = attrs.field(factory=set)
     _watchers: dict[Key, set[asyncio.Queue[Shown]]] = attrs.field(factory=dict)
@@ -76,7 +76,6 @@ class Service:
             queue.put_nowait(shown)
 
     async def _release(self) -> None:
-        assert self._gate is not None
         gate, self._gate = self._gate, asyncio.Event()
         gate.set()
         with self.moved:
@@ -161,12 +160,10 @@ class Service:
         return body + _padding(fault.echo_bytes) if fault.echo_bytes else body
 
     async def _hold(self, call: Call) -> None:
-        assert self._gate is not None
-        gate = self._gate
         with self.moved:
             self._held.add(call)
             self.moved.notify_all()
-        await gate.wait()
+        await self._gate.wait()
         with self.moved:
             self._held.discard(call)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -46,9 +47,9 @@ class LiveScreen:
     ) -> None:
         self._console = Console(file=file, highlight=False) if console is None else console
         self._clock = clock
-        self._open: dict[str, Snapshot] = {}
-        self._recent: dict[str, None] = {}
-        """The ids of those that are open, the one that changed last at the end."""
+        self._open: dict[str, tuple[int, Snapshot]] = {}
+        """Each with a number that is the larger the later it changed."""
+        self._numbers = itertools.count()
         self._ended: dict[str, Snapshot] = {}
         self._note = ""
         self._closed = self._gone = False
@@ -68,9 +69,7 @@ class LiveScreen:
                 self._end(snapshot)
             elif not self._closed:
                 self._ended.pop(snapshot.execution_id, None)
-                self._open[snapshot.execution_id] = snapshot
-                self._recent.pop(snapshot.execution_id, None)
-                self._recent[snapshot.execution_id] = None
+                self._open[snapshot.execution_id] = (next(self._numbers), snapshot)
                 self._note = ""
                 self._paint()
             return not self._gone
@@ -87,10 +86,9 @@ class LiveScreen:
         with self._lock:
             self._closed = True
             self._note = ""
-            for snapshot in self._open.values():
+            for _, snapshot in self._open.values():
                 self._print(snapshot)
             self._open.clear()
-            self._recent.clear()
             self._halt()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -105,9 +103,9 @@ class LiveScreen:
         room = height - (1 if self._note else 0)
         fitting = max(1, room // (LEAST_ROOM + 1))
         hidden = len(self._open) - fitting
-        chosen = set(list(self._recent)[-fitting:])
+        chosen = set(sorted(number for number, _ in self._open.values())[-fitting:])
         # Each keeps its place, because nobody can read what moves all the time.
-        snapshots = [snapshot for execution_id, snapshot in self._open.items() if execution_id in chosen]
+        snapshots = [snapshot for number, snapshot in self._open.values() if number in chosen]
         if hidden > 0:
             room -= 1
         now = self._clock()
@@ -125,7 +123,6 @@ class LiveScreen:
 
     def _end(self, snapshot: Snapshot) -> None:
         self._open.pop(snapshot.execution_id, None)
-        self._recent.pop(snapshot.execution_id, None)
         if self._ended.get(snapshot.execution_id) == snapshot:
             return  # it was sent a second time
         self._ended[snapshot.execution_id] = snapshot
@@ -209,7 +206,6 @@ class LiveScreen:
         if self._live is not None:
             self._console = Console(file=self._console.file, highlight=False)
         self._open.clear()
-        self._recent.clear()
         self._begin()
 
 

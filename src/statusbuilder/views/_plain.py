@@ -41,8 +41,7 @@ class PlainLines:
 
         At most 20 tasks have a line of their own each time, failed ones first; the rest are counted.
         """
-        seen = self._seen.pop(snapshot.execution_id, None) or _Seen()
-        self._seen[snapshot.execution_id] = seen
+        seen = self._seen[snapshot.execution_id] = self._seen.pop(snapshot.execution_id, _Seen())
         if len(self._seen) > _MOST_EXECUTIONS:
             del self._seen[next(iter(self._seen))]
         name = one_line(snapshot.execution_id)
@@ -57,7 +56,7 @@ class PlainLines:
         if isinstance(snapshot, AgentSnapshot):
             news = sorted([*_message_lines(name, seen, snapshot), *news], key=lambda line: line[: len(_NEVER)])
         found += news
-        if phase_changed and snapshot.is_terminal:
+        if snapshot.is_terminal:
             found.append(_last_line(name, snapshot))
             self._seen[snapshot.execution_id] = _Seen(snapshot.phase)
         return found

@@ -64,7 +64,7 @@ def timeline(snapshot: Snapshot, scale: Scale) -> Iterable[str]:
         return
     yield "<section><h2>Timeline</h2>"
     yield from status_filter({task.status for task in snapshot.tasks})
-    yield f"{task_table_head(scale.axis())}"
+    yield task_table_head(scale.axis())
     rows = [row for _, row in task_rows(snapshot, scale)]
     for first in range(0, len(rows), _CHUNK):
         chunk = rows[first : first + _CHUNK]
