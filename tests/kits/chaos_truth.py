@@ -17,6 +17,7 @@ from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 
 NEAR = timedelta(seconds=1)
 """How far a time may be from the history's."""
+LOCAL_MARKER = "core_local_activity"
 LOCAL = "here"
 """The type of local activities, of which histories have only the ends."""
 
@@ -78,12 +79,15 @@ def tasks_of(events: Sequence[HistoryEvent]) -> list[Told]:
     """Return what a run that has ended began, the local activities last."""
     begun: dict[int, Told] = {}
     locals_: dict[tuple[int, int], Told] = {}
+    admitted: dict[int, str] = {}
     answered_at_once = _answered_at_once(events)
     for event in events:
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
         told = getattr(event, str(event.WhichOneof("attributes")))
-        if name in _BEGIN and event.event_id not in answered_at_once:
-            kind = _BEGIN[name](told)
+        if name == "WORKFLOW_EXECUTION_UPDATE_ADMITTED":  # a reset hands it on, and says here what it is
+            admitted[event.event_id] = told.request.input.name
+        elif name in _BEGIN and event.event_id not in answered_at_once:
+            kind = _BEGIN[name](told) or admitted[told.accepted_request_sequencing_event_id]
             if name != "TIMER_STARTED" or event.user_metadata.HasField("summary"):
                 alone = getattr(told, "parent_close_policy", 0) == ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
                 begun[event.event_id] = Told(kind, _time(event), left_alone=alone)
@@ -91,7 +95,7 @@ def tasks_of(events: Sequence[HistoryEvent]) -> list[Told]:
             begun[told.scheduled_event_id].retries = told.attempt - 1
         elif name == "ACTIVITY_TASK_CANCEL_REQUESTED":
             begun[told.scheduled_event_id].cancelled_at = _time(event)
-        elif name == "MARKER_RECORDED" and told.marker_name == "core_local_activity":
+        elif name == "MARKER_RECORDED" and told.marker_name == LOCAL_MARKER:
             _note_local(locals_, told)
         elif name in _END:
             number, status = _END[name](told)
@@ -140,16 +144,13 @@ _END: dict[str, Callable[[Any], tuple[int, TaskStatus]]] = {
 }
 
 
-_GOES_ON = (EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, EventType.EVENT_TYPE_MARKER_RECORDED)
-"""The events after which a workflow's code may have gone on: those of a local activity lie within a workflow task."""
-
-
 def _answered_at_once(events: Iterable[HistoryEvent]) -> set[int]:
     """Return the updates that were answered as they were accepted: nobody waited for them."""
     found, fresh = set[int](), set[int]()
     for event in events:
-        if event.event_type in _GOES_ON:
-            fresh = set()
+        marker = event.marker_recorded_event_attributes.marker_name
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED or marker == LOCAL_MARKER:
+            fresh = set()  # the workflow's code went on; after a local activity it does so within a workflow task
         elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
             fresh.add(event.event_id)
         elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:

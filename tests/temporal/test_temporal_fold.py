@@ -267,6 +267,42 @@ def test_an_update_that_waits_is_a_task() -> None:
     ]
 
 
+def test_an_update_that_was_accepted_before_a_reset_keeps_its_name() -> None:
+    """The server tells once what was asked for, when it hands an update on to the run that a reset made."""
+    asked = {"input": {"name": "approve", "args": payloads("Ada")}, "meta": {"updateId": "u"}}
+    done = {"acceptedEventId": 5, "outcome": {"success": payloads(1)}}
+    folded = fold_history(
+        history(
+            (1.0, "workflow_execution_update_admitted", {"request": asked}),
+            (2.0, "workflow_task_completed", {}),
+            (2.0, "workflow_execution_update_accepted", {"acceptedRequestSequencingEventId": 3}),
+            (3.0, "workflow_task_completed", {}),
+            (3.0, "workflow_execution_update_completed", done),
+        )
+    )
+    (task,) = folded.tasks
+    assert (task.task_id, task.input, task.started_at) == ("approve-1", {"value": "Ada"}, after(2))
+    assert task.metadata == {"update_id": "u"}
+
+
+def test_an_update_that_waits_for_a_local_activity_is_a_task() -> None:
+    """It may be answered in the workflow task that accepted it, and is not answered at once all the same."""
+    answer = {"outcome": {"success": payloads(1)}}
+    asked = {"acceptedRequest": {"input": {"name": "approve"}, "meta": {"updateId": "u"}}}
+    folded = fold_history(
+        history(
+            (1.0, "workflow_task_completed", {}),
+            (1.0, "workflow_execution_update_accepted", asked),
+            (1.0, "marker_recorded", local("look", 1, 0.5, 0.9)),
+            (1.0, "workflow_execution_update_completed", {"acceptedEventId": 4, **answer}),
+            (1.0, "workflow_execution_update_accepted", asked),
+            (1.0, "marker_recorded", {"markerName": "core_patch", "details": {}}),
+            (1.0, "workflow_execution_update_completed", {"acceptedEventId": 7, **answer}),
+        )
+    )
+    assert shown(folded) == [("approve-1", "COMPLETED"), ("look-1", "COMPLETED")]
+
+
 def test_local_activities_stand_where_they_were_started() -> None:
     """Markers come in the order of their ends; the tasks stand, and are numbered, in the order of their starts."""
     events = history(

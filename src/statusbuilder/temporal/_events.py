@@ -57,8 +57,8 @@ def _signal(told: Any, event: HistoryEvent) -> Step:
     return _step(event, told.signal_name, f"Signal {told.signal_name} to {to}", given(told.input), {"workflow_id": to})
 
 
-def _update(told: Any, event: HistoryEvent) -> Step:
-    request = told.accepted_request
+def begin_update(request: Any, event: HistoryEvent) -> Step:
+    """Return the step that the acceptance of an update begins."""
     return _step(
         event, request.input.name, input=given(request.input.args), metadata={"update_id": request.meta.update_id}
     )
@@ -91,7 +91,6 @@ STARTS: Mapping[str, Callable[[Any, HistoryEvent], Step | None]] = {
     "nexus_operation_scheduled": _operation,
     "timer_started": _timer,
     "signal_external_workflow_execution_initiated": _signal,
-    "workflow_execution_update_accepted": _update,
 }
 """The events that begin a step, by the names of their attributes."""
 

@@ -17,7 +17,7 @@ from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, Task
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ..payload.policy import PayloadPolicy
 from ._carry import read_header
-from ._events import ENDS, STARTS, End, read_marker, result_of, time_of
+from ._events import ENDS, STARTS, End, begin_update, read_marker, result_of, time_of
 from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER, MEMO, RESERVED
 from ._payloads import error_of, given, value_of
@@ -77,8 +77,10 @@ class Fold:
         self._begun: dict[int | str, Step] = {}
         """Open steps by the event that began them; local activities that wait for another attempt by their key."""
         self._updates: dict[int, int] = {}
-        """By the event of an update, how many workflow tasks had completed."""
-        self._tasks_completed = 0
+        """By the event of an update, how often the workflow's code had gone on."""
+        self._admitted: dict[int, Any] = {}
+        """What updates that a reset handed on ask for, by the event that says so."""
+        self._went_on = 0
         self._task_started_at: datetime | None = None
 
     def add(self, event: HistoryEvent) -> None:
@@ -152,7 +154,7 @@ class Fold:
             step.name = self.reading.policy.text(step.name)
             self._steps.append(step)
             self._begun[event.event_id] = step
-            self._updates[event.event_id] = self._tasks_completed
+            self._updates[event.event_id] = self._went_on
 
     def _end(self, end: End, told: Any, event: HistoryEvent) -> None:
         begun_by = getattr(told, end.begun_by)
@@ -163,7 +165,7 @@ class Fold:
         if end.error is not None:
             step.fail(end.error(told), at, event.event_id, self.reading.policy)
         elif end.result == "outcome":
-            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._tasks_completed)
+            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._went_on)
         else:
             step.end(TaskStatus.COMPLETED, at, event.event_id)
             step.output = None if end.result is None else self._payload(result_of(getattr(told, end.result)))
@@ -197,8 +199,16 @@ class Fold:
         if step is not None:  # what it was to end came to its end before
             step.end(TaskStatus.SKIPPED, time_of(event.event_time), event.event_id)
 
+    def _update_admitted(self, told: Any, event: HistoryEvent) -> None:
+        self._admitted[event.event_id] = told.request
+
+    def _update_accepted(self, told: Any, event: HistoryEvent) -> None:
+        request = self._admitted.get(told.accepted_request_sequencing_event_id, told.accepted_request)
+        self._begin(begin_update(request, event), event)
+
     def _marked(self, told: Any, event: HistoryEvent) -> None:
         found = read_marker(told, event)
+        self._went_on += found is not None
         if found is None or not self.reading.reports(found.step.kind):
             return
         step = self._begun.pop(found.key, None)
@@ -233,7 +243,7 @@ class Fold:
             self._phase = ExecutionPhase.IN_PROGRESS
 
     def _task_completed(self, told: Any, event: HistoryEvent) -> None:
-        self._tasks_completed += 1
+        self._went_on += 1
         self.accepted_at = self._task_started_at
 
     def _task_failed(self, told: Any, event: HistoryEvent) -> None:
@@ -292,6 +302,8 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
     "activity_task_cancel_requested": Fold._cancel_requested,
     "timer_canceled": Fold._timer_cancelled,
     "marker_recorded": Fold._marked,
+    "workflow_execution_update_admitted": Fold._update_admitted,
+    "workflow_execution_update_accepted": Fold._update_accepted,
     "workflow_execution_completed": Fold._completed,
     "workflow_execution_failed": Fold._failed,
     "workflow_execution_canceled": Fold._cancelled,
