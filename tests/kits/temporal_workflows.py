@@ -179,6 +179,15 @@ class Retrying:
 
 
 @workflow.defn
+class RetryingOnAndOn:
+    @workflow.run
+    async def run(self, left: int) -> None:
+        await call(third_time, "again", retry_policy=QUICKLY)
+        if left > 1:
+            workflow.continue_as_new(left - 1)
+
+
+@workflow.defn
 class Elsewhere:
     """Has an activity on a queue without workers, and one that fails again and again."""
 
@@ -244,6 +253,19 @@ class Parent:
         except Exception:
             return first["total"]
         return -1
+
+
+@workflow.defn
+class Undecided:
+    """Takes back what it has just asked for, before it asks for the same again."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: True, timeout=SOON, timeout_summary="Until all is there")
+        handle = workflow.start_activity(double, 1, start_to_close_timeout=SOON)
+        handle.cancel()
+        await asyncio.gather(handle, return_exceptions=True)
+        await asyncio.gather(call(double, 2), workflow.sleep(0.1, summary="Wait a moment"))
 
 
 @workflow.defn

@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 
 from statusbuilder import ExecutionPhase, Snapshot, TaskType
 from statusbuilder.delivery import Delivery
-from statusbuilder.temporal import close_status
+from statusbuilder.temporal import close_status, fold_history
 
 pytest_plugins = ["temporal_server"]
 
@@ -261,6 +261,20 @@ def test_a_workflow_that_continues_as_new_is_one_execution(temporal: str) -> Non
         versions = [(one.epoch, one.revision) for one in seen]
         assert versions == sorted(set(versions))
         assert [one.is_terminal for one in seen] == [False] * (len(seen) - 1) + [True]
+
+    run(body())
+
+
+def test_what_is_taken_back_at_once_never_was(temporal: str) -> None:
+    """The server hears nothing of it, and the tasks are those of the history, by the same ids."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Undecided], [flows.double]) as at:
+            handle = await at.start(flows.Undecided.run)
+            await handle.result()
+            last = await at.shelf.end(handle.id)
+            assert shown(last) == [("double-1", "COMPLETED"), ("timer-1", "COMPLETED")]
+            assert shown(last) == shown(fold_history(await handle.fetch_history()))
 
     run(body())
 

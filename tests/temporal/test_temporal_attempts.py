@@ -9,7 +9,8 @@ import temporal_workflows as flows
 from temporal_kit import Stage, run, stage, whole
 from temporalio.client import WorkflowFailureError
 
-from statusbuilder import Task, TaskStatus
+from statusbuilder import Snapshot, Task, TaskStatus
+from statusbuilder.temporal import fold_workflow
 
 pytest_plugins = ["temporal_server"]
 
@@ -59,5 +60,41 @@ def test_many_attempts_are_no_events(temporal: str) -> None:
         assert bad.status is TaskStatus.FAILED
         assert (bad.metadata["retry_count"], bad.metadata["last_error"]) == (11, "ValueError: not yet")
         assert events == as_many == 11
+
+    run(body())
+
+
+async def ends_as_told(at: Stage, workflow: type, *args: object) -> Snapshot:
+    """Run a workflow; its end has the times of its histories, and what these say of attempts."""
+    handle = await at.start(workflow.run, *args)  # type: ignore[attr-defined]
+    await handle.result()
+    last = await at.shelf.end(handle.id)
+    folded = await fold_workflow(at.client, handle.id)
+    assert (last.started_at, last.completed_at) == (folded.started_at, folded.completed_at)
+    for task, told in zip(last.tasks, folded.tasks, strict=True):
+        assert (task.task_id, task.started_at, task.completed_at) == (told.task_id, told.started_at, told.completed_at)
+        assert task.metadata.get("retry_count") == told.metadata.get("retry_count")
+    return last
+
+
+def test_the_end_has_the_times_of_the_history(temporal: str) -> None:
+    """Also where a workflow task took long, because of a local activity, or nobody worked on it for a while."""
+
+    async def body() -> None:
+        activities = [flows.double, flows.third_time, flows.never, flows.slow]
+        async with stage(temporal, [flows.LocalRetrying, flows.Undecided], activities) as at:
+            await ends_as_told(at, flows.LocalRetrying)
+            await ends_as_told(at, flows.Undecided)
+
+    run(body())
+
+
+def test_attempts_are_known_across_runs(temporal: str) -> None:
+    """What a run inherits has no attempts, as its code knows of none; the histories of the runs before have them."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.RetryingOnAndOn], [flows.third_time]) as at:
+            last = await ends_as_told(at, flows.RetryingOnAndOn, 3)
+            assert [task.metadata["retry_count"] for task in last.tasks] == [2, 2, 2]
 
     run(body())

@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from ..core.builder import StatusBuilder
 from ..core.model.times import to_millis
-from ..core.model.values import ExecutionPhase, TaskStatus
+from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus
 from ..core.state import NOTHING, PHASE_CHANGED
 from ._carry import read_header
 from ._names import CARRIED_HEADER
@@ -64,10 +64,10 @@ def make_builder(info: workflow.Info, settings: Settings, clock: Callable[[], da
     chosen = _execution_id(info, settings)
     header: Any = info.headers.get(CARRIED_HEADER)
     carried = None if header is None else read_header(value_of(header), chosen)
-    epoch = to_millis(info.workflow_start_time)
+    epoch, began = to_millis(info.workflow_start_time), info.workflow_start_time
     return RunBuilder(
         chosen if carried is None else carried.execution_id,
-        initial=carried,
+        initial=carried or Snapshot(chosen, phase=ExecutionPhase.IN_PROGRESS, started_at=began),
         epoch=epoch if carried is None else max(epoch, carried.epoch + 1),
         clock=clock,
         strict=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsRequest,
 )
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase
@@ -30,6 +32,8 @@ MOST_AT_ONCE = 1000
 """Runs in one window, which one page of the server's holds."""
 SHORTEST = timedelta(milliseconds=1)
 PAGE = 1000
+MOST_BEFORE = 50
+"""Runs whose histories are read for the tasks that the last one inherited from them."""
 
 PHASES = {
     Status.WORKFLOW_EXECUTION_STATUS_COMPLETED: ExecutionPhase.COMPLETED,
@@ -130,8 +134,19 @@ class Server:
         events, _ = await self._page(workflow_id, run_id, b"", 1)
         return events[0]
 
-    async def fold(self, workflow_id: str, run_id: str, reading: Reading) -> Fold:
-        """Fold the history of a run, one page after the other."""
+    async def fold(self, workflow_id: str, run_id: str, reading: Reading, runs: int = MOST_BEFORE) -> Fold:
+        """Fold the history of a run, and at most so many before it, for what those tell of the tasks it inherited."""
+        fold = last = await self._fold(workflow_id, run_id, reading)
+        missing = {task.task_id for task in fold.inherited}
+        with contextlib.suppress(RPCError):  # which may be deleted
+            while missing and last.before_run_id and (runs := runs - 1) >= 0:
+                last = await self._fold(workflow_id, last.before_run_id, reading)
+                fold.before.update((task.task_id, task) for task in last.own if task.task_id in missing)
+                missing -= fold.before.keys()
+        return fold
+
+    async def _fold(self, workflow_id: str, run_id: str, reading: Reading) -> Fold:
+        """Fold the history of one run, one page after the other."""
         fold, token, more = Fold(reading), b"", True
         converter = self._client.data_converter
         plain = is_plain(converter)

@@ -13,7 +13,7 @@ from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._closed import ClosedRun
-from ._fold import Fold
+from ._fold import Fold, as_told
 
 
 def is_missing(run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
@@ -55,7 +55,8 @@ def end_of(fold: Fold, run: ClosedRun, execution_id: str, held: Snapshot | None,
         return facts
     names = ("epoch", "revision", "phase", "output", "error", "started_at", "completed_at", "temporal_workflow_id")
     own = told.tasks[len(fold.inherited) :]
-    before = [task for task in held.tasks if not _never_was(task, fold, run)] or fold.inherited
+    shown = [as_told(task, fold.before.get(task.task_id)) for task in held.tasks if not _never_was(task, fold, run)]
+    before = shown or fold.inherited
     tasks = [*_closed(before, own, told), *_unknown(before, own)]
     # A backend cannot be told of no tasks at all.
     tasks = tasks or [attrs.evolve(task, status=TaskStatus.SKIPPED, completed_at=run.closed_at) for task in held.tasks]

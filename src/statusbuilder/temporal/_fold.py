@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowHistory
 
+from ..core.model.frozen import JsonObject
 from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
@@ -66,6 +67,10 @@ class Fold:
         """Whether another run follows it: it continued as new, is tried again, or has a schedule."""
         self.carried: Snapshot | None = None
         """What the run before it handed on."""
+        self.before_run_id = ""
+        """That run."""
+        self.before: dict[str, Task] = {}
+        """Tasks of the runs before, by their ids, as those runs' histories tell them, where they were read."""
         self.reset_at: datetime | None = None
         self.accepted_at: datetime | None = None
         """What time it was for the workflow's code when the server last accepted what that did."""
@@ -137,7 +142,19 @@ class Fold:
     @property
     def inherited(self) -> tuple[Task, ...]:
         """The tasks of the runs before, as the run got them; those that it began itself come after them."""
-        return () if self.carried is None else self.carried.tasks
+        tasks = () if self.carried is None else self.carried.tasks
+        return tuple(as_told(task, self.before.get(task.task_id)) for task in tasks)
+
+    @property
+    def own(self) -> Sequence[Task]:
+        """The tasks that it began itself."""
+        return self.snapshot().tasks[len(self.inherited) :]
+
+    def lay_over(self, snapshot: Snapshot) -> Snapshot:
+        """Return the end of the run, as its code told it, with the server's times."""
+        told = {task.task_id: task for task in self.snapshot().tasks}
+        tasks = tuple(as_told(task, told.get(task.task_id)) for task in snapshot.tasks)
+        return attrs.evolve(snapshot, tasks=tasks, completed_at=self.closed_at or snapshot.completed_at)
 
     @property
     def epoch(self) -> int:
@@ -230,6 +247,7 @@ class Fold:
     def _started(self, told: Any, event: HistoryEvent) -> None:
         self.started_at = time_of(event.event_time)
         self.workflow_id = told.workflow_id
+        self.before_run_id = told.continued_execution_run_id
         memo = told.memo.fields
         named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
         self._named = named if isinstance(named, str) and named else None
@@ -311,6 +329,16 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
     "workflow_execution_timed_out": Fold._timed_out,
     "workflow_execution_continued_as_new": Fold._continued,
 }
+
+
+def as_told(task: Task, told: Task | None) -> Task:
+    """Return a task with what the history tells of it: its times and attempts, and its end where that was not known."""
+    if told is None or not told.status.is_terminal:
+        return task
+    if task.status is not told.status:
+        return attrs.evolve(told, revision=task.revision)
+    metadata = JsonObject({**task.metadata, **told.metadata})
+    return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
 
 
 def fold_history(

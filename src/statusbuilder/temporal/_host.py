@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
-import attrs
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
@@ -198,15 +197,15 @@ class Host:
         if not (reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))):
             return
         may_go_on = run.info.retry_policy is not None or run.info.cron_schedule is not None
-        fold = await self._fold(run) if may_go_on or run.had_activities or run.is_reset else None
+        snapshot = run.snapshot()
+        fold = await self._fold(run) if may_go_on or snapshot.tasks or run.is_reset else None
         if (fold is None and may_go_on) or (fold is not None and fold.goes_on):
             return  # whoever looks at closed runs tells it, where it is the end
-        snapshot = run.snapshot()
         if fold is not None:
             self._lay_over(run, fold)
             if run.is_reset:
                 run.shown.renew_epoch(fold.epoch)
-            snapshot = attrs.evolve(snapshot, completed_at=fold.closed_at or snapshot.completed_at)
+            snapshot = fold.lay_over(snapshot)
         end = run.shown.final(snapshot, run.length)
         receipts = await asyncio.gather(*(send_final(sink, end, None, True) for sink in self.settings.sinks))
         if all(receipt.outcome in _SHOWN for receipt in receipts):
@@ -300,17 +299,17 @@ class Host:
 
     async def _learn_history(self, run: Run) -> None:
         await self._pace.turn()
-        fold = await self._fold(run)
+        fold = await self._fold(run, 0)
         if fold is not None:
             self._lay_over(run, fold)
 
-    async def _fold(self, run: Run) -> Fold | None:
+    async def _fold(self, run: Run, *runs: int) -> Fold | None:
         client = self.client()
         for wait in (0.2, 1.0, 5.0):
             if client is None:
                 break
             try:
-                return await Server(client).fold(run.info.workflow_id, run.info.run_id, self._reading)
+                return await Server(client).fold(run.info.workflow_id, run.info.run_id, self._reading, *runs)
             except RPCError as error:
                 log.info("The history of workflow %r cannot be read: %s", run.info.workflow_id, error)
             await asyncio.sleep(wait)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -65,6 +65,19 @@ CANCELS: Mapping[str, str] = {
     "request_cancel_local_activity": "activity",
 }
 """The commands that ask for the end of a step."""
+_UNDOES: Mapping[str, tuple[str, str]] = {
+    "cancel_child_workflow_execution": ("child", "child_workflow_seq"),
+    "cancel_signal_workflow": ("signal", "seq"),
+    "cancel_timer": ("timer", "seq"),
+    "request_cancel_activity": ("activity", "seq"),
+    "request_cancel_nexus_operation": ("operation", "seq"),
+}
+
+
+def undone(commands: Iterable[Any]) -> set[Key]:
+    """Return what these commands cancel: where one of them began it, the server never hears of it."""
+    found = ((command, *_UNDOES[name]) for command in commands if (name := command.WhichOneof("variant")) in _UNDOES)
+    return {(what, getattr(getattr(command, command.WhichOneof("variant")), seq)) for command, what, seq in found}
 
 
 def begin(command: Any, at: datetime) -> tuple[Key, Step] | None:

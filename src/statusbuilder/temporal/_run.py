@@ -20,7 +20,7 @@ from ._builder import RunBuilder, make_builder
 from ._carry import header_of
 from ._events import time_of
 from ._failures import describe_end
-from ._moves import CANCELS, ENDS, End, Key, begin
+from ._moves import CANCELS, ENDS, End, Key, begin, undone
 from ._names import CARRIED_HEADER, RESERVED
 from ._payloads import error_of, given, value_of
 from ._settings import Settings
@@ -167,9 +167,7 @@ class Run:
     @harmless
     def record(self, completion: WorkflowActivationCompletion) -> None:
         """Record what the workflow's code did in an activation that did not fail."""
-        builder = self.builder
-        if builder.snapshot().phase is ExecutionPhase.PENDING:
-            builder.update_status(ExecutionPhase.IN_PROGRESS)
+        never = undone(completion.successful.commands)
         for command in completion.successful.commands:
             name = str(command.WhichOneof("variant"))
             told = getattr(command, name)
@@ -183,7 +181,9 @@ class Run:
                 self._show(found)
             elif name in _ENDINGS:
                 self._close(name, told)
-            elif not self._goes_on_locally(name, told) and (begun := begin(command, self.now)) is not None:
+            elif self._goes_on_locally(name, told) or (begun := begin(command, self.now)) is None:
+                continue
+            elif begun[0] not in never:
                 self._begin(*begun)
         for key, waiting in list(self._updates.items()):
             if isinstance(waiting, Step):  # which did not end at once
