@@ -308,6 +308,9 @@ class Chaos:
             closed = {(run.id, run.run_id) for run in await self._newest()}
             truths = {name: await self._truth(name, run_id) for name, run_id in sorted(closed)}
             wrong = {name: await self._differences(name, truth) for name, truth in truths.items()}
+            for name, run_id in closed:
+                if wrong[name]:
+                    await self._keep(name, run_id)
         lags = [seconds for key, seconds in self.lags.items() if key in closed]
         return Figures(truths, {k: v for k, v in wrong.items() if v}, self.done, lags, lag, time.monotonic() - began)
 
@@ -437,6 +440,14 @@ class Chaos:
         if (name, run_id) not in self.truths:
             self.truths[name, run_id] = await chaos_truth.truth_of(self.client, name, run_id)
         return self.truths[name, run_id]
+
+    async def _keep(self, name: str, run_id: str) -> None:
+        """Write down what is not shown as it is, for whoever looks for the reason."""
+        history = await self.client.get_workflow_handle(name, run_id=run_id).fetch_history()
+        (self.directory / f"{name}.history.json").write_text(history.to_json())
+        with contextlib.suppress(grpc.RpcError):
+            shown = json.dumps(self.reader.get(name).to_dict(), indent=1)
+            (self.directory / f"{name}.shown.json").write_text(shown)
 
     async def _differences(self, name: str, truth: Truth) -> list[str]:
         try:

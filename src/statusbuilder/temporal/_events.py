@@ -11,6 +11,7 @@ import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import ParentClosePolicy
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from ..core.model.times import from_nanos
@@ -102,6 +103,11 @@ def _failure(told: Any) -> BaseException:
     return error_of(told.failure)
 
 
+def _child_failed(told: Any) -> BaseException:
+    # As its parent sees it: of a child that was not cancelled itself, no cancellation, whatever it failed with.
+    return error_of(Failure(cause=told.failure, child_workflow_execution_failure_info={}))  # type: ignore[arg-type]
+
+
 def _child_timed_out(told: Any) -> BaseException:
     return exceptions.TimeoutError("", type=exceptions.TimeoutType.START_TO_CLOSE, last_heartbeat_details=[])
 
@@ -133,7 +139,7 @@ ENDS: Mapping[str, End] = {
     "activity_task_timed_out": End(_SCHEDULED, error=_failure),
     "activity_task_canceled": End(_SCHEDULED, error=lambda told: exceptions.CancelledError()),
     "child_workflow_execution_completed": End(_INITIATED, "result"),
-    "child_workflow_execution_failed": End(_INITIATED, error=_failure),
+    "child_workflow_execution_failed": End(_INITIATED, error=_child_failed),
     "child_workflow_execution_canceled": End(_INITIATED, error=lambda told: exceptions.CancelledError()),
     "child_workflow_execution_timed_out": End(_INITIATED, error=_child_timed_out),
     "child_workflow_execution_terminated": End(_INITIATED, error=lambda told: exceptions.TerminatedError("")),
