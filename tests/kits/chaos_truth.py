@@ -30,11 +30,13 @@ class Told:
     started_at: datetime
     status: TaskStatus = TaskStatus.FAILED
     """What is open when its run ends has failed."""
-    completed_at: datetime | None = None
+    completed_at: datetime = datetime.max
     retries: int | None = None
     """None where the history does not know."""
     order: int = 0
     """Of a local activity, in which order it was started."""
+    ended_after: datetime | None = None
+    """Where the history only has limits for the end, of which `completed_at` is the later one."""
     left_alone: bool = False
     cancelled_at: datetime | None = None
 
@@ -96,13 +98,13 @@ def tasks_of(events: Sequence[HistoryEvent]) -> list[Told]:
         elif name == "ACTIVITY_TASK_CANCEL_REQUESTED":
             begun[told.scheduled_event_id].cancelled_at = _time(event)
         elif name == "MARKER_RECORDED" and told.marker_name == LOCAL_MARKER:
-            _note_local(locals_, told)
+            _note_local(locals_, told, _time(event))
         elif name in _END:
             number, status = _END[name](told)
             if number in begun:
                 begun[number].status, begun[number].completed_at = status, _time(event)
     for open_one in begun.values():
-        if open_one.completed_at is None:
+        if open_one.completed_at == datetime.max:
             open_one.completed_at = open_one.cancelled_at or _time(events[-1])
             open_one.status = TaskStatus.SKIPPED if open_one.left_alone else TaskStatus.FAILED
     return [*begun.values(), *sorted(locals_.values(), key=lambda one: one.order)]
@@ -160,15 +162,16 @@ def _answered_at_once(events: Iterable[HistoryEvent]) -> set[int]:
     return found
 
 
-def _note_local(found: dict[tuple[int, int], Told], marker: Any) -> None:
+def _note_local(found: dict[tuple[int, int], Told], marker: Any, at: datetime) -> None:
     data = json.loads(marker.details["data"].payloads[0].data)
-    began, ended = data["original_schedule_time"], data["complete_time"]
+    began = data["original_schedule_time"]
     key = began["seconds"], began["nanos"]
     told = found.setdefault(key, Told(data["activity_type"], _stamp(began), order=data["seq"]))
     told.retries = data["attempt"] - 1
     if data.get("backoff") is None:
         told.status = TaskStatus.FAILED if marker.HasField("failure") else TaskStatus.COMPLETED
-        told.completed_at = _stamp(ended)
+        # When it ended nobody tells: what the marker says is the workflow's time, and may be before it began.
+        told.ended_after, told.completed_at = _stamp(began), at
 
 
 def _time(event: HistoryEvent) -> datetime:
@@ -202,11 +205,16 @@ def differences(truth: Truth, shown: Snapshot) -> Iterator[str]:
 def _differs(told: Told, task: Task) -> Iterator[str]:
     if task.status is not told.status:
         yield f"{task.status.name}, not {told.status.name}"
-    shown = task.metadata.get("retry_count", 0)
-    if told.retries is not None and shown != told.retries:
-        yield f"{shown} retries, not {told.retries}"
+    retries = task.metadata.get("retry_count", 0)
+    if told.retries is not None and retries != told.retries:
+        yield f"{retries} retries, not {told.retries}"
     yield from _far("started", task.started_at, told.started_at)
-    yield from _far("completed", task.completed_at, told.completed_at)
+    ended = task.completed_at
+    if told.ended_after is None or ended is None or not told.ended_after - NEAR < ended < told.completed_at + NEAR:
+        yield from _far("completed", ended, told.completed_at)
+    for attempt in task.metadata.get("attempts", ()):
+        if ended is not None and datetime.fromisoformat(attempt.get("started_at", "2000-01-01T00Z")) > ended + NEAR:
+            yield f"attempt {attempt['number']} began after the end"
 
 
 def _far(what: str, shown: datetime | None, told: datetime | None) -> Iterator[str]:

@@ -322,6 +322,14 @@ def test_local_activities_stand_where_they_were_started() -> None:
     assert (tasks[0].started_at, tasks[0].completed_at) == (after(1), after(2))
 
 
+def test_the_end_of_a_local_activity_that_was_retried_or_repeated_is_its_events() -> None:
+    """The marker adds the last attempt's length to the workflow's time, which may be long before the first attempt."""
+    retried, repeated = local("fetch", 1, 1.0, 1.3, attempt=3), local("fetch", 2, 6.0, 1.4)
+    told = history((8.0, "marker_recorded", retried), (8.0, "marker_recorded", repeated))
+    times = [(task.started_at, task.completed_at) for task in fold_history(told).tasks]
+    assert times == [(after(1), after(8)), (after(6), after(8))]
+
+
 def test_a_local_activity_that_waits_for_its_next_attempt_is_one_task() -> None:
     """Markers of the same local activity, between which a timer waits, are one task with its retries counted."""
     again = local("fetch", 1, 1.0, 1.5, attempt=4, backoff={"seconds": 60, "nanos": 0}, failure=failure("not yet"))

@@ -183,7 +183,9 @@ def read_marker(told: Any, event: HistoryEvent) -> LocalEnd | None:
     except (LookupError, ValueError, TypeError):
         return None
     step = attrs.evolve(_step(event, kind), order=order, started_at=from_nanos(scheduled))
-    return LocalEnd(f"{kind}/{scheduled}", step, attempt, from_nanos(completed), data.get("backoff") is not None)
+    # It is told in the workflow's time, which stands still, and to which only the last attempt's length is added.
+    ended = from_nanos(completed) if attempt == 1 and completed >= scheduled else time_of(event.event_time)
+    return LocalEnd(f"{kind}/{scheduled}", step, attempt, ended, data.get("backoff") is not None)
 
 
 def _nanos(time: Mapping[str, int]) -> int:
