@@ -224,7 +224,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Kill, freeze and cut things for longer than the tests may take."""
+    """Kill, freeze and cut things for longer than the tests may take; `-- -k temporal` only Temporal's."""
     _install_all(session, "tests")
     session.run(
         "pytest",

@@ -22,8 +22,9 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from statusbuilder.sinks.grpc import GrpcSink
-from statusbuilder.temporal import StatusPlugin
+with workflow.unsafe.imports_passed_through():  # the plugin sees to it; without it this is to be imported, too
+    from statusbuilder.sinks.grpc import GrpcSink
+    from statusbuilder.temporal import StatusPlugin
 
 LIMIT = timedelta(seconds=2)
 """How long one attempt at an activity may take, which is how long a killed worker is not noticed."""
@@ -219,7 +220,8 @@ class Setup:
 
 
 async def main(setup: Setup) -> None:
-    telemetry = TelemetryConfig() if setup.metrics is None else TelemetryConfig(metrics=PrometheusConfig(setup.metrics))
+    metrics = None if setup.metrics is None else PrometheusConfig(setup.metrics)
+    telemetry = TelemetryConfig(logging=None, metrics=metrics)  # which would log to stdout
     worker = Worker(
         await Client.connect(setup.temporal, runtime=Runtime(telemetry=telemetry)),
         task_queue=setup.queue,
