@@ -199,6 +199,8 @@ class Chaos:
 
         async def one(each: Plan) -> None:
             async with slots:
+                while self.done["workers killed"] < self.scale.kills * (each.number / len(self.plans) - 0.2):
+                    await asyncio.sleep(LOOK)  # killing takes longer than living, and nobody is to be spared
                 await self._live(each)
                 self.finished += 1
 
