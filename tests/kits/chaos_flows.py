@@ -192,7 +192,8 @@ class Open:
 
     @workflow.update
     async def result(self) -> int:
-        return int(await call({"seconds": 0.0, "fails": 0, "refuses": False}))
+        long = timedelta(minutes=1)
+        return int(await workflow.execute_activity(there, args=[0.0, 0, False], start_to_close_timeout=long))
 
 
 @attrs.define

@@ -27,7 +27,7 @@ from temporal_kit import serving, stage
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError
 
-AT_ONCE = 50
+AT_ONCE = 20
 """Calls of the client's own that are under way at the same time."""
 CARRIED = "statusbuilder-carried"
 DEED = {"seconds": 0.01, "fails": 0, "refuses": False, "apart": False}

@@ -364,6 +364,26 @@ def test_a_run_that_continued_keeps_what_was_before(temporal: str) -> None:
     run(body())
 
 
+def test_what_the_backend_missed_of_earlier_runs_is_told(temporal: str) -> None:
+    """A backend that was away while a run continued as new, and until the end, shows what that run did all the same."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            async with stage(temporal, [flows.ContinuingToWait], [flows.double], reconcile=None) as at:
+                handle = await at.start(flows.ContinuingToWait.run, 3)
+                await at.shelf.until(lambda one: one.progress.completed == 3)
+                seen = at.shelf.of(handle.id)
+                put(sink, next(one for one in seen if shown(one) == [("double-1", "IN_PROGRESS")]))
+                await at.client.get_workflow_handle(handle.id).terminate()
+                await listed(at, 3)
+                assert (await look(at, sink)).told == 1
+            last = backend.snapshot(handle.id)
+            assert shown(last) == [(f"double-{number}", "COMPLETED") for number in (1, 2, 3)]
+            assert last.tasks[0].output == {"doubled": 6}
+
+    run(body())
+
+
 def test_tasks_that_were_folded_are_counted_once(temporal: str) -> None:
     """Tasks that the backend shows as one that stands for them come back from the history, and are taken off it."""
     folded = Task("statusbuilder.folded", "3 earlier tasks", status=TaskStatus.COMPLETED, metadata={"count": 3})

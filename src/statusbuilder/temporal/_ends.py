@@ -54,10 +54,12 @@ def end_of(fold: Fold, run: ClosedRun, execution_id: str, held: Snapshot | None,
     if held is None or not (same or _is_of_run(fold, run, held)):
         return facts
     names = ("epoch", "revision", "phase", "output", "error", "started_at", "completed_at", "temporal_workflow_id")
-    own = told.tasks[len(fold.inherited) :]
+    own = fold.own
     shown = [as_told(task, fold.before.get(task.task_id)) for task in held.tasks if not _never_was(task, fold, run)]
     before = shown or fold.inherited
-    tasks = [*_closed(before, own, told), *_unknown(before, own)]
+    # What the runs before have folded may be shown one by one.
+    unseen = own if any(task.task_id == FOLDED for task in fold.inherited) else told.tasks
+    tasks = [*_closed(before, own, told), *_unknown(before, unseen)]
     # A backend cannot be told of no tasks at all.
     tasks = tasks or [attrs.evolve(task, status=TaskStatus.SKIPPED, completed_at=run.closed_at) for task in held.tasks]
     # Whatever else the backend's kind of execution has stays.

@@ -7,7 +7,12 @@ from temporalio import exceptions
 from ..payload.members import error_text
 
 STOPPED = "the worker was stopped"
-_WRAPPINGS = (exceptions.ActivityError, exceptions.ChildWorkflowError, exceptions.NexusOperationError)
+_NAMED = {
+    exceptions.ActivityError: "activity {0.activity_type!r}",
+    exceptions.ChildWorkflowError: "child workflow {0.workflow_type!r}",
+    exceptions.NexusOperationError: "Nexus operation {0.operation!r}",
+}
+_WRAPPINGS = tuple(_NAMED)
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -39,10 +44,5 @@ def describe(error: BaseException) -> str:
 
 def describe_end(error: BaseException) -> str:
     """Say why a workflow failed, naming the activity or child workflow whose failure it is."""
-    if isinstance(error, exceptions.ActivityError):
-        return f"activity {error.activity_type!r} failed: {describe(error)}"
-    if isinstance(error, exceptions.ChildWorkflowError):
-        return f"child workflow {error.workflow_type!r} failed: {describe(error)}"
-    if isinstance(error, exceptions.NexusOperationError):
-        return f"Nexus operation {error.operation!r} failed: {describe(error)}"
-    return describe(error)
+    named = next((name for kind, name in _NAMED.items() if isinstance(error, kind)), None)
+    return describe(error) if named is None else f"{named.format(error)} failed: {describe(error)}"

@@ -20,9 +20,3 @@ def size_of(value: object) -> int:
 def fit(snapshot: Snapshot, limit: int = LIMIT) -> dict[str, Any]:
     """Return a snapshot as `to_dict` does, in at most `limit` bytes of JSON."""
     return fit_dict(snapshot, limit)
-
-
-def slim(data: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a task does not have; `from_dict` reads it all the same."""
-    tasks = [{key: value for key, value in task.items() if value not in (None, {})} for task in data["tasks"]]
-    return {**data, "tasks": tasks}

@@ -23,7 +23,7 @@ from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER, MEMO, RESERVED
 from ._payloads import error_of, given, value_of
 from ._pending import note_pending
-from ._settings import Filter, chooser
+from ._settings import Filter, Settings, chooser
 from ._steps import CONTINUED, Step, insert, make_tasks
 
 EVENT_REVISIONS = 2**20
@@ -47,6 +47,11 @@ class Reading:
     policy: PayloadPolicy = attrs.Factory(PayloadPolicy)
     memo: str = MEMO
     """The key of the memo that names the execution."""
+
+    @classmethod
+    def of(cls, given: Settings) -> Reading:
+        """Return how a plugin's settings have histories read."""
+        return cls(reports=given.reports_activity, task_types=given.task_types, policy=given.policy, memo=given.memo)
 
 
 class Fold:

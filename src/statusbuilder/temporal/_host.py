@@ -44,7 +44,6 @@ CLOSES_WITHIN = 20.0
 _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
 _UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
-_OF_HISTORY = ("retry_count", "attempts", "last_error", "worker")
 _SHOWN = (Outcome.DELIVERED, Outcome.CONFIRMED)
 
 
@@ -72,12 +71,7 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._pace = Pace(BUDGET)
-        self._reading = Reading(
-            reports=settings.reports_activity,
-            task_types=settings.task_types,
-            policy=settings.policy,
-            memo=settings.memo,
-        )
+        self._reading = Reading.of(settings)
 
     # For workflows, on their threads
 
@@ -316,13 +310,8 @@ class Host:
         return None
 
     def _lay_over(self, run: Run, fold: Fold) -> None:
-        known = {}
-        for step in fold.steps:
-            task_id = run.task_of.get(step.activity_id or str(step.order))
-            told = {key: step.metadata[key] for key in _OF_HISTORY if key in step.metadata}
-            if task_id is not None and told and not step.is_open:
-                known[task_id] = told
-        run.shown.learn(known)
+        ended = {step.activity_id or str(step.order): step.metadata for step in fold.steps if not step.is_open}
+        run.shown.learn({task_id: ended[number] for number, task_id in run.task_of.items() if number in ended})
 
 
 def _is_own_end(status: int) -> bool:

@@ -133,12 +133,7 @@ class Target:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._unanswered = 0
         self._deadline = monotonic()
-        self._reading = Reading(
-            reports=settings.reports_activity,
-            task_types=settings.task_types,
-            policy=settings.policy,
-            memo=settings.memo,
-        )
+        self._reading = Reading.of(settings)
 
     async def look(
         self, queue: str | None, after: datetime, note: Callable[[datetime], None] = lambda at: None
