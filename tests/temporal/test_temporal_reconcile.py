@@ -111,6 +111,24 @@ async def until(backend: FaultyBackend, execution_id: str, wanted: Any) -> Snaps
             await asyncio.sleep(0.05)
 
 
+def test_the_link_to_a_child_stays(temporal: str) -> None:
+    """What the history does not say of a task, where Temporal's UI has it, is as the backend shows it."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            kinds, options = [flows.Parent, flows.Steps], {"ui": "https://ui.example.com", "reconcile": None}
+            async with stage(temporal, kinds, sink=sink, **options) as at:
+                handle = await at.start(flows.Parent.run)
+                shown = await until(backend, handle.id, lambda one: bool(one.tasks and one.tasks[0].log_url))
+            await handle.terminate("no longer needed")
+            await listed(at, 1)
+            assert (await look(at, sink)).told >= 1
+            (task,) = backend.snapshot(handle.id).tasks
+            assert (task.status, task.log_url) == (TaskStatus.FAILED, shown.tasks[0].log_url)
+
+    run(body())
+
+
 @pytest.mark.skipif(not WAITS_FOR_PLUGINS, reason="this SDK lets no plugin run a worker of its own")
 def test_the_plugin_has_it_done_by_a_schedule(temporal: str) -> None:
     """A worker with the plugin tells the ends of workflows of its queue that it never had, by Temporal's Schedule."""

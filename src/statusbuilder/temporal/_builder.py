@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from ..core.builder import StatusBuilder
+from ..core.builder import StatusBuilder, TaskBlock
 from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, TaskStatus
 from ..core.state import NOTHING, PHASE_CHANGED
@@ -20,6 +20,23 @@ from ._settings import Settings
 
 class RunBuilder(StatusBuilder):
     """A builder that a replay fills in the same way, and that has no sinks of its own."""
+
+    parent_id: str | None = None
+    """The workflow that this one is a child of, named by its tasks, as there is no other place for it."""
+
+    def add_task(self, *args: Any, **options: Any) -> str:
+        """Add a task, in a child workflow as a part of its parent."""
+        return super().add_task(*args, **self._within(options))
+
+    def task(self, *args: Any, **options: Any) -> TaskBlock:
+        """Return the block of a task, in a child workflow as a part of its parent."""
+        return super().task(*args, **self._within(options))
+
+    def _within(self, options: dict[str, Any]) -> dict[str, Any]:
+        metadata = options.get("metadata") or {}
+        if self.parent_id is None or options.get("parent_id") is not None or not isinstance(metadata, dict):
+            return options
+        return {**options, "metadata": {"parent_id": self.parent_id, **metadata}}
 
     @property
     def task_ids(self) -> Mapping[str, object]:
@@ -65,7 +82,7 @@ def make_builder(info: workflow.Info, settings: Settings, clock: Callable[[], da
     header: Any = info.headers.get(CARRIED_HEADER)
     carried = None if header is None else read_header(value_of(header), chosen)
     epoch = to_millis(info.workflow_start_time)
-    return RunBuilder(
+    builder = RunBuilder(
         chosen if carried is None else carried.execution_id,
         initial=carried,
         epoch=epoch if carried is None else max(epoch, carried.epoch + 1),
@@ -74,6 +91,8 @@ def make_builder(info: workflow.Info, settings: Settings, clock: Callable[[], da
         temporal_workflow_id=info.workflow_id,
         **settings.builder,
     )
+    builder.parent_id = None if info.parent is None else info.parent.workflow_id
+    return builder
 
 
 def _execution_id(info: workflow.Info, settings: Settings) -> str:

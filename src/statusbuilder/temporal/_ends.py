@@ -80,7 +80,13 @@ def _is_of_run(fold: Fold, run: ClosedRun, held: Snapshot) -> bool:
 def _closed(before: Sequence[Task], own: Sequence[Task], told: Snapshot) -> list[Task]:
     """Return the tasks that the backend shows, as the history has them, and with none left open."""
     known = {task.task_id: task for task in own}
-    return [known.get(task.task_id) or _ended(task, told) for task in _unfolded(before, own)]
+    tasks = _unfolded(before, own)
+    return [_linked(known[task.task_id], task) if task.task_id in known else _ended(task, told) for task in tasks]
+
+
+def _linked(task: Task, shown: Task) -> Task:
+    links = {"log_url": shown.log_url} if shown.log_url else {}  # which no history holds
+    return attrs.evolve(task, metadata=JsonObject({**task.metadata, **links}))
 
 
 def _ended(task: Task, told: Snapshot) -> Task:

@@ -70,6 +70,7 @@ class Fold:
         self.accepted_at: datetime | None = None
         """What time it was for the workflow's code when the server last accepted what that did."""
         self._named: str | None = None
+        self._parent_id: str | None = None
         self._phase = ExecutionPhase.PENDING
         self._output: Any = None
         self._error: str | None = None
@@ -111,7 +112,8 @@ class Fold:
         """Return what the events come to; by default under the id that the run itself names."""
         inherited = self.inherited
         ids = [task.task_id for task in inherited]
-        own = make_tasks(self._steps, ids, self.reading.task_types, self.reading.policy, EVENT_REVISIONS)
+        reading = self.reading
+        own = make_tasks(self._steps, ids, reading.task_types, reading.policy, EVENT_REVISIONS, self._parent_id)
         running = self._phase is not ExecutionPhase.PENDING
         begun = (self.carried.started_at if self.carried else None) or self.started_at
         return Snapshot(
@@ -220,6 +222,7 @@ class Fold:
     def _started(self, told: Any, event: HistoryEvent) -> None:
         self.started_at = time_of(event.event_time)
         self.workflow_id = told.workflow_id
+        self._parent_id = told.parent_workflow_execution.workflow_id or None
         memo = told.memo.fields
         named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
         self._named = named if isinstance(named, str) and named else None

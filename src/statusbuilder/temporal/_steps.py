@@ -104,7 +104,12 @@ def insert(steps: list[Step], step: Step) -> None:
 
 
 def make_tasks(
-    steps: Iterable[Step], taken: Iterable[str], types: Mapping[str, TaskType], policy: PayloadPolicy, unit: int
+    steps: Iterable[Step],
+    taken: Iterable[str],
+    types: Mapping[str, TaskType],
+    policy: PayloadPolicy,
+    unit: int,
+    parent_id: str | None,
 ) -> list[Task]:
     """Make the tasks of a run, numbered by kind as the run itself numbers them.
 
@@ -114,8 +119,10 @@ def make_tasks(
         types: Task types by kind.
         policy: How metadata is taken over.
         unit: Revisions that stand for one event.
+        parent_id: The workflow that the run is a child of.
     """
     ids, numbers, tasks = set(taken), dict[str, int](), list[Task]()
+    above = {} if parent_id is None else {"parent_id": parent_id}
     for step in steps:
         number = numbers.get(step.kind, 0) + 1
         while f"{step.kind}-{number}" in ids:
@@ -130,7 +137,7 @@ def make_tasks(
                 step.input,
                 step.output,
                 step.error,
-                policy.payload(step.metadata) if step.metadata else JsonObject(),
+                JsonObject({**policy.payload(step.metadata), **above}),
                 step.started_at,
                 step.completed_at,
                 step.event_id * unit,
