@@ -32,7 +32,7 @@ def double_in_thread(number: int) -> int:
 
 @activity.defn
 async def refuse(text: str) -> None:
-    raise ApplicationError(text, type="Refusal", non_retryable=True)
+    raise ApplicationError(text, text, type="Refusal", non_retryable=True)
 
 
 @activity.defn
@@ -114,6 +114,20 @@ class Raising:
     @workflow.run
     async def run(self, text: str) -> None:
         raise ApplicationError(text, type="Broken")
+
+
+@activity.defn
+async def pick(first: RawValue, second: RawValue) -> RawValue:
+    return first
+
+
+@workflow.defn
+class Picking:
+    """Hands on what it is given, however that is written."""
+
+    @workflow.run
+    async def run(self, first: RawValue, second: RawValue) -> RawValue:
+        return RawValue((await call(pick, first, second, result_type=RawValue)).payload)
 
 
 @workflow.defn

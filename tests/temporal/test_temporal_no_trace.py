@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import temporal_workflows as flows
+from temporal_codecs import Reversing
 from temporal_kit import ClosedShelf, Shelf, run, shown, stage
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -160,22 +161,6 @@ class Failing(PayloadCodec):
         return list(payloads)
 
 
-class Hiding(PayloadCodec):
-    """Encrypts, in a way."""
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload(metadata={"encoding": b"binary/hidden"}, data=payload.SerializeToString()[::-1])
-            for payload in payloads
-        ]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload.FromString(payload.data[::-1]) if payload.metadata["encoding"] == b"binary/hidden" else payload
-            for payload in payloads
-        ]
-
-
 def converter(codec: PayloadCodec) -> DataConverter:
     return dataclasses.replace(DataConverter.default, payload_codec=codec)
 
@@ -200,7 +185,7 @@ def test_what_is_handed_on_is_not_told_in_plain(temporal: str) -> None:
     """Where a codec encrypts payloads but not headers, the header holds tasks and numbers, and no text of anybody's."""
 
     async def body() -> None:
-        client = await Client.connect(temporal, data_converter=converter(Hiding()))
+        client = await Client.connect(temporal, data_converter=converter(Reversing()))
         async with stage(temporal, [flows.Continuing], [flows.double], client=client) as at:
             handle = await at.start(flows.Continuing.run, 3, memo={"statusbuilder.execution_id": "wex_hidden"})
             assert await handle.result() == "done"

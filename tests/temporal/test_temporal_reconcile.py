@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
 import pytest
 import temporal_workflows as flows
+from temporal_codecs import Reversing
 from temporal_kit import PATIENCE, Stage, run, shown, stage
-from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
-from temporalio.converter import DataConverter, PayloadCodec
+from temporalio.converter import DataConverter
 from temporalio.worker import WorkerConfig
 
 from statusbuilder import Delivery, ExecutionPhase, Snapshot, Task, TaskStatus
@@ -487,23 +488,6 @@ def test_more_than_a_page_is_looked_at_in_smaller_windows(temporal: str) -> None
             assert (told.looked_at, told.told, told.unknown) == (1100, 1, 1099)
 
     run(body())
-
-
-class Reversing(PayloadCodec):
-    """Encrypts, in a way, and fails where it is told to."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.fails = fails
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload(metadata={"encoding": b"binary/reversed"}, data=each.SerializeToString()[::-1]) for each in payloads
-        ]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        if self.fails:
-            raise RuntimeError("no key")
-        return [Payload.FromString(each.data[::-1]) for each in payloads]
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["with the key", "without the key"])

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 
 from ..core.builder import StatusBuilder, TaskBlock
 from ..core.model.times import to_millis
@@ -76,9 +77,11 @@ class RunBuilder(StatusBuilder):
             super()._drop(what)
 
 
-def make_builder(info: workflow.Info, settings: Settings, clock: Callable[[], datetime]) -> RunBuilder:
+def make_builder(
+    info: workflow.Info, settings: Settings, clock: Callable[[], datetime], readable: Callable[[Payload], Payload]
+) -> RunBuilder:
     """Make the builder of a run, which goes on from the snapshot that the run before it left."""
-    chosen = _execution_id(info, settings)
+    chosen = _execution_id(info, settings, readable)
     header: Any = info.headers.get(CARRIED_HEADER)
     carried = None if header is None else read_header(value_of(header), chosen)
     epoch = to_millis(info.workflow_start_time)
@@ -95,13 +98,13 @@ def make_builder(info: workflow.Info, settings: Settings, clock: Callable[[], da
     return builder
 
 
-def _execution_id(info: workflow.Info, settings: Settings) -> str:
+def _execution_id(info: workflow.Info, settings: Settings, readable: Callable[[Payload], Payload]) -> str:
     try:
         if settings.execution_id is not None:
             chosen: object = settings.execution_id(info)
         else:
             named = info.raw_memo.get(settings.memo)
-            chosen = None if named is None else value_of(named)
+            chosen = None if named is None else value_of(readable(named))
     except Exception:
         workflow.logger.exception("statusbuilder: no execution id could be made; the workflow id is used")
         chosen = None

@@ -20,7 +20,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Outcome
-from ._carry import hides_payloads
 from ._closed import PHASES, Server
 from ._events import time_of
 from ._failures import describe
@@ -84,7 +83,7 @@ class Host:
 
     def make_run(self, info: workflow.Info) -> Run:
         """Return the record of a run that comes into the worker's cache."""
-        run = Run(info, self.settings, self._carry, hides_payloads(self.client()))
+        run = Run(info, self.settings, self._carry, self.client())
         before, self._runs[info.run_id] = self._runs.get(info.run_id), run
         if before is not None:
             before.shown.hold()  # it went without a word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import wraps
 from time import monotonic
 from typing import Any, ParamSpec
@@ -11,18 +11,20 @@ from urllib.parse import quote
 
 import attrs
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.client import Client
 
 from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._builder import RunBuilder, make_builder
-from ._carry import header_of
+from ._carry import header_of, hides_payloads
 from ._events import time_of
 from ._failures import describe_end
 from ._moves import CANCELS, ENDS, End, Key, begin
 from ._names import CARRIED_HEADER, RESERVED
-from ._payloads import error_of, given, value_of
+from ._payloads import M, error_of, given, own_converter, read_by, value_of
 from ._settings import Settings
 from ._shown import Shown
 from ._steps import CONTINUED, Step
@@ -63,7 +65,7 @@ class Run:
     It lives as long as the workflow is in the worker's cache. One that is rebuilt there is another one.
     """
 
-    def __init__(self, info: workflow.Info, settings: Settings, carry: int, hides_payloads: bool) -> None:
+    def __init__(self, info: workflow.Info, settings: Settings, carry: int, client: Client | None) -> None:
         self.info = info
         self.settings = settings
         is_carried = CARRIED_HEADER in info.headers and not info.workflow_type.startswith(RESERVED)
@@ -96,7 +98,8 @@ class Run:
         """Tasks by the ids of activities."""
         self.local_failures: dict[str, str] = {}
         """Why the last attempts at local activities failed, by tasks; set by activities."""
-        self._carry, self._hides_payloads = carry, hides_payloads
+        self._carry, self._hides_payloads = carry, hides_payloads(client)
+        self._converter = None if client is None else own_converter(client.data_converter)
         self._builder: RunBuilder | None = None
         self._numbers: dict[str, int] = {}
         self._open: dict[Key, Open] = {}
@@ -106,13 +109,17 @@ class Run:
     def builder(self) -> RunBuilder:
         """The builder, made when it is first asked for, which has to be in the workflow."""
         if self._builder is None:
-            self._builder = make_builder(self.info, self.settings, lambda: self.now)
+            self._builder = make_builder(self.info, self.settings, lambda: self.now, self._readable)
         return self._builder
 
     def prepare(self) -> None:
         """Make the builder, in the workflow."""
         if self.reported:
             _ = self.builder
+
+    def _readable(self, message: M) -> M:
+        """Return a message with its payloads as JSON, as far as the worker can read them."""
+        return message if self._converter is None else read_by(self._converter, message, self.settings.policy)
 
     # What goes in
 
@@ -124,7 +131,7 @@ class Run:
         if act.history_length > self.length:
             self.length = act.history_length
             self.most = self.length + 1
-        for job in act.jobs:
+        for job in map(self._readable, act.jobs):
             name = str(job.WhichOneof("variant"))
             told = getattr(job, name)
             self.is_reset = self.is_reset or name == "update_random_seed"
@@ -170,7 +177,8 @@ class Run:
         builder = self.builder
         if builder.snapshot().phase is ExecutionPhase.PENDING:
             builder.update_status(ExecutionPhase.IN_PROGRESS)
-        for command in completion.successful.commands:
+        for made in completion.successful.commands:
+            command = self._readable(made)
             name = str(command.WhichOneof("variant"))
             told = getattr(command, name)
             self.most += 2  # a command is one event, or two
@@ -182,7 +190,7 @@ class Run:
                 found.step.end(TaskStatus.SKIPPED, self.now, 0)
                 self._show(found)
             elif name in _ENDINGS:
-                self._close(name, told)
+                self._close(name, told, made.continue_as_new_workflow_execution.headers)
             elif not self._goes_on_locally(name, told) and (begun := begin(command, self.now)) is not None:
                 self._begin(*begun)
         for key, waiting in list(self._updates.items()):
@@ -237,13 +245,13 @@ class Run:
             self._updates.pop(told.protocol_instance_id, None)
             self._end(End(key, error=error_of(told.rejected)))
 
-    def _close(self, name: str, told: Any) -> None:
+    def _close(self, name: str, told: Any, headers: MutableMapping[str, Payload]) -> None:
         self.phase = _ENDINGS[name]
         self.goes_on = self.phase is None
         if self.phase is None:
             self._leave(CONTINUED)
             header = header_of(self.builder.snapshot(), self._carry, self._hides_payloads)
-            told.headers[CARRIED_HEADER].CopyFrom(header)
+            headers[CARRIED_HEADER].CopyFrom(header)
             return
         self._leave(FORGOTTEN if self.phase is ExecutionPhase.COMPLETED else ENDED_EARLY)
         output = value_of(told.result) if self.phase is ExecutionPhase.COMPLETED else None
