@@ -337,6 +337,23 @@ class Approval:
         return f"dynamic answer to {name}"
 
 
+@workflow.defn
+class LookingOn:
+    """Looks at its own status, right after it has started something."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        status = current()
+        first = workflow.start_activity(double, 1, start_to_close_timeout=SOON)
+        with status.task("own"):
+            await first
+        second = workflow.start_activity(double, 2, start_to_close_timeout=SOON)
+        seen = [f"{task.task_id} {task.status.name}" for task in status.snapshot().tasks]
+        current().update_task_status("double-2", TaskStatus.IN_PROGRESS, "the last one")
+        await second
+        return seen
+
+
 @activity.defn
 async def work(number: int) -> int:
     await asyncio.sleep(0.02)

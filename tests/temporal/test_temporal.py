@@ -342,6 +342,20 @@ def test_a_workflow_adds_tasks_of_its_own(temporal: str) -> None:
     run(body())
 
 
+def test_a_workflow_sees_what_it_has_just_started(temporal: str) -> None:
+    """The builder of `current()` has the tasks of the same activation, in the order in which the code began them."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.LookingOn], [flows.double]) as at:
+            handle = await at.start(flows.LookingOn.run)
+            assert await handle.result() == ["double-1 COMPLETED", "own COMPLETED", "double-2 IN_PROGRESS"]
+            last = await at.shelf.end(handle.id)
+        assert shown(last) == [("double-1", "COMPLETED"), ("own", "COMPLETED"), ("double-2", "COMPLETED")]
+        assert last.task("double-2").message == "the last one"
+
+    run(body())
+
+
 def test_a_signal_that_fails_the_workflow_is_its_end(temporal: str) -> None:
     """A failure in a signal's handler ends the execution FAILED, with the tasks that were open."""
 

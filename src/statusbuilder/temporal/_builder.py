@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload
 
 from ..core.builder import StatusBuilder, TaskBlock
 from ..core.model.times import to_millis
-from ..core.model.values import ExecutionPhase, TaskStatus
+from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus
 from ..core.state import NOTHING, PHASE_CHANGED
 from ._carry import read_header
 from ._names import CARRIED_HEADER
@@ -24,6 +24,13 @@ class RunBuilder(StatusBuilder):
 
     parent_id: str | None = None
     """The workflow that this one is a child of, named by its tasks, as there is no other place for it."""
+    catch_up: Callable[[], None] = staticmethod(lambda: None)
+    """Records what the workflow's code has begun in the activation that goes on, before it adds to that or looks."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state, also as the code has made it in the activation that goes on."""
+        self.catch_up()
+        return super().snapshot()
 
     def add_task(self, *args: Any, **options: Any) -> str:
         """Add a task, in a child workflow as a part of its parent."""
@@ -34,6 +41,7 @@ class RunBuilder(StatusBuilder):
         return super().task(*args, **self._within(options))
 
     def _within(self, options: dict[str, Any]) -> dict[str, Any]:
+        self.catch_up()
         metadata = options.get("metadata") or {}
         if self.parent_id is None or options.get("parent_id") is not None or not isinstance(metadata, dict):
             return options

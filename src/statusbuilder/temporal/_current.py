@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 from ..core.builder import StatusBuilder
+from ._builder import RunBuilder
 from ._names import RUN
 
 
@@ -31,5 +32,6 @@ def current() -> StatusBuilder:
         raise RuntimeError(
             "This worker has no StatusPlugin; add it, with enabled=False where nothing is to be reported."
         )
-    builder: StatusBuilder = find().builder
+    builder: RunBuilder = find().builder
+    builder.catch_up()
     return builder

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import wraps
 from time import monotonic
 from typing import Any, ParamSpec
@@ -103,6 +104,8 @@ class Run:
         self._builder: RunBuilder | None = None
         self._numbers: dict[str, int] = {}
         self._open: dict[Key, Open] = {}
+        self._recorded = 0
+        """Commands of the present activation that are recorded."""
         self._updates: dict[str, Any] = {}
 
     @property
@@ -110,6 +113,7 @@ class Run:
         """The builder, made when it is first asked for, which has to be in the workflow."""
         if self._builder is None:
             self._builder = make_builder(self.info, self.settings, lambda: self.now, self._readable)
+            self._builder.catch_up = self._catch_up
         return self._builder
 
     def prepare(self) -> None:
@@ -126,6 +130,7 @@ class Run:
     @harmless
     def take(self, act: WorkflowActivation) -> None:
         """Record what an activation tells the workflow, before its code hears of it."""
+        self._recorded = 0
         self.now = max(self.now, time_of(act.timestamp))
         self.was_rebuilt = self.was_rebuilt or act.is_replaying
         if act.history_length > self.length:
@@ -177,7 +182,22 @@ class Run:
         builder = self.builder
         if builder.snapshot().phase is ExecutionPhase.PENDING:
             builder.update_status(ExecutionPhase.IN_PROGRESS)
-        for made in completion.successful.commands:
+        self._record(completion.successful.commands)
+        for key, waiting in list(self._updates.items()):
+            if isinstance(waiting, Step):  # which did not end at once
+                self._updates[key] = None
+                self._begin(("update", key), waiting)
+
+    @harmless
+    def _catch_up(self) -> None:
+        made = getattr(asyncio._get_running_loop(), "_current_completion", None)  # the loop is the SDK's for this run
+        if made is not None and self.reported and not self.is_leaving:
+            self._record(made.successful.commands)
+
+    def _record(self, commands: Sequence[Any]) -> None:
+        while self._recorded < len(commands):
+            made = commands[self._recorded]
+            self._recorded += 1
             command = self._readable(made)
             name = str(command.WhichOneof("variant"))
             told = getattr(command, name)
@@ -193,10 +213,6 @@ class Run:
                 self._close(name, told, made.continue_as_new_workflow_execution.headers)
             elif not self._goes_on_locally(name, told) and (begun := begin(command, self.now)) is not None:
                 self._begin(*begun)
-        for key, waiting in list(self._updates.items()):
-            if isinstance(waiting, Step):  # which did not end at once
-                self._updates[key] = None
-                self._begin(("update", key), waiting)
 
     def _begin(self, key: Key, step: Step) -> None:
         """Add a task, under the id that a fold of the history gives it."""
