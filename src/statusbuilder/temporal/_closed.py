@@ -80,7 +80,7 @@ class Server:
     """What is asked of Temporal's server, past the interceptors of a client."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
         self.calls = 0
         """How often it was asked."""
 
@@ -100,8 +100,8 @@ class Server:
 
     async def _count(self, query: str) -> int:
         self.calls += 1
-        request = CountWorkflowExecutionsRequest(namespace=self._client.namespace, query=query)
-        answer = await self._client.workflow_service.count_workflow_executions(request, retry=True)
+        request = CountWorkflowExecutionsRequest(namespace=self.client.namespace, query=query)
+        answer = await self.client.workflow_service.count_workflow_executions(request, retry=True)
         return answer.count
 
     async def _list(self, query: str) -> AsyncIterator[ClosedRun]:
@@ -109,9 +109,9 @@ class Server:
         while more:
             self.calls += 1
             request = ListWorkflowExecutionsRequest(
-                namespace=self._client.namespace, query=query, page_size=PAGE, next_page_token=token
+                namespace=self.client.namespace, query=query, page_size=PAGE, next_page_token=token
             )
-            answer = await self._client.workflow_service.list_workflow_executions(request, retry=True)
+            answer = await self.client.workflow_service.list_workflow_executions(request, retry=True)
             for info in answer.executions:
                 if (run := ClosedRun.of(info)) is not None:
                     yield run
@@ -122,8 +122,8 @@ class Server:
         """Return what the server tells of a run, by default of the newest one."""
         self.calls += 1
         execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-        request = DescribeWorkflowExecutionRequest(namespace=self._client.namespace, execution=execution)
-        return await self._client.workflow_service.describe_workflow_execution(request, retry=True)
+        request = DescribeWorkflowExecutionRequest(namespace=self.client.namespace, execution=execution)
+        return await self.client.workflow_service.describe_workflow_execution(request, retry=True)
 
     async def first_event(self, workflow_id: str, run_id: str) -> HistoryEvent:
         """Return the event with which a run began."""
@@ -133,7 +133,7 @@ class Server:
     async def fold(self, workflow_id: str, run_id: str, reading: Reading) -> Fold:
         """Fold the history of a run, one page after the other."""
         fold, token, more = Fold(reading), b"", True
-        converter = self._client.data_converter
+        converter = self.client.data_converter
         plain = is_plain(converter)
         while more:
             events, token = await self._page(workflow_id, run_id, token, PAGE)
@@ -150,12 +150,12 @@ class Server:
     ) -> tuple[Sequence[HistoryEvent], bytes]:
         self.calls += 1
         request = GetWorkflowExecutionHistoryRequest(
-            namespace=self._client.namespace,
+            namespace=self.client.namespace,
             execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
             maximum_page_size=size,
             next_page_token=token,
         )
-        answer = await self._client.workflow_service.get_workflow_execution_history(request, retry=True)
+        answer = await self.client.workflow_service.get_workflow_execution_history(request, retry=True)
         return answer.history.events, answer.next_page_token
 
 

@@ -17,6 +17,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
 
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Outcome
@@ -64,6 +65,8 @@ class Host:
         """Returns the worker's client, which may be exchanged."""
         self.delivery_queue: str | None = None
         """Where 0.1.0's deliveries are made, if not on the worker's own queue."""
+        self.workers: list[Worker] = []
+        """Workers of the plugin's own beside it."""
         self._seen = seen
         self._carry = carry
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
@@ -263,6 +266,7 @@ class Host:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            self._pass_client_on()
             present = [run for ref in self._runs.valuerefs() if (run := ref()) is not None]
             runs = [run for run in present if run.is_published and run.phase is None and not run.is_leaving]
             for run in runs:
@@ -273,6 +277,13 @@ class Host:
                 await self._pace.turn()
                 run.asked_at = monotonic()
                 await _harmless(self._ask(run))
+
+    def _pass_client_on(self) -> None:
+        client = self.client()
+        for worker in self.workers:
+            if client is not None and worker.client.service_client is not client.service_client:
+                with contextlib.suppress(Exception):  # one that has ended
+                    worker.client = client
 
     def _due(self, runs: Iterable[Run]) -> list[Run]:
         now = monotonic()

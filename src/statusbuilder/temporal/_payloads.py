@@ -26,6 +26,8 @@ _UNREAD = "<not readable>"
 def value_of(payload: Payload, unread: Any = None) -> Any:
     """Return what a payload holds; `unread` where that cannot be read, as where a codec has encrypted it."""
     encoding = payload.metadata.get("encoding", b"")
+    if getattr(payload, "external_payloads", None):
+        return unread  # it says only where the value lies
     if encoding in _JSON:
         try:
             return json.loads(payload.data)

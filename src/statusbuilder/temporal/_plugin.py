@@ -166,11 +166,13 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         _observe_late(worker)
         async with contextlib.AsyncExitStack() as stack:
             if interceptor.host.delivery_queue is not None and WAITS_FOR_PLUGINS:
-                await stack.enter_async_context(delivering(worker.client, worker.task_queue, self._deliver))
+                beside = delivering(worker.client, worker.task_queue, self._deliver)
+                interceptor.host.workers.append(await stack.enter_async_context(beside))
             if self._reconcile is not None and config.get("workflows"):
-                reconciler = Reconciler(worker.client, worker.task_queue, self._settings, self._seen)
+                reconciler = Reconciler(lambda: worker.client, worker.task_queue, self._settings, self._seen)
                 if reconciler.targets:
-                    await stack.enter_async_context(reconciling(worker.client, reconciler, self._reconcile))
+                    looking = reconciling(worker.client, reconciler, self._reconcile, interceptor.host.workers)
+                    await stack.enter_async_context(looking)
             await stack.enter_async_context(interceptor.host.running())
             await next(worker)
 

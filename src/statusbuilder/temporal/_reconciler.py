@@ -20,7 +20,7 @@ class Reconciler:
     """The look for all backends of a plugin that can be asked.
 
     Args:
-        client: The client of the worker.
+        client: Returns the client of the worker, which may be exchanged.
         queue: The task queue.
         settings: Of the plugin; its sinks are told.
         seen: What other parts of the plugin know to be confirmed.
@@ -28,13 +28,13 @@ class Reconciler:
     """
 
     def __init__(
-        self, client: Client, queue: str, settings: Settings, seen: Seen | None = None, rate: float = RATE
+        self, client: Callable[[], Client], queue: str, settings: Settings, seen: Seen | None = None, rate: float = RATE
     ) -> None:
-        self.queue = queue
+        self.queue, self._client = queue, client
         sinks = [sink for sink in settings.sinks if sink.can_ask and sink.label is not None]
         # What one backend was shown says nothing of another.
         kept = seen if seen is not None and len(settings.sinks) == 1 else None
-        self.targets = [Target(sink, client, settings, kept or Seen(), rate) for sink in sinks]
+        self.targets = [Target(sink, client(), settings, kept or Seen(), rate) for sink in sinks]
 
     @property
     def name(self) -> str:
@@ -61,6 +61,7 @@ class Reconciler:
                 present[target.name] = at
                 note(present)
 
+            target.server.client = self._client()
             moved(await target.look(self.queue, present.get(target.name, first), moved))
 
         await asyncio.gather(*(one(target) for target in self.targets))

@@ -101,9 +101,11 @@ def _read(cursors: Mapping[str, str]) -> dict[str, datetime]:
 
 
 @contextlib.asynccontextmanager
-async def reconciling(client: Client, reconciler: Reconciler, interval: timedelta) -> AsyncIterator[None]:
-    """Have closed runs looked at while a worker runs; what fails here never fails the worker."""
-    task = asyncio.create_task(_reconcile(client, reconciler, interval), name=RECONCILE)
+async def reconciling(
+    client: Client, reconciler: Reconciler, interval: timedelta, workers: list[Worker]
+) -> AsyncIterator[None]:
+    """Have closed runs looked at while a worker runs, by one that is added to `workers`; no failure here fails it."""
+    task = asyncio.create_task(_reconcile(client, reconciler, interval, workers), name=RECONCILE)
     try:
         yield
     finally:
@@ -111,9 +113,13 @@ async def reconciling(client: Client, reconciler: Reconciler, interval: timedelt
         await asyncio.wait([task])
 
 
-async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta) -> None:
-    # A client of its own: without the user's plugins, interceptors and converters.
-    own = Client(client.service_client, namespace=client.namespace)
+def _bare(client: Client) -> Client:
+    """Return a client without the user's plugins, interceptors and converters."""
+    return Client(client.service_client, namespace=client.namespace)
+
+
+async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta, workers: list[Worker]) -> None:
+    own = _bare(client)
     try:
         if not WAITS_FOR_PLUGINS:
             raise RuntimeError("this release of temporalio lets no plugin run a worker of its own")
@@ -123,22 +129,23 @@ async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta
         await reconciler.look({})
         return
     try:
-        async with _worker(own, name, reconciler):
-            await _keep(own.get_schedule_handle(name), interval)
+        async with _worker(own, name, reconciler) as worker:
+            workers.append(worker)
+            await _keep(worker, name, interval)
     except Exception as error:
         log.warning("This worker does not look after the ends of workflows on %r: %s", reconciler.queue, error)
 
 
-async def _keep(handle: ScheduleHandle, interval: timedelta) -> None:
+async def _keep(worker: Worker, name: str, interval: timedelta) -> None:
     """Have the first look made at once, and let the Schedule go on as long as this worker runs."""
-    call: Callable[[], Awaitable[None]] = handle.trigger
+    call: Callable[[ScheduleHandle], Awaitable[None]] = ScheduleHandle.trigger
     while True:
         try:
-            await call()
+            await call(_bare(worker.client).get_schedule_handle(name))
         except Exception as error:  # there is a day of time for it
-            log.info("The Schedule %r could not be reached: %r", handle.id, error)
+            log.info("The Schedule %r could not be reached: %r", name, error)
         await asyncio.sleep(EXTEND_EVERY)
-        call = partial(_extend, handle, interval)
+        call = partial(_extend, interval=interval)
 
 
 def _worker(client: Client, queue: str, reconciler: Reconciler) -> Worker:

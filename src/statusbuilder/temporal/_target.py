@@ -113,7 +113,7 @@ class Target:
 
     Args:
         sink: Delivers to it.
-        client: The plugin's user's, whose converter reads payloads.
+        client: The plugin's user's, whose converter reads payloads; `server.client` may be exchanged.
         settings: Of the plugin.
         seen: What was confirmed.
         rate: Runs a second.
@@ -125,7 +125,6 @@ class Target:
         self.server = Server(client)
         self.looked = Look(utc_now())
         """The last look, or the one that goes on."""
-        self._client = client
         self._settings = settings
         self._seen = seen
         self._rate = rate
@@ -262,11 +261,11 @@ class Target:
         """Return the execution of a run; None where that cannot be known."""
         choose = self._settings.execution_id
         if choose is None:
-            return await named_by(memo, self._settings.memo, self._client.data_converter) or workflow_id
+            return await named_by(memo, self._settings.memo, self.server.client.data_converter) or workflow_id
         try:
             await self._pace.turn()  # a question more, to Temporal's server
             event = await self.server.first_event(workflow_id, run_id)
-            return choose(info_of(event, workflow_id, run_id, self._client.namespace)) or workflow_id
+            return choose(info_of(event, workflow_id, run_id, self.server.client.namespace)) or workflow_id
         except Exception as error:
             log.info("Which execution workflow %r is cannot be known: %r", workflow_id, error)
             return None
