@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -21,10 +22,10 @@ from temporalio.worker import Worker
 
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Outcome
-from ._closed import PHASES, Server
+from ._closed import PHASES, describe_run, fold_run
 from ._events import time_of
 from ._failures import describe
-from ._fold import Fold, Reading
+from ._fold import Fold
 from ._payloads import error_of, is_plain, make_readable
 from ._pending import note_pending
 from ._run import Run
@@ -46,6 +47,8 @@ _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
 _UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
 _OF_HISTORY = ("retry_count", "attempts", "last_error", "worker")
+_Work: TypeAlias = "Callable[[Run], Coroutine[Any, Any, None]]"
+_T = TypeVar("_T")
 _SHOWN = (Outcome.DELIVERED, Outcome.CONFIRMED)
 
 
@@ -75,12 +78,7 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._pace = Pace(BUDGET)
-        self._reading = Reading(
-            reports=settings.reports_activity,
-            task_types=settings.task_types,
-            policy=settings.policy,
-            memo=settings.memo,
-        )
+        self._reading = settings.reading
 
     # For workflows, on their threads
 
@@ -104,12 +102,12 @@ class Host:
             return
         is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
         if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
-            self._call(self._spawn, self._show_if_newest(run))
+            self._call(self._spawn, self._show_if_newest, run)
         else:
             run.shown.show(run.snapshot(), run.length)
         if run.was_rebuilt and run.had_activities and not run.knows_history:
             run.knows_history = True
-            self._call(self._spawn, self._learn_history(run))
+            self._call(self._spawn, self._learn_history, run)
 
     def evicted(self, run: Run, reason: int) -> None:
         """Take note that a run goes from the cache, and why; one that only makes room stays what is known."""
@@ -165,17 +163,13 @@ class Host:
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         loop = self._loop
-        if loop is None:
-            for argument in arguments:
-                if asyncio.iscoroutine(argument):
-                    argument.close()
-            return
-        with contextlib.suppress(RuntimeError):  # it has been closed
-            loop.call_soon_threadsafe(call, *arguments)
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has been closed
+                loop.call_soon_threadsafe(call, *arguments)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], kept: set[asyncio.Task[None]] | None = None) -> None:
+    def _spawn(self, work: _Work, run: Run, kept: set[asyncio.Task[None]] | None = None) -> None:
         tasks = self._tasks if kept is None else kept
-        task = asyncio.get_running_loop().create_task(_harmless(work))
+        task = asyncio.get_running_loop().create_task(_harmless(work, run))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -183,7 +177,7 @@ class Host:
 
     def _ended(self, run: Run) -> None:
         self._evicted[run] = asyncio.get_running_loop().create_future()
-        self._spawn(self._end(run), self._ends)
+        self._spawn(self._end, run, self._ends)
 
     def _heard(self, run: Run, reason: int) -> None:
         heard = self._evicted.pop(run, None)
@@ -248,17 +242,23 @@ class Host:
             run.shown.show(snapshot, length)
 
     async def _describe(self, run: Run) -> DescribeWorkflowExecutionResponse | None:
+        return await self._answer(describe_run, run)
+
+    async def _fold(self, run: Run) -> Fold | None:
+        return await self._answer(lambda client, name, run_id: fold_run(client, name, run_id, self._reading), run, 3)
+
+    async def _answer(self, ask: Callable[..., Awaitable[_T]], run: Run, tries: float = inf) -> _T | None:
         """Ask the server about a run until it answers; None where it does not know it any more."""
         wait = 0.2
-        while (client := self.client()) is not None:
+        while tries > 0 and (client := self.client()) is not None:
             try:
-                return await Server(client).describe(run.info.workflow_id, run.info.run_id)
+                return await ask(client, run.info.workflow_id, run.info.run_id)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return None
                 log.info("The server does not tell of workflow %r: %s", run.info.workflow_id, error)
             await asyncio.sleep(wait)
-            wait = min(2 * wait, 10.0)
+            tries, wait = tries - 1, min(3 * wait, 10.0)
         return None
 
     # What the server knows
@@ -272,11 +272,11 @@ class Host:
             for run in runs:
                 run.shown.go_on_after_refusal(run.length)
                 if run.shown.is_stale:
-                    self._spawn(self._show_if_newest(run))
+                    self._spawn(self._show_if_newest, run)
             for run in self._due(runs):
                 await self._pace.turn()
                 run.asked_at = monotonic()
-                await _harmless(self._ask(run))
+                await _harmless(self._ask, run)
 
     def _pass_client_on(self) -> None:
         client = self.client()
@@ -294,7 +294,7 @@ class Host:
         client = self.client()
         if client is None:
             return
-        described = await Server(client).describe(run.info.workflow_id, run.info.run_id)
+        described = await describe_run(client, run.info.workflow_id, run.info.run_id)
         known: dict[str, dict[str, Any]] = {}
         for pending in described.pending_activities:
             found = run.open_step(pending.activity_id)
@@ -314,18 +314,6 @@ class Host:
         if fold is not None:
             self._lay_over(run, fold)
 
-    async def _fold(self, run: Run) -> Fold | None:
-        client = self.client()
-        for wait in (0.2, 1.0, 5.0):
-            if client is None:
-                break
-            try:
-                return await Server(client).fold(run.info.workflow_id, run.info.run_id, self._reading)
-            except RPCError as error:
-                log.info("The history of workflow %r cannot be read: %s", run.info.workflow_id, error)
-            await asyncio.sleep(wait)
-        return None
-
     def _lay_over(self, run: Run, fold: Fold) -> None:
         known = {}
         for step in fold.steps:
@@ -341,8 +329,8 @@ def _is_own_end(status: int) -> bool:
     return status not in ends
 
 
-async def _harmless(work: Coroutine[Any, Any, None]) -> None:
+async def _harmless(work: _Work, run: Run) -> None:
     try:
-        await work
+        await work(run)
     except Exception:
         log.info("The server was not asked about a workflow, or its status not shown", exc_info=True)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import attrs
-import temporalio.client
-import temporalio.worker
 from temporalio import workflow
-from temporalio.client import ClientConfig, WorkflowHistory
-from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.plugin import SimplePlugin
 from temporalio.worker import (
     ActivityInboundInterceptor,
-    Replayer,
+    Interceptor,
     ReplayerConfig,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
-    WorkflowReplayResult,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -37,13 +32,12 @@ from ._host import Host
 from ._inbound import StatusInbound
 from ._names import DELIVER, HOST, MEMO, RESERVED
 from ._observe import observed
-from ._reconciler import Reconciler
-from ._schedule import reconciling
+from ._schedule import Reconciler, reconciling
 from ._settings import Filter, Settings
 from ._target import Seen
 
 
-class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
+class StatusPlugin(SimplePlugin):
     """Reports every workflow of a worker: give it to `Client.connect(plugins=[…])` or to `Worker(plugins=[…])`.
 
     Each workflow is an execution, and each of its activities, child workflows, Nexus operations, and of the signals,
@@ -93,6 +87,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         ui: str | None = None,
         **builder: Any,
     ) -> None:
+        super().__init__("statusbuilder.StatusPlugin")
         if sinks_disabled():
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
@@ -118,22 +113,6 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         self._reconcile = reconcile
         self._seen = Seen()
         self._deliver = DeliverActivity(self._settings.sinks)
-
-    def name(self) -> str:
-        """Return the name under which the server knows the plugin."""
-        return "statusbuilder.StatusPlugin"
-
-    # At a client, which hands the plugin to its workers
-
-    def configure_client(self, config: ClientConfig) -> ClientConfig:
-        """Leave the client as it is."""
-        return config
-
-    async def connect_service_client(
-        self, config: ConnectConfig, next: Callable[[ConnectConfig], Awaitable[ServiceClient]]
-    ) -> ServiceClient:
-        """Leave the connection as it is."""
-        return await next(config)
 
     # At a worker
 
@@ -185,20 +164,6 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             self._configure(config, Host(settings, None, self._seen, self._carry))
         return config
 
-    @contextlib.asynccontextmanager
-    async def run_replayer(
-        self,
-        replayer: Replayer,
-        histories: AsyncIterator[WorkflowHistory],
-        next: Callable[
-            [Replayer, AsyncIterator[WorkflowHistory]],
-            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
-        ],
-    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
-        """Replay as it is."""
-        async with next(replayer, histories) as results:
-            yield results
-
     # Behind them
 
     def _configure(self, config: WorkerConfig | ReplayerConfig, host: Host) -> None:
@@ -235,7 +200,7 @@ def _observe_late(worker: Worker) -> None:
             setattr(inner, name, observed(getattr(inner, name)))
 
 
-class StatusInterceptor(temporalio.worker.Interceptor):
+class StatusInterceptor(Interceptor):
     """What stands in one worker for the plugin."""
 
     def __init__(self, plugin: StatusPlugin, host: Host) -> None:

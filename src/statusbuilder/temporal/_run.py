@@ -21,9 +21,9 @@ from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._builder import RunBuilder, make_builder
 from ._carry import header_of, hides_payloads
-from ._events import time_of
+from ._events import begin, time_of
 from ._failures import describe_end
-from ._moves import CANCELS, ENDS, End, Key, begin
+from ._moves import CANCELS, ENDS, STARTS, End, Key
 from ._names import CARRIED_HEADER, RESERVED
 from ._payloads import M, error_of, given, own_converter, read_by, value_of
 from ._settings import Settings
@@ -152,7 +152,7 @@ class Run:
     def _end(self, end: End) -> None:
         found = self._open.pop(end.key, None)
         if found is not None:
-            end.close(found.step, self.now, self.builder._policy)
+            found.step.close(self.now, 0, self.builder._policy, end.output, end.error)
             self._show(found)
 
     def _show(self, found: Open) -> None:
@@ -211,8 +211,10 @@ class Run:
                 self._show(found)
             elif name in _ENDINGS:
                 self._close(name, told, made.continue_as_new_workflow_execution.headers)
-            elif not self._goes_on_locally(name, told) and (begun := begin(command, self.now)) is not None:
-                self._begin(*begun)
+            elif name in STARTS and not self._goes_on_locally(name, told):
+                what, read = STARTS[name]
+                if (step := begin(read, told, command.user_metadata, self.now)) is not None:
+                    self._begin((what, told.seq), step)
 
     def _begin(self, key: Key, step: Step) -> None:
         """Add a task, under the id that a fold of the history gives it."""

@@ -52,6 +52,23 @@ def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return options
 
 
+def reports_all(kind: str) -> bool:
+    """Whether a type is not one of the plugin's own."""
+    return not kind.startswith(RESERVED)
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """How a history is read: which steps are tasks, and what of their payloads is kept."""
+
+    reports: Callable[[str], bool] = reports_all
+    """Whether steps of a kind are tasks."""
+    task_types: Mapping[str, TaskType] = attrs.Factory(dict)
+    policy: PayloadPolicy = attrs.Factory(PayloadPolicy)
+    memo: str = MEMO
+    """The key of the memo that names the execution."""
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """The options of a plugin, checked."""
@@ -77,13 +94,18 @@ class Settings:
         size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
         return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
 
+    @property
+    def reading(self) -> Reading:
+        """How histories are read."""
+        return Reading(reports=self.reports_activity, task_types=self.task_types, policy=self.policy, memo=self.memo)
+
     def reports_workflow(self, name: str) -> bool:
         """Whether workflows of this type are reported."""
-        return self.enabled and not name.startswith(RESERVED) and _ask(self.workflows, name)
+        return self.enabled and reports_all(name) and _ask(self.workflows, name)
 
     def reports_activity(self, name: str) -> bool:
         """Whether activities and child workflows of this type become tasks, where their workflow is reported."""
-        return not name.startswith(RESERVED) and _ask(self.activities, name)
+        return reports_all(name) and _ask(self.activities, name)
 
 
 def _ask(choose: Callable[[str], bool], name: str) -> bool:

@@ -64,6 +64,16 @@ class Step:
         if cancelled:
             self.metadata["cancelled"] = True
 
+    def close(
+        self, at: datetime, event_id: int, policy: PayloadPolicy, output: Any, error: BaseException | None = None
+    ) -> None:
+        """Take note of what it gave, or of what it failed with."""
+        if error is not None:
+            self.fail(error, at, event_id, policy)
+        else:
+            self.end(TaskStatus.COMPLETED, at, event_id)
+            self.output = output
+
     def leave(self, reason: str, at: datetime, event_id: int) -> None:
         """Take note that the run ended before it."""
         if self.outlives:
