@@ -6,6 +6,7 @@ It says `ready` on stdout, begins with a line on stdin, and runs until it is kil
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 from datetime import timedelta
@@ -20,6 +21,9 @@ from statusbuilder.temporal import StatusPlugin
 
 async def main(temporal: str, queue: str, backend: str) -> None:
     client = await Client.connect(temporal)
+    if (stale := os.environ.get("TEMPORAL_WORKER_STALE")) is not None:  # a test waits for it
+        for module, name, share in (("_shown", "STALE", 1.0), ("_host", "OLD", 0.5)):
+            setattr(importlib.import_module(f"statusbuilder.temporal.{module}"), name, share * float(stale))
     spool = os.environ.get("TEMPORAL_WORKER_SPOOL")
     kept = {} if spool is None else {"spool": spool, "orphans": "fail"}
     worker = Worker(
@@ -30,6 +34,8 @@ async def main(temporal: str, queue: str, backend: str) -> None:
         plugins=[StatusPlugin(GrpcSink(backend, min_interval=0.0, **kept))],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=10,
+        max_concurrent_activity_task_polls=1,
+        max_concurrent_workflow_task_polls=2,
     )
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

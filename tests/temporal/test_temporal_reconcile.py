@@ -472,20 +472,22 @@ def test_what_cannot_be_told_holds_the_cursor_until_it_is_lost(
     assert any("is lost" in line for line in caplog.messages)
 
 
-def test_more_than_a_page_is_looked_at_in_smaller_windows(temporal: str) -> None:
+def test_more_than_a_page_is_looked_at_in_smaller_windows(temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More closed runs than the server lists at once are all looked at, and those of another queue are not."""
+    monkeypatch.setattr("statusbuilder.temporal._closed.MOST_AT_ONCE", 10)
+    monkeypatch.setattr("statusbuilder.temporal._closed.PAGE", 4)
 
     async def body() -> None:
         with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
             async with stage(temporal, [], [flows.double], reconcile=None) as at:
                 other = Stage(at.client, f"{at.queue}-other", at.shelf)
-                names = [f"{at.queue}-{number}" for number in range(1100)]
+                names = [f"{at.queue}-{number}" for number in range(110)]
                 put(sink, Snapshot(names[0], epoch=1, revision=1, phase=ExecutionPhase.IN_PROGRESS))
                 await terminated(other, [f"{at.queue}-other"])
-                await asyncio.gather(*(terminated(at, names[start::20]) for start in range(20)))
+                await asyncio.gather(*(terminated(at, names[start::10]) for start in range(10)))
                 await listed(at, len(names))
                 told = await look(at, sink, rate=10_000.0)
-            assert (told.looked_at, told.told, told.unknown) == (1100, 1, 1099)
+            assert (told.looked_at, told.told, told.unknown) == (110, 1, 109)
 
     run(body())
 

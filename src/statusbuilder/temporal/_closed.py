@@ -17,7 +17,7 @@ from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase
 from ._events import time_of
 from ._fold import Fold
-from ._payloads import is_plain, make_readable
+from ._payloads import make_readable
 from ._settings import Reading
 
 MOST_AT_ONCE = 1000
@@ -61,36 +61,31 @@ class ClosedRun:
         return cls(run.workflow_id, run.run_id, info.type.name, phase, *times, info.memo)
 
 
-@attrs.frozen
-class Window:
-    """A span of close times, and the runs that closed in it."""
-
-    after: datetime
-    before: datetime
-    runs: Sequence[ClosedRun] = ()
-
-
 def bare(client: Client) -> Client:
     """Return a client without the user's plugins, interceptors and converters."""
     return Client(client.service_client, namespace=client.namespace)
 
 
-async def windows(client: Client, queue: str | None, after: datetime, before: datetime) -> AsyncIterator[Window]:
-    """Yield what closed on a task queue, the oldest first, halving a window until it holds no more than a page."""
-    asked, left = bare(client), [Window(after, before)]
+async def windows(
+    client: Client, queue: str | None, after: datetime, before: datetime
+) -> AsyncIterator[tuple[datetime, Sequence[ClosedRun]]]:
+    """Yield until when something closed on a task queue, and what, the oldest first.
+
+    A window of time is halved until it holds no more than a page.
+    """
+    asked, left = bare(client), [(after, before)]
     while left:
-        window = left.pop()
-        query = _query(queue, window)
+        begin, end = left.pop()
+        query = _query(queue, begin, end)
         count = (await asked.count_workflows(query)).count
-        length = window.before - window.after
-        if count > MOST_AT_ONCE and length > SHORTEST:
-            middle = window.after + length / 2
-            left += [Window(middle, window.before), Window(window.after, middle)]
+        if count > MOST_AT_ONCE and end - begin > SHORTEST:
+            middle = begin + (end - begin) / 2
+            left += [(middle, end), (begin, middle)]
         else:
             listed = asked.list_workflows(query, page_size=PAGE) if count else None
             found = [ClosedRun.of(each.raw_info) async for each in listed] if listed else []
             runs = sorted((run for run in found if run is not None), key=lambda run: run.closed_at)
-            yield attrs.evolve(window, runs=runs)
+            yield end, runs
 
 
 async def describe_run(client: Client, workflow_id: str, run_id: str | None = None) -> Described:
@@ -107,19 +102,17 @@ async def first_event(client: Client, workflow_id: str, run_id: str) -> HistoryE
 
 async def fold_run(client: Client, workflow_id: str, run_id: str, reading: Reading) -> Fold:
     """Fold the history of a run, one page after the other."""
-    fold, converter = Fold(reading), client.data_converter
-    plain = is_plain(converter)
+    fold = Fold(reading)
     handle = bare(client).get_workflow_handle(workflow_id, run_id=run_id)
     async for event in handle.fetch_history_events(page_size=PAGE):
-        if not plain:
-            await make_readable(event, converter, reading.policy)
+        await make_readable(event, client.data_converter, reading.policy)
         fold.add(event)
     fold.workflow_id = fold.workflow_id or workflow_id
     return fold
 
 
-def _query(queue: str | None, window: Window) -> str:
-    closed = f"CloseTime >= '{format_time(window.after)}' AND CloseTime < '{format_time(window.before)}'"
+def _query(queue: str | None, after: datetime, before: datetime) -> str:
+    closed = f"CloseTime >= '{format_time(after)}' AND CloseTime < '{format_time(before)}'"
     query = f"{closed} AND ExecutionStatus != 'ContinuedAsNew'"
     if queue is None:
         return query

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import attrs
 
@@ -108,12 +107,9 @@ def _unfolded(before: Sequence[Task], own: Sequence[Task]) -> list[Task]:
     """Return tasks without those of the run's own that were folded into one, and that the history has in full."""
     times = [time for task in before for time in (task.started_at, task.completed_at) if time is not None]
     until = max(times, default=None)
-    again = sum(1 for task in _unknown(before, own) if _is_before(task.completed_at, until))
+    ended = [task.completed_at for task in _unknown(before, own) if task.completed_at is not None]
+    again = sum(until is not None and time <= until for time in ended)
     return [each for task in before if (each := _less(task, again)) is not None]
-
-
-def _is_before(time: datetime | None, until: datetime | None) -> bool:
-    return time is not None and until is not None and time <= until
 
 
 def _less(task: Task, again: int) -> Task | None:

@@ -10,14 +10,17 @@ from typing import Any, TypeAlias
 import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import ParentClosePolicy
+from temporalio.api.enums.v1 import ParentClosePolicy, PendingActivityState
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from ..core.model.times import from_nanos
-from ._payloads import error_of, given, value_of
+from ._names import HEARTBEAT
+from ._payloads import error_of, given, is_ours, value_of
 from ._steps import Step
 
 Reader: TypeAlias = "Callable[[Any], dict[str, Any]]"
+NEXT_ATTEMPT = "the next attempt"
 LOCAL_ACTIVITY = "core_local_activity"
 """The name of the markers that tell of local activities."""
 
@@ -200,3 +203,30 @@ def result_of(result: Any) -> Any:
     if isinstance(result, Payload):
         return value_of(result)
     return given(result.success if hasattr(result, "success") else result)
+
+
+# What only the server knows of an activity that is under way
+
+
+def note_pending(step: Step, pending: PendingActivityInfo, last_error: str | None) -> None:
+    """Add to an open step what the description of its workflow tells.
+
+    Args:
+        step: An activity.
+        pending: What is told of it; payloads have to be JSON.
+        last_error: Why its last attempt failed, in words.
+    """
+    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    step.note_attempt(pending.attempt, None if waits else time_of(pending.last_started_time), last_error)
+    if waits:
+        step.metadata["waiting_for"] = NEXT_ATTEMPT if pending.attempt > 1 else f"a worker of queue {step.queue}"
+    if pending.last_worker_identity:
+        step.metadata["worker"] = pending.last_worker_identity
+    details = [value_of(detail) for detail in pending.heartbeat_details.payloads]
+    said = details[-1][HEARTBEAT].get("progress") if details and is_ours(details[-1]) else None
+    if not isinstance(said, Mapping):
+        return
+    if "message" in said:
+        step.metadata["message"] = said["message"]
+    if "fraction" in said:
+        step.metadata["progress"] = {"done": said["fraction"], "total": 1}

@@ -15,11 +15,10 @@ from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._carry import read_header
-from ._events import ENDS, STARTS, End, begin, read_marker, result_of, time_of
+from ._events import ENDS, STARTS, End, begin, note_pending, read_marker, result_of, time_of
 from ._failures import describe, describe_end
 from ._names import CARRIED_HEADER
 from ._payloads import error_of, given, value_of
-from ._pending import note_pending
 from ._settings import Filter, Reading, chooser, reports_all
 from ._steps import CONTINUED, Step, insert, make_tasks
 
@@ -94,8 +93,7 @@ class Fold:
         """Return what the events come to; by default under the id that the run itself names."""
         inherited = self.inherited
         ids = [task.task_id for task in inherited]
-        reading = self.reading
-        own = make_tasks(self._steps, ids, reading.task_types, reading.policy, EVENT_REVISIONS, self._parent_id)
+        own = make_tasks(self._steps, ids, self.reading, EVENT_REVISIONS, self._parent_id)
         running = self._phase is not ExecutionPhase.PENDING
         begun = (self.carried.started_at if self.carried else None) or self.started_at
         return Snapshot(

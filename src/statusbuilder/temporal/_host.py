@@ -14,7 +14,6 @@ from weakref import WeakValueDictionary
 import attrs
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -23,11 +22,10 @@ from temporalio.worker import Worker
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Outcome
 from ._closed import PHASES, describe_run, fold_run
-from ._events import time_of
+from ._events import note_pending, time_of
 from ._failures import describe
 from ._fold import Fold
-from ._payloads import error_of, is_plain, make_readable
-from ._pending import note_pending
+from ._payloads import error_of, make_readable
 from ._run import Run
 from ._send import send_final
 from ._settings import Settings
@@ -46,6 +44,7 @@ CLOSES_WITHIN = 20.0
 _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
 _UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
+_FROM_OUTSIDE = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
 _OF_HISTORY = ("retry_count", "attempts", "last_error", "worker")
 _Work: TypeAlias = "Callable[[Run], Coroutine[Any, Any, None]]"
 _T = TypeVar("_T")
@@ -59,10 +58,9 @@ class Host:
         settings: Of the plugin.
         client: The worker's.
         seen: Where confirmed ends are noted.
-        carry: Bytes of what a run hands to the next one.
     """
 
-    def __init__(self, settings: Settings, client: Client | None, seen: Seen, carry: int) -> None:
+    def __init__(self, settings: Settings, client: Client | None, seen: Seen) -> None:
         self.settings = settings
         self.client: Callable[[], Client | None] = lambda: client
         """Returns the worker's client, which may be exchanged."""
@@ -71,7 +69,6 @@ class Host:
         self.workers: list[Worker] = []
         """Workers of the plugin's own beside it."""
         self._seen = seen
-        self._carry = carry
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._evicted: dict[Run, asyncio.Future[int]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -84,7 +81,7 @@ class Host:
 
     def make_run(self, info: workflow.Info) -> Run:
         """Return the record of a run that comes into the worker's cache."""
-        run = Run(info, self.settings, self._carry, self.client())
+        run = Run(info, self.settings, self.client())
         before, self._runs[info.run_id] = self._runs.get(info.run_id), run
         if before is not None:
             before.shown.hold()  # it went without a word
@@ -97,14 +94,14 @@ class Host:
         if run.phase is not None:
             self._call(self._ended, run)
             return
-        if run.snapshot().is_terminal or run.goes_on:
+        if run.builder.snapshot().is_terminal or run.goes_on:
             run.shown.hold()
             return
         is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
         if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
             self._call(self._spawn, self._show_if_newest, run)
         else:
-            run.shown.show(run.snapshot(), run.length)
+            run.shown.show(run.builder.snapshot(), run.length)
         if run.was_rebuilt and run.had_activities and not run.knows_history:
             run.knows_history = True
             self._call(self._spawn, self._learn_history, run)
@@ -113,21 +110,17 @@ class Host:
         """Take note that a run goes from the cache, and why; one that only makes room stays what is known."""
         self._call(self._heard, run, reason)
         if run.phase is None:
-            if reason == _REASONS.CACHE_FULL:
-                run.shown.leave()
-            else:
-                run.shown.hold()
+            (run.shown.leave if reason == _REASONS.CACHE_FULL else run.shown.hold)()
 
     # For activities
 
     def attempted(self, info: activity.Info) -> None:
         """Take note of an attempt at an activity of a workflow that this worker has."""
         run = self._runs.get(info.workflow_run_id or "")
-        found = None if run is None or info.attempt < 2 else run.open_step(info.activity_id)
-        if run is not None and found is not None and run.is_published:
-            task_id, step = found
-            step.note_attempt(info.attempt, utc_now(), run.local_failures.get(task_id))
-            run.shown.learn({task_id: step.metadata})
+        step = None if run is None or info.attempt < 2 else run.open_step(info.activity_id)
+        if run is not None and step is not None and run.is_published:
+            step.note_attempt(info.attempt, utc_now(), run.local_failures.get(step.task_id))
+            run.shown.learn({step.task_id: step.metadata})
 
     def failed(self, info: activity.Info, error: str) -> None:
         """Take note of why an attempt at a local activity failed, which no server knows."""
@@ -197,7 +190,7 @@ class Host:
         fold = await self._fold(run) if may_go_on or run.had_activities or run.is_reset else None
         if (fold is None and may_go_on) or (fold is not None and fold.goes_on):
             return  # whoever looks at closed runs tells it, where it is the end
-        snapshot = run.snapshot()
+        snapshot = run.builder.snapshot()
         if fold is not None:
             self._lay_over(run, fold)
             if run.is_reset:
@@ -212,12 +205,12 @@ class Host:
         """Ask the server whether it has accepted the closing, for as long as it may be on its way."""
         deadline, wait = monotonic() + CLOSES_WITHIN, 0.05
         while monotonic() < deadline:
-            described = await self._describe(run)
+            described = await self._answer(describe_run, run)
             if described is None:
                 return False
             info = described.workflow_execution_info
             if info.status != Status.WORKFLOW_EXECUTION_STATUS_RUNNING:
-                return PHASES.get(info.status) is run.phase and _is_own_end(info.status)
+                return PHASES.get(info.status) is run.phase and info.status not in _FROM_OUTSIDE
             if info.history_length > run.most:
                 return False
             await asyncio.sleep(wait)
@@ -229,9 +222,9 @@ class Host:
     async def _show_if_newest(self, run: Run) -> None:
         """Show a state only when the server says that the run is open, and that nobody else has gone on."""
         run.shown.hold()
-        snapshot, length, most = run.snapshot(), run.length, run.most
+        snapshot, length, most = run.builder.snapshot(), run.length, run.most
         await self._pace.turn()
-        described = await self._describe(run)
+        described = await self._answer(describe_run, run)
         if described is None or run.length > length:
             return
         info = described.workflow_execution_info
@@ -240,9 +233,6 @@ class Host:
             run.shown.renew_epoch(to_millis(time_of(info.start_time)))
         if info.status == Status.WORKFLOW_EXECUTION_STATUS_RUNNING and (info.history_length <= most or run.is_reset):
             run.shown.show(snapshot, length)
-
-    async def _describe(self, run: Run) -> DescribeWorkflowExecutionResponse | None:
-        return await self._answer(describe_run, run)
 
     async def _fold(self, run: Run) -> Fold | None:
         return await self._answer(lambda client, name, run_id: fold_run(client, name, run_id, self._reading), run, 3)
@@ -297,15 +287,13 @@ class Host:
         described = await describe_run(client, run.info.workflow_id, run.info.run_id)
         known: dict[str, dict[str, Any]] = {}
         for pending in described.pending_activities:
-            found = run.open_step(pending.activity_id)
-            if found is not None:
-                if not is_plain(client.data_converter):
-                    await make_readable(pending, client.data_converter, self._reading.policy)
-                task_id, step = found
+            step = run.open_step(pending.activity_id)
+            if step is not None:
+                await make_readable(pending, client.data_converter, self._reading.policy)
                 failed = pending.HasField("last_failure")
                 error = self._reading.policy.error(describe(error_of(pending.last_failure))) if failed else None
                 note_pending(step, pending, error)
-                known[task_id] = step.metadata
+                known[step.task_id] = step.metadata
         run.shown.learn(known)
 
     async def _learn_history(self, run: Run) -> None:
@@ -322,11 +310,6 @@ class Host:
             if task_id is not None and told and not step.is_open:
                 known[task_id] = told
         run.shown.learn(known)
-
-
-def _is_own_end(status: int) -> bool:
-    ends = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
-    return status not in ends
 
 
 async def _harmless(work: _Work, run: Run) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
 
@@ -14,6 +13,8 @@ from ._payloads import error_of, value_of
 
 Key: TypeAlias = "tuple[str, Any]"
 """What a job names a step by: what it is, and its number among those."""
+Gave: TypeAlias = "tuple[Any, BaseException | None]"
+"""What a step gave, or failed with."""
 
 
 STARTS: Mapping[str, tuple[str, Reader]] = {
@@ -35,61 +36,39 @@ CANCELS: Mapping[str, str] = {
 # What ends
 
 
-@attrs.frozen
-class End:
-    """How a job ends a step."""
-
-    key: Key
-    output: Any = None
-    error: BaseException | None = None
-
-
-def _resolved(what: str) -> Callable[[Any], End | None]:
-    def resolved(told: Any) -> End | None:
-        return _end((what, told.seq), told.result)
-
-    return resolved
-
-
-def _end(key: Key, result: Any) -> End | None:
-    name = result.WhichOneof("status")
+def _resolved(told: Any) -> Gave | None:
+    name = told.result.WhichOneof("status")
     if name not in ("completed", "failed", "cancelled", "timed_out"):
         return None  # a local activity that waits for its next attempt
-    told = getattr(result, name)
+    gave = getattr(told.result, name)
     if name == "completed":
-        payload = told if isinstance(told, Payload) else told.result
-        return End(key, value_of(payload))
-    return End(key, error=error_of(getattr(told, "failure", told)))
+        return value_of(gave if isinstance(gave, Payload) else gave.result), None
+    return None, error_of(getattr(gave, "failure", gave))
 
 
-def _not_started(told: Any) -> End | None:
+def _not_started(told: Any) -> Gave | None:
     if told.HasField("cancelled"):
-        return End(("child", told.seq), error=exceptions.CancelledError())
+        return None, exceptions.CancelledError()
     if not told.HasField("failed"):
         return None
-    error = exceptions.WorkflowAlreadyStartedError(told.failed.workflow_id, told.failed.workflow_type)
-    return End(("child", told.seq), error=error)
+    return None, exceptions.WorkflowAlreadyStartedError(told.failed.workflow_id, told.failed.workflow_type)
 
 
-def _failed_if(what: str, field: str) -> Callable[[Any], End | None]:
-    def resolved(told: Any) -> End | None:
-        return End((what, told.seq), error=error_of(getattr(told, field))) if told.HasField(field) else None
-
-    return resolved
+def _failed(told: Any) -> Gave | None:
+    return (None, error_of(told.failed)) if told.HasField("failed") else None
 
 
-def _signalled(told: Any) -> End:
-    error = exceptions.ApplicationError("the workflow is not there") if told.HasField("failure") else None
-    return End(("signal", told.seq), error=error)
+def _signalled(told: Any) -> Gave:
+    return None, exceptions.ApplicationError("the workflow is not there") if told.HasField("failure") else None
 
 
-ENDS: Mapping[str, Callable[[Any], End | None]] = {
-    "resolve_activity": _resolved("activity"),
-    "resolve_child_workflow_execution": _resolved("child"),
-    "resolve_child_workflow_execution_start": _not_started,
-    "resolve_nexus_operation": _resolved("operation"),
-    "resolve_nexus_operation_start": _failed_if("operation", "failed"),
-    "resolve_signal_external_workflow": _signalled,
-    "fire_timer": lambda told: End(("timer", told.seq)),
+ENDS: Mapping[str, tuple[str, Callable[[Any], Gave | None]]] = {
+    "resolve_activity": ("activity", _resolved),
+    "resolve_child_workflow_execution": ("child", _resolved),
+    "resolve_child_workflow_execution_start": ("child", _not_started),
+    "resolve_nexus_operation": ("operation", _resolved),
+    "resolve_nexus_operation_start": ("operation", _failed),
+    "resolve_signal_external_workflow": ("signal", _signalled),
+    "fire_timer": ("timer", lambda told: (None, None)),
 }
-"""The jobs that end a step."""
+"""The jobs that end a step: what it is, and how they are read; None where it goes on."""

@@ -13,7 +13,7 @@ from ..core.model.values import Outcome, Receipt, Snapshot
 from ..delivery import Deliverer
 from ._closed import ClosedRun, describe_run, fold_run
 from ._ends import end_of, is_missing
-from ._payloads import is_plain, make_readable
+from ._payloads import make_readable
 from ._send import send_final
 from ._settings import Reading, Settings
 from ._target import FIRST_LOOK, RATE, Look, Seen, Target
@@ -80,8 +80,7 @@ async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None 
     """
     described = await describe_run(client, workflow_id, run_id)
     fold = await fold_run(client, workflow_id, described.workflow_execution_info.execution.run_id, Reading())
-    if not is_plain(client.data_converter):
-        await make_readable(described, client.data_converter, fold.reading.policy)
+    await make_readable(described, client.data_converter, fold.reading.policy)
     fold.note_pending(described.pending_activities)
     return fold.snapshot()
 

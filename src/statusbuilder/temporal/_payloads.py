@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -14,6 +14,7 @@ from temporalio.converter import DataConverter, PayloadConverter
 
 from ..payload.coerce import to_text
 from ..payload.policy import PayloadPolicy
+from ._names import HEARTBEAT
 
 log = logging.getLogger("statusbuilder")
 
@@ -47,6 +48,11 @@ def given(payloads: Payloads | Sequence[Payload]) -> Any:
     return None if all(value is _UNREAD for value in values) else values
 
 
+def is_ours(detail: object) -> bool:
+    """Whether a heartbeat detail is the one that was added."""
+    return isinstance(detail, Mapping) and len(detail) == 1 and isinstance(detail.get(HEARTBEAT), Mapping)
+
+
 class _Details(PayloadConverter):
     """Reads what lies in failures, which nobody is shown, without an error."""
 
@@ -65,12 +71,6 @@ def error_of(failure: Failure) -> BaseException:
         return RuntimeError(failure.message)
 
 
-def is_plain(converter: DataConverter) -> bool:
-    """Whether payloads stand in histories as JSON, so that nothing has to be decoded."""
-    changed = converter.payload_codec is not None or getattr(converter, "external_storage", None) is not None
-    return not changed and own_converter(converter) is None
-
-
 def own_converter(converter: DataConverter) -> PayloadConverter | None:
     """Return the payload converter where it is another one than the SDK's, and may write no JSON."""
     is_own = converter.payload_converter_class is not DataConverter.default.payload_converter_class
@@ -79,6 +79,9 @@ def own_converter(converter: DataConverter) -> PayloadConverter | None:
 
 async def make_readable(message: Any, converter: DataConverter, policy: PayloadPolicy) -> None:
     """Replace the payloads in a message by JSON, wherever they stand in it; those that cannot be decoded stay."""
+    codes = converter.payload_codec is not None or getattr(converter, "external_storage", None) is not None
+    if not codes and own_converter(converter) is None:
+        return  # they are JSON
     for payloads in list(_payloads_in(message)):
         try:
             _replace(payloads, await converter.decode(payloads), policy)

@@ -25,7 +25,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from ..core.environment import sinks_disabled
 from ..core.model.values import TaskType
 from ..delivery import Deliverer, Delivery
-from ._activity import StatusActivityInbound
 from ._carry import CARRY
 from ._compat import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, delivering
 from ._host import Host
@@ -35,6 +34,7 @@ from ._observe import observed
 from ._schedule import Reconciler, reconciling
 from ._settings import Filter, Settings
 from ._target import Seen
+from ._work import StatusActivityInbound
 
 
 class StatusPlugin(SimplePlugin):
@@ -91,10 +91,10 @@ class StatusPlugin(SimplePlugin):
         if sinks_disabled():
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
-        self._sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
+        sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
         self._settings = Settings(
             enabled=enabled,
-            sinks=self._sinks if enabled else (),
+            sinks=sinks if enabled else (),
             execution_id=execution_id,
             memo=memo,
             workflows=workflows,
@@ -102,12 +102,10 @@ class StatusPlugin(SimplePlugin):
             task_types=task_types,
             close_timeout=close_timeout,
             progress_interval=progress_interval,
+            carry=carry,
             ui=ui,
             builder=builder,
         )
-        if carry < 1024:
-            raise ValueError(f"carry is {carry!r}; a run needs at least 1024 bytes to hand its status on.")
-        self._carry = carry
         if reconcile is not None and reconcile < timedelta(seconds=1):
             raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
         self._reconcile = reconcile
@@ -125,7 +123,7 @@ class StatusPlugin(SimplePlugin):
         queue = config.get("task_queue") or ""
         if queue.startswith(RESERVED) or self._interceptor_in(config.get("interceptors")) is not None:
             return config
-        host = Host(self._settings, config.get("client"), self._seen, self._carry)
+        host = Host(self._settings, config.get("client"), self._seen)
         self._configure(config, host)
         takes_activities = bool(config.get("activities")) and not config.get("no_remote_activities")
         if takes_activities:
@@ -161,7 +159,7 @@ class StatusPlugin(SimplePlugin):
         """Add what a replay needs; nothing is published by it."""
         if self._interceptor_in(config.get("interceptors")) is None:
             settings = attrs.evolve(self._settings, sinks=())
-            self._configure(config, Host(settings, None, self._seen, self._carry))
+            self._configure(config, Host(settings, None, self._seen))
         return config
 
     # Behind them

@@ -53,9 +53,7 @@ class Reconcile:
     @workflow.run
     async def run(self, targets: str) -> dict[str, str]:
         """Look, and return how far it came for each target."""
-        last: dict[str, str] = {}
-        if workflow.has_last_completion_result():
-            last = workflow.get_last_completion_result(dict) or {}
+        last = workflow.get_last_completion_result(dict) or {}
         looked: dict[str, str] = await workflow.execute_activity(
             RECONCILE,
             args=[last],
@@ -207,10 +205,8 @@ def _schedule(name: str, targets: str, interval: timedelta) -> Schedule:
 
 
 def _targets_of(description: ScheduleDescription) -> Any:
-    action = description.schedule.action
-    if not isinstance(action, ScheduleActionStartWorkflow) or not action.args:
-        return None
-    return value_of(action.args[0]) if hasattr(action.args[0], "metadata") else action.args[0]
+    action: Any = description.schedule.action  # whose arguments are payloads
+    return value_of(action.args[0]) if action.args else None
 
 
 async def _extend(handle: ScheduleHandle, interval: timedelta) -> None:

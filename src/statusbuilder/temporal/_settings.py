@@ -14,6 +14,7 @@ from ..core.model.values import TaskType
 from ..delivery import Deliverer
 from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
 from ..payload.redact import Redaction
+from ._carry import CARRY
 from ._names import MEMO, RESERVED
 
 log = logging.getLogger("statusbuilder")
@@ -82,10 +83,17 @@ class Settings:
     task_types: Mapping[str, TaskType] = attrs.field(default=None, converter=_known_types)
     close_timeout: float = attrs.field(default=5.0, validator=gt(0))
     progress_interval: float = attrs.field(default=2.0, validator=gt(0))
+    carry: int = attrs.field(default=CARRY)
+    """Bytes of what a run hands to the one that continues it."""
     ui: str | None = None
     """Where Temporal's UI is, for links."""
     builder: Mapping[str, Any] = attrs.field(factory=dict, converter=checked)
     """Options of the builders, about payloads and secrets."""
+
+    @carry.validator
+    def _enough(self, attribute: object, given: int) -> None:
+        if given < 1024:
+            raise ValueError(f"carry is {given!r}; a run needs at least 1024 bytes to hand its status on.")
 
     @property
     def policy(self) -> PayloadPolicy:

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..core.model.times import utc_now
 from ..core.model.values import Outcome, Snapshot
 from ..delivery import Answer, Deliverer
-from ._closed import ClosedRun, Window, describe_run, first_event, fold_run, windows
+from ._closed import ClosedRun, describe_run, first_event, fold_run, windows
 from ._ends import end_of, is_missing
 from ._identity import info_of, named_by
 from ._send import send_final
@@ -129,10 +129,7 @@ class Target:
         self._settings = settings
         self._seen = seen
         self._rate = rate
-        self._pace = Pace(rate)
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._unanswered = 0
-        self._deadline = monotonic()
         self._reading = settings.reading
 
     async def look(
@@ -157,20 +154,18 @@ class Target:
     async def _look(self, queue: str | None, after: datetime, note: Callable[[datetime], None]) -> None:
         now, seen = utc_now(), 0
         held_back: datetime | None = None
-        async for window in windows(self.client, queue, after, now):
-            undelivered = await self._settle(window, now)
+        async for before, runs in windows(self.client, queue, after, now):
+            undelivered = await self._settle(runs, now)
             held_back = min(filter(None, (held_back, undelivered)), default=None)
-            self.looked.until = max(after, min(filter(None, (window.before, now - OVERLAP, held_back))))
+            self.looked.until = max(after, min(filter(None, (before, now - OVERLAP, held_back))))
             note(self.looked.until)
-            seen += len(window.runs)
+            seen += len(runs)
             if seen >= MOST_RUNS:
                 break
 
-    async def _settle(self, window: Window, now: datetime) -> datetime | None:
+    async def _settle(self, runs: Sequence[ClosedRun], now: datetime) -> datetime | None:
         """Tell the missing ends of a window; return the earliest close time of one that could not be told."""
-        found = [
-            run for run in window.runs if self._settings.reports_workflow(run.kind) and run.run_id not in self._seen
-        ]
+        found = [run for run in runs if self._settings.reports_workflow(run.kind) and run.run_id not in self._seen]
         self.looked.looked_at += len(found)
         names = await asyncio.gather(*(self._name(run.workflow_id, run.run_id, run.memo) for run in found))
         newest = {name: run for name, run in zip(names, found, strict=True) if name is not None}  # by close time
