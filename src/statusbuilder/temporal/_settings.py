@@ -58,6 +58,11 @@ def reports_all(kind: str) -> bool:
     return not kind.startswith(RESERVED)
 
 
+def _enough(settings: object, attribute: object, given: int) -> None:
+    if given < 1024:
+        raise ValueError(f"carry is {given!r}; a run needs at least 1024 bytes to hand its status on.")
+
+
 @attrs.frozen(kw_only=True)
 class Reading:
     """How a history is read: which steps are tasks, and what of their payloads is kept."""
@@ -83,17 +88,12 @@ class Settings:
     task_types: Mapping[str, TaskType] = attrs.field(default=None, converter=_known_types)
     close_timeout: float = attrs.field(default=5.0, validator=gt(0))
     progress_interval: float = attrs.field(default=2.0, validator=gt(0))
-    carry: int = attrs.field(default=CARRY)
+    carry: int = attrs.field(default=CARRY, validator=_enough)
     """Bytes of what a run hands to the one that continues it."""
     ui: str | None = None
     """Where Temporal's UI is, for links."""
     builder: Mapping[str, Any] = attrs.field(factory=dict, converter=checked)
     """Options of the builders, about payloads and secrets."""
-
-    @carry.validator
-    def _enough(self, attribute: object, given: int) -> None:
-        if given < 1024:
-            raise ValueError(f"carry is {given!r}; a run needs at least 1024 bytes to hand its status on.")
 
     @property
     def policy(self) -> PayloadPolicy:
