@@ -34,8 +34,6 @@ async def main(temporal: str, queue: str, backend: str) -> None:
         plugins=[StatusPlugin(GrpcSink(backend, min_interval=0.0, **kept))],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_concurrent_activities=10,
-        max_concurrent_activity_task_polls=1,
-        max_concurrent_workflow_task_polls=2,
     )
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -17,7 +17,6 @@ from statusbuilder.temporal import current
 
 SOON = timedelta(seconds=20)
 ONCE = RetryPolicy(maximum_attempts=1)
-AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)
 QUICKLY = RetryPolicy(initial_interval=timedelta(milliseconds=10), maximum_attempts=3)
 
 
@@ -372,8 +371,9 @@ class Fifty:
     async def run(self) -> int:
         done = 0
         for first in range(0, 50, 5):
-            options = {"start_to_close_timeout": timedelta(seconds=1), "retry_policy": AT_ONCE}
-            batch = [call(work, number, **options) for number in range(first, first + 5)]
+            batch = [
+                call(work, number, start_to_close_timeout=timedelta(seconds=1)) for number in range(first, first + 5)
+            ]
             results = await asyncio.gather(*batch, return_exceptions=True)
             done += sum(not isinstance(result, BaseException) for result in results)
         return done
