@@ -123,6 +123,7 @@ def test_heartbeats_of_an_open_workflow_are_decoded(temporal: str) -> None:
         converter = dataclasses.replace(DataConverter.default, payload_codec=Reversing())
         client = await Client.connect(temporal, data_converter=converter)
         async with stage(temporal, [flows.Long], [flows.talkative], client=client) as at:
+            flows.heard.clear()  # what another test has said
             handle = await at.start(flows.Long.run, "talkative")
             async with asyncio.timeout(PATIENCE):
                 while not any(task.progress for task in (await fold_workflow(client, handle.id)).tasks):
