@@ -12,7 +12,7 @@ from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._closed import ClosedRun
-from ._fold import Fold, as_told
+from ._fold import Fold, as_told, linked
 
 
 def is_missing(run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
@@ -83,12 +83,7 @@ def _closed(before: Sequence[Task], own: Sequence[Task], told: Snapshot) -> list
     """Return the tasks that the backend shows, as the history has them, and with none left open."""
     known = {task.task_id: task for task in own}
     tasks = _unfolded(before, own)
-    return [_linked(known[task.task_id], task) if task.task_id in known else _ended(task, told) for task in tasks]
-
-
-def _linked(task: Task, shown: Task) -> Task:
-    links = {"log_url": shown.log_url} if shown.log_url else {}  # which no history holds
-    return attrs.evolve(task, metadata=JsonObject({**task.metadata, **links}))
+    return [linked(known[task.task_id], task) if task.task_id in known else _ended(task, told) for task in tasks]
 
 
 def _ended(task: Task, told: Snapshot) -> Task:

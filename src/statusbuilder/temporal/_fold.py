@@ -284,12 +284,18 @@ class Fold:
         return self.reading.policy.error(describe(error_of(failure)))
 
 
+def linked(task: Task, shown: Task) -> Task:
+    """Return a task with the links that it is shown with, which no history holds."""
+    links = {"log_url": shown.log_url} if shown.log_url else {}
+    return attrs.evolve(task, metadata=JsonObject({**task.metadata, **links}))
+
+
 def as_told(task: Task, told: Task | None) -> Task:
     """Return a task with what the history tells of it: its times and attempts, and its end where that was not known."""
     if told is None or not told.status.is_terminal:
         return task
     if task.status is not told.status:
-        return attrs.evolve(told, revision=task.revision)
+        return linked(attrs.evolve(told, revision=task.revision), task)
     metadata = JsonObject({**task.metadata, **told.metadata})
     return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
 
