@@ -15,11 +15,12 @@ from temporalio import exceptions
 from temporalio.client import Client
 from temporalio.worker import ExecuteWorkflowInput, Interceptor, Worker, WorkflowInboundInterceptor
 
-from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, TaskStatus, TaskType
+from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, Task, TaskStatus, TaskType
 from statusbuilder.delivery import Delivery
 from statusbuilder.temporal import StatusPlugin, current
 from statusbuilder.temporal._carry import LIMIT, fit, size_of
 from statusbuilder.temporal._failures import describe, describe_end
+from statusbuilder.temporal._fold import as_told
 
 pytest_plugins = ["temporal_server"]
 
@@ -317,3 +318,13 @@ def test_an_agents_messages_go_before_its_tool_calls() -> None:
     assert data["messages"][-1] == status.snapshot().to_dict()["messages"][-1]
     assert [task["task_id"] for task in data["tasks"]] == ["call"]
     assert json.loads(json.dumps(data)) == data
+
+
+def test_a_task_that_the_history_ends_keeps_its_link() -> None:
+    """No history has the links that a worker told."""
+    begun = Task(
+        "Steps-1", "Steps", status=TaskStatus.IN_PROGRESS, metadata={"log_url": "https://ui", "message": "half"}
+    )
+    told = Task("Steps-1", "Steps", status=TaskStatus.COMPLETED, metadata={"workflow_id": "child-1"})
+    ended = as_told(begun, told)
+    assert (ended.status, ended.metadata) == (TaskStatus.COMPLETED, {"workflow_id": "child-1", "log_url": "https://ui"})
