@@ -6,6 +6,7 @@ It says `ready` on stdout, begins with a line on stdin, and runs until it is kil
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 from datetime import timedelta
@@ -20,6 +21,9 @@ from statusbuilder.temporal import StatusPlugin
 
 async def main(temporal: str, queue: str, backend: str) -> None:
     client = await Client.connect(temporal)
+    if (stale := os.environ.get("TEMPORAL_WORKER_STALE")) is not None:  # a test waits for it
+        for module, name, share in (("_shown", "STALE", 1.0), ("_host", "OLD", 0.5)):
+            setattr(importlib.import_module(f"statusbuilder.temporal.{module}"), name, share * float(stale))
     spool = os.environ.get("TEMPORAL_WORKER_SPOOL")
     kept = {} if spool is None else {"spool": spool, "orphans": "fail"}
     worker = Worker(

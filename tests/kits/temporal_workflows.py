@@ -32,7 +32,7 @@ def double_in_thread(number: int) -> int:
 
 @activity.defn
 async def refuse(text: str) -> None:
-    raise ApplicationError(text, type="Refusal", non_retryable=True)
+    raise ApplicationError(text, text, type="Refusal", non_retryable=True)
 
 
 @activity.defn
@@ -114,6 +114,20 @@ class Raising:
     @workflow.run
     async def run(self, text: str) -> None:
         raise ApplicationError(text, type="Broken")
+
+
+@activity.defn
+async def pick(first: RawValue, second: RawValue) -> RawValue:
+    return first
+
+
+@workflow.defn
+class Picking:
+    """Hands on what it is given, however that is written."""
+
+    @workflow.run
+    async def run(self, first: RawValue, second: RawValue) -> RawValue:
+        return RawValue((await call(pick, first, second, result_type=RawValue)).payload)
 
 
 @workflow.defn
@@ -343,6 +357,23 @@ class Approval:
     @workflow.query(dynamic=True)
     def anything(self, name: str, args: Sequence[RawValue]) -> str:
         return f"dynamic answer to {name}"
+
+
+@workflow.defn
+class LookingOn:
+    """Looks at its own status, right after it has started something."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        status = current()
+        first = workflow.start_activity(double, 1, start_to_close_timeout=SOON)
+        with status.task("own"):
+            await first
+        second = workflow.start_activity(double, 2, start_to_close_timeout=SOON)
+        seen = [f"{task.task_id} {task.status.name}" for task in status.snapshot().tasks]
+        current().update_task_status("double-2", TaskStatus.IN_PROGRESS, "the last one")
+        await second
+        return seen
 
 
 @activity.defn

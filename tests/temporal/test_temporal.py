@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 
 from statusbuilder import ExecutionPhase, Snapshot, TaskType
 from statusbuilder.delivery import Delivery
-from statusbuilder.temporal import close_status, fold_history
+from statusbuilder.temporal import close_status, fold_history, fold_workflow
 
 pytest_plugins = ["temporal_server"]
 
@@ -228,6 +228,27 @@ def test_child_workflows_are_tasks_and_executions(temporal: str) -> None:
     run(body())
 
 
+def test_a_child_and_its_parent_name_each_other(temporal: str) -> None:
+    """Tasks of a child name its parent's workflow, the parent's task the child's, and where Temporal's UI has it."""
+
+    async def body() -> None:
+        kinds = [flows.Parent, flows.Steps, flows.Failing]
+        async with stage(temporal, kinds, [flows.double, flows.refuse], ui="https://ui.example.com/") as at:
+            parent = await outcome(at, flows.Parent.run)
+            child = await at.shelf.end(f"{parent.execution_id}-b")
+            folded = await fold_workflow(at.client, child.execution_id)
+            run_id = (await at.client.get_workflow_handle(child.execution_id).describe()).run_id
+        task = parent.task("Failing-1")
+        assert task.metadata["workflow_id"] == child.temporal_workflow_id
+        path = f"namespaces/default/workflows/{child.temporal_workflow_id}/{run_id}/history"
+        assert task.log_url == f"https://ui.example.com/{path}"
+        assert [each.parent_id for each in child.tasks] == [parent.temporal_workflow_id] * 2
+        assert [each.parent_id for each in folded.tasks] == [parent.temporal_workflow_id] * 2
+        assert [each.parent_id for each in parent.tasks] == [None, None]
+
+    run(body())
+
+
 def test_a_child_left_running_is_no_failure(temporal: str) -> None:
     """A child workflow that outlives its parent by intent is SKIPPED there, and ends as its own execution."""
 
@@ -242,7 +263,9 @@ def test_a_child_left_running_is_no_failure(temporal: str) -> None:
             handle = at.client.get_workflow_handle(child)
             await handle.signal(flows.Approval.approve)
             await handle.result()
-            assert (await at.shelf.end(child)).phase is ExecutionPhase.COMPLETED
+            own = await at.shelf.end(child)
+            assert own.phase is ExecutionPhase.COMPLETED
+            assert {task.parent_id for task in own.tasks} == {last.execution_id}
 
     run(body())
 
@@ -329,6 +352,20 @@ def test_a_workflow_adds_tasks_of_its_own(temporal: str) -> None:
             output={"value": "approved"},
         )
         assert [one.task_type for one in last.tasks] == [TaskType.APPROVAL, TaskType.CONDITIONAL]
+
+    run(body())
+
+
+def test_a_workflow_sees_what_it_has_just_started(temporal: str) -> None:
+    """The builder of `current()` has the tasks of the same activation, in the order in which the code began them."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.LookingOn], [flows.double]) as at:
+            handle = await at.start(flows.LookingOn.run)
+            assert await handle.result() == ["double-1 COMPLETED", "own COMPLETED", "double-2 IN_PROGRESS"]
+            last = await at.shelf.end(handle.id)
+        assert shown(last) == [("double-1", "COMPLETED"), ("own", "COMPLETED"), ("double-2", "COMPLETED")]
+        assert last.task("double-2").message == "the last one"
 
     run(body())
 

@@ -46,8 +46,6 @@ def worker(temporal: str, queue: str, backend: str, gate: Path) -> Iterator[subp
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=KITS, env={**os.environ, "TEMPORAL_WORKER_GATE": str(gate)}, **pipes)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
         yield process
     finally:
         process.kill()
@@ -55,8 +53,10 @@ def worker(temporal: str, queue: str, backend: str, gate: Path) -> Iterator[subp
 
 
 def begin(process: subprocess.Popen[str]) -> None:
-    """Let a worker begin."""
+    """Let a worker begin, once it is ready."""
     assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     process.stdin.write("\n")
     process.stdin.flush()
 
@@ -160,8 +160,11 @@ def test_a_killed_worker_loses_nothing(temporal: str, tmp_path: Path) -> None:
     run(body())
 
 
-def test_a_worker_that_was_frozen_brings_nothing_back(temporal: str, tmp_path: Path) -> None:
+def test_a_worker_that_was_frozen_brings_nothing_back(
+    temporal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a frozen worker had still to say is not said to a backend without revisions once another one ended it."""
+    monkeypatch.setenv("TEMPORAL_WORKER_STALE", "4")
     queue = name = f"frozen-{os.getpid()}-{time.monotonic_ns()}"
     at, gate = temporal, tmp_path / "gate"
 
@@ -179,7 +182,7 @@ def test_a_worker_that_was_frozen_brings_nothing_back(temporal: str, tmp_path: P
                 begin(second)
                 assert await handle.result() == 45
                 await closed(backend, name)
-                await asyncio.sleep(max(0.0, frozen + 12 - time.monotonic()))  # what it has is old then
+                await asyncio.sleep(max(0.0, frozen + 6 - time.monotonic()))  # what it has is old then
                 second.kill()
                 os.kill(first.pid, signal.SIGCONT)
                 after = await client.start_workflow(flows.Fifty.run, id=f"{name}-2", task_queue=queue)

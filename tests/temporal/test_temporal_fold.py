@@ -13,8 +13,9 @@ from temporal_events import after, event, failure, history, local, payload, payl
 from temporal_kit import shown
 from temporalio.client import WorkflowHistory
 
-from statusbuilder import ExecutionPhase, Snapshot, TaskType
+from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from statusbuilder.temporal import fold_history
+from statusbuilder.temporal._fold import as_told
 
 RECORDED = sorted((TESTS / "temporal" / "histories").glob("*.json"))
 TOLD = [
@@ -391,3 +392,13 @@ def test_payloads_that_cannot_be_read_are_left_out() -> None:
         (1.0, "activity_task_scheduled", {**PAY, "input": payloads({"api_key": "sk-1234"})}),
     )
     assert [task.input for task in fold_history(events).tasks] == [None, {"api_key": "[redacted]"}]
+
+
+def test_a_task_that_the_history_ends_keeps_its_link() -> None:
+    """No history has the links that a worker told."""
+    begun = Task(
+        "Steps-1", "Steps", status=TaskStatus.IN_PROGRESS, metadata={"log_url": "https://ui", "message": "half"}
+    )
+    told = Task("Steps-1", "Steps", status=TaskStatus.COMPLETED, metadata={"workflow_id": "child-1"})
+    ended = as_told(begun, told)
+    assert (ended.status, ended.metadata) == (TaskStatus.COMPLETED, {"workflow_id": "child-1", "log_url": "https://ui"})

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import temporal_workflows as flows
+from temporal_codecs import Reversing
 from temporal_kit import ClosedShelf, Shelf, run, shown, stage
+from temporalio import converter as converters
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
@@ -33,7 +35,7 @@ from temporalio.worker import (
 
 from statusbuilder import ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.delivery import Delivery
-from statusbuilder.temporal import StatusPlugin
+from statusbuilder.temporal import StatusPlugin, fold_workflow
 from statusbuilder.temporal._carry import header_of, read_header
 
 pytest_plugins = ["temporal_server"]
@@ -160,22 +162,6 @@ class Failing(PayloadCodec):
         return list(payloads)
 
 
-class Hiding(PayloadCodec):
-    """Encrypts, in a way."""
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload(metadata={"encoding": b"binary/hidden"}, data=payload.SerializeToString()[::-1])
-            for payload in payloads
-        ]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload.FromString(payload.data[::-1]) if payload.metadata["encoding"] == b"binary/hidden" else payload
-            for payload in payloads
-        ]
-
-
 def converter(codec: PayloadCodec) -> DataConverter:
     return dataclasses.replace(DataConverter.default, payload_codec=codec)
 
@@ -196,11 +182,75 @@ def test_a_codec_that_fails_keeps_no_workflow_open(temporal: str) -> None:
     run(body())
 
 
+@pytest.mark.skipif(not hasattr(converters, "ExternalStorage"), reason="this SDK has no external storage")
+@pytest.mark.parametrize("what", ["store", "retrieve"])
+def test_a_storage_that_fails_keeps_no_workflow_open(temporal: str, what: str) -> None:
+    """A workflow that fails is FAILED with its error, and shown so; a reference is not shown as what it leads to."""
+
+    class Storage(converters.StorageDriver):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            self.kept: list[Payload] = []
+            self.is_away = False
+
+        def name(self) -> str:
+            return "memory"
+
+        async def store(self, context: Any, payloads: Sequence[Payload]) -> list[Any]:
+            if self.is_away and what == "store":
+                raise RuntimeError("the storage is away")
+            self.kept += payloads
+            return [converters.StorageDriverClaim({"at": str(len(self.kept) - 1)}) for _ in payloads]
+
+        async def retrieve(self, context: Any, claims: Sequence[Any]) -> list[Payload]:
+            if self.is_away and what == "retrieve":
+                raise RuntimeError("the storage is away")
+            return [self.kept[int(claim.claim_data["at"])] for claim in claims]
+
+    async def body() -> None:
+        storage = Storage()
+        external = converters.ExternalStorage([storage], payload_size_threshold=1)
+        client = await Client.connect(
+            temporal, data_converter=dataclasses.replace(DataConverter.default, external_storage=external)
+        )
+        counts = []
+        for enabled in (False, True):
+            storage.kept.clear()
+            async with stage(
+                temporal, [flows.Failing], [flows.double, flows.refuse], client=client, enabled=enabled
+            ) as at:
+                handle = await at.start(flows.Failing.run, "no money")
+                with pytest.raises(WorkflowFailureError):
+                    await handle.result()
+                counts.append(len(storage.kept))
+        assert counts[0] == counts[1]
+        async with stage(temporal, [flows.Failing], [flows.double, flows.refuse], client=client) as at:
+            handle = await at.start(flows.Failing.run, "no money")
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            last = await at.shelf.end(handle.id)
+            assert last.error == "activity 'refuse' failed: Refusal: no money"
+            assert [task.input for task in last.tasks] == [{"value": 1}, {"value": "no money"}]
+            storage.is_away = True
+            folded = await fold_workflow(client, handle.id)
+            assert folded.error == last.error
+            away = [None, None] if what == "retrieve" else [task.input for task in last.tasks]
+            assert [task.input for task in folded.tasks] == away
+        async with stage(temporal, [flows.Raising], client=client) as at:
+            plain = await Client.connect(temporal)
+            handle = await plain.start_workflow("Raising", "at once", id=at.name(), task_queue=at.queue)
+            with pytest.raises(WorkflowFailureError) as failed:
+                await handle.result()
+            assert str(failed.value.cause) == "Broken: at once"
+            assert (await at.shelf.end(handle.id)).error == "Broken: at once"
+
+    run(body())
+
+
 def test_what_is_handed_on_is_not_told_in_plain(temporal: str) -> None:
     """Where a codec encrypts payloads but not headers, the header holds tasks and numbers, and no text of anybody's."""
 
     async def body() -> None:
-        client = await Client.connect(temporal, data_converter=converter(Hiding()))
+        client = await Client.connect(temporal, data_converter=converter(Reversing()))
         async with stage(temporal, [flows.Continuing], [flows.double], client=client) as at:
             handle = await at.start(flows.Continuing.run, 3, memo={"statusbuilder.execution_id": "wex_hidden"})
             assert await handle.result() == "done"

@@ -18,8 +18,8 @@ from temporalio.worker import ExecuteWorkflowInput, Interceptor, Worker, Workflo
 from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, TaskStatus, TaskType
 from statusbuilder.delivery import Delivery
 from statusbuilder.temporal import StatusPlugin, current
+from statusbuilder.temporal._carry import LIMIT, fit, size_of
 from statusbuilder.temporal._failures import describe, describe_end
-from statusbuilder.temporal._fit import LIMIT, fit, size_of
 
 pytest_plugins = ["temporal_server"]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
 import pytest
 import temporal_workflows as flows
+from temporal_codecs import Reversing
 from temporal_kit import PATIENCE, Stage, run, shown, stage
-from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
-from temporalio.converter import DataConverter, PayloadCodec
+from temporalio.converter import DataConverter
 from temporalio.worker import WorkerConfig
 
 from statusbuilder import Delivery, ExecutionPhase, Snapshot, Task, TaskStatus
@@ -109,6 +110,24 @@ async def until(backend: FaultyBackend, execution_id: str, wanted: Any) -> Snaps
             except LookupError:
                 pass
             await asyncio.sleep(0.05)
+
+
+def test_the_link_to_a_child_stays(temporal: str) -> None:
+    """What the history does not say of a task, where Temporal's UI has it, is as the backend shows it."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            kinds, options = [flows.Parent, flows.Steps], {"ui": "https://ui.example.com", "reconcile": None}
+            async with stage(temporal, kinds, sink=sink, **options) as at:
+                handle = await at.start(flows.Parent.run)
+                shown = await until(backend, handle.id, lambda one: bool(one.tasks and one.tasks[0].log_url))
+            await handle.terminate("no longer needed")
+            await listed(at, 1)
+            assert (await look(at, sink)).told >= 1
+            (task,) = backend.snapshot(handle.id).tasks
+            assert (task.status, task.log_url) == (TaskStatus.FAILED, shown.tasks[0].log_url)
+
+    run(body())
 
 
 @pytest.mark.skipif(not WAITS_FOR_PLUGINS, reason="this SDK lets no plugin run a worker of its own")
@@ -473,39 +492,24 @@ def test_what_cannot_be_told_holds_the_cursor_until_it_is_lost(
     assert any("is lost" in line for line in caplog.messages)
 
 
-def test_more_than_a_page_is_looked_at_in_smaller_windows(temporal: str) -> None:
+def test_more_than_a_page_is_looked_at_in_smaller_windows(temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More closed runs than the server lists at once are all looked at, and those of another queue are not."""
+    monkeypatch.setattr("statusbuilder.temporal._closed.MOST_AT_ONCE", 10)
+    monkeypatch.setattr("statusbuilder.temporal._closed.PAGE", 4)
 
     async def body() -> None:
         with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
             async with stage(temporal, [], [flows.double], reconcile=None) as at:
                 other = Stage(at.client, f"{at.queue}-other", at.shelf)
-                names = [f"{at.queue}-{number}" for number in range(1100)]
+                names = [f"{at.queue}-{number}" for number in range(110)]
                 put(sink, Snapshot(names[0], epoch=1, revision=1, phase=ExecutionPhase.IN_PROGRESS))
                 await terminated(other, [f"{at.queue}-other"])
-                await asyncio.gather(*(terminated(at, names[start::20]) for start in range(20)))
+                await asyncio.gather(*(terminated(at, names[start::10]) for start in range(10)))
                 await listed(at, len(names))
                 told = await look(at, sink, rate=10_000.0)
-            assert (told.looked_at, told.told, told.unknown) == (1100, 1, 1099)
+            assert (told.looked_at, told.told, told.unknown) == (110, 1, 109)
 
     run(body())
-
-
-class Reversing(PayloadCodec):
-    """Encrypts, in a way, and fails where it is told to."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.fails = fails
-
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        return [
-            Payload(metadata={"encoding": b"binary/reversed"}, data=each.SerializeToString()[::-1]) for each in payloads
-        ]
-
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        if self.fails:
-            raise RuntimeError("no key")
-        return [Payload.FromString(each.data[::-1]) for each in payloads]
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["with the key", "without the key"])

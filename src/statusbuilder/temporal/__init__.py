@@ -1,6 +1,6 @@
 """Workflow runners on Temporal: a plugin that reports every workflow of a worker (extra `temporal`)."""
 
-from ._current import current
+from ._builder import current
 from ._fold import fold_history
 from ._outside import close_status, fold_workflow, reconcile
 from ._plugin import StatusPlugin

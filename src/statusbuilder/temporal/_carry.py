@@ -1,4 +1,4 @@
-"""What a run hands to the one that continues it: its snapshot, folded, in a header."""
+"""Snapshots as JSON of limited size, for all that Temporal limits, above all what a run hands to the next one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from temporalio.client import Client
 from ..contracts import fit_dict
 from ..core.model.values import Snapshot, Task
 
+LIMIT: Final = 256 * 1024
+"""Bytes of JSON; Temporal warns above it, and refuses at 2 MiB."""
 CARRY: Final = 16 * 1024
 """Bytes of the header, by default."""
 _NUMBERS = frozenset({"parent_id", "retry_count", "progress", "cancelled", "count", "failed", "queued_at", "deadline"})
 """The keys of metadata that hold nothing that anybody would encrypt."""
+
+
+def size_of(value: object) -> int:
+    """Return the bytes that a JSON value takes as Temporal's own converter writes it."""
+    return len(json.dumps(value, separators=(",", ":")))
+
+
+def fit(snapshot: Snapshot, limit: int = LIMIT) -> dict[str, Any]:
+    """Return a snapshot as `to_dict` does, in at most `limit` bytes of JSON."""
+    return fit_dict(snapshot, limit)
 
 
 def header_of(snapshot: Snapshot, limit: int, is_secret: bool) -> Payload:
@@ -46,17 +58,12 @@ def hides_payloads(client: Client | None) -> bool:
 
 
 def _bare(snapshot: Snapshot) -> Snapshot:
-    tasks = [{**task.to_dict(), **_without_texts(task)} for task in snapshot.tasks]
-    bare = {**snapshot.to_dict(), "tasks": tasks, "output": None, "error": None}
-    return Snapshot.from_dict(bare)
+    nothing = {"input": None, "output": None, "error": None}
+    tasks = [{**task.to_dict(), **nothing, **_without_texts(task)} for task in snapshot.tasks]
+    return Snapshot.from_dict({**snapshot.to_dict(), **nothing, "tasks": tasks})
 
 
 def _without_texts(task: Task) -> dict[str, Any]:
     kind = task.task_id.rpartition("-")[0]
-    return {
-        "task_name": kind if task.task_name == kind else task.task_id,
-        "input": None,
-        "output": None,
-        "error": None,
-        "metadata": {key: value for key, value in task.metadata.items() if key in _NUMBERS},
-    }
+    metadata = {key: value for key, value in task.metadata.items() if key in _NUMBERS}
+    return {"task_name": kind if task.task_name == kind else task.task_id, "metadata": metadata}

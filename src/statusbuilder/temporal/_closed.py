@@ -8,25 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import (
-    CountWorkflowExecutionsRequest,
-    DescribeWorkflowExecutionRequest,
-    DescribeWorkflowExecutionResponse,
-    GetWorkflowExecutionHistoryRequest,
-    ListWorkflowExecutionsRequest,
-)
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse as Described
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from ..core.model.times import format_time
 from ..core.model.values import ExecutionPhase
 from ._events import time_of
-from ._fold import Fold, Reading
-from ._payloads import is_plain, make_readable
+from ._fold import Fold
+from ._payloads import make_readable
+from ._settings import Reading
 
 MOST_AT_ONCE = 1000
 """Runs in one window, which one page of the server's holds."""
@@ -71,111 +65,70 @@ class ClosedRun:
         return cls(run.workflow_id, run.run_id, info.type.name, phase, *times, info.memo)
 
 
-@attrs.frozen
-class Window:
-    """A span of close times, and the runs that closed in it."""
-
-    after: datetime
-    before: datetime
-    runs: Sequence[ClosedRun] = ()
+def bare(client: Client) -> Client:
+    """Return a client without the user's plugins, interceptors and converters."""
+    return Client(client.service_client, namespace=client.namespace)
 
 
-class Server:
-    """What is asked of Temporal's server, past the interceptors of a client."""
+async def windows(
+    client: Client, queue: str | None, after: datetime, before: datetime
+) -> AsyncIterator[tuple[datetime, Sequence[ClosedRun]]]:
+    """Yield until when something closed on a task queue, and what, the oldest first.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.calls = 0
-        """How often it was asked."""
-
-    async def windows(self, queue: str | None, after: datetime, before: datetime) -> AsyncIterator[Window]:
-        """Yield what closed on a task queue, the oldest first, halving a window until it holds no more than a page."""
-        left = [Window(after, before)]
-        while left:
-            window = left.pop()
-            count = await self._count(_query(queue, window))
-            length = window.before - window.after
-            if count > MOST_AT_ONCE and length > SHORTEST:
-                middle = window.after + length / 2
-                left += [Window(middle, window.before), Window(window.after, middle)]
-            else:
-                runs = [run async for run in self._list(_query(queue, window))] if count else []
-                yield attrs.evolve(window, runs=sorted(runs, key=lambda run: run.closed_at))
-
-    async def _count(self, query: str) -> int:
-        self.calls += 1
-        request = CountWorkflowExecutionsRequest(namespace=self._client.namespace, query=query)
-        answer = await self._client.workflow_service.count_workflow_executions(request, retry=True)
-        return answer.count
-
-    async def _list(self, query: str) -> AsyncIterator[ClosedRun]:
-        token, more = b"", True
-        while more:
-            self.calls += 1
-            request = ListWorkflowExecutionsRequest(
-                namespace=self._client.namespace, query=query, page_size=PAGE, next_page_token=token
-            )
-            answer = await self._client.workflow_service.list_workflow_executions(request, retry=True)
-            for info in answer.executions:
-                if (run := ClosedRun.of(info)) is not None:
-                    yield run
-            token = answer.next_page_token
-            more = bool(token)
-
-    async def describe(self, workflow_id: str, run_id: str = "") -> DescribeWorkflowExecutionResponse:
-        """Return what the server tells of a run, by default of the newest one."""
-        self.calls += 1
-        execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-        request = DescribeWorkflowExecutionRequest(namespace=self._client.namespace, execution=execution)
-        return await self._client.workflow_service.describe_workflow_execution(request, retry=True)
-
-    async def first_event(self, workflow_id: str, run_id: str) -> HistoryEvent:
-        """Return the event with which a run began."""
-        events, _ = await self._page(workflow_id, run_id, b"", 1)
-        return events[0]
-
-    async def fold(self, workflow_id: str, run_id: str, reading: Reading, runs: int = MOST_BEFORE) -> Fold:
-        """Fold the history of a run, and at most so many before it, for what those tell of the tasks it inherited."""
-        fold = last = await self._fold(workflow_id, run_id, reading)
-        missing = {task.task_id for task in fold.inherited}
-        with contextlib.suppress(RPCError):  # which may be deleted
-            while missing and last.before_run_id and (runs := runs - 1) >= 0:
-                last = await self._fold(workflow_id, last.before_run_id, reading)
-                fold.before.update((task.task_id, task) for task in last.own if task.task_id in missing)
-                missing -= fold.before.keys()
-        return fold
-
-    async def _fold(self, workflow_id: str, run_id: str, reading: Reading) -> Fold:
-        """Fold the history of one run, one page after the other."""
-        fold, token, more = Fold(reading), b"", True
-        converter = self._client.data_converter
-        plain = is_plain(converter)
-        while more:
-            events, token = await self._page(workflow_id, run_id, token, PAGE)
-            for event in events:
-                if not plain:
-                    await make_readable(event, converter, reading.policy)
-                fold.add(event)
-            more = bool(token)
-        fold.workflow_id = fold.workflow_id or workflow_id
-        return fold
-
-    async def _page(
-        self, workflow_id: str, run_id: str, token: bytes, size: int
-    ) -> tuple[Sequence[HistoryEvent], bytes]:
-        self.calls += 1
-        request = GetWorkflowExecutionHistoryRequest(
-            namespace=self._client.namespace,
-            execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-            maximum_page_size=size,
-            next_page_token=token,
-        )
-        answer = await self._client.workflow_service.get_workflow_execution_history(request, retry=True)
-        return answer.history.events, answer.next_page_token
+    A window of time is halved until it holds no more than a page.
+    """
+    asked, left = bare(client), [(after, before)]
+    while left:
+        begin, end = left.pop()
+        query = _query(queue, begin, end)
+        count = (await asked.count_workflows(query)).count
+        if count > MOST_AT_ONCE and end - begin > SHORTEST:
+            middle = begin + (end - begin) / 2
+            left += [(middle, end), (begin, middle)]
+        else:
+            listed = asked.list_workflows(query, page_size=PAGE) if count else None
+            found = [ClosedRun.of(each.raw_info) async for each in listed] if listed else []
+            runs = sorted((run for run in found if run is not None), key=lambda run: run.closed_at)
+            yield end, runs
 
 
-def _query(queue: str | None, window: Window) -> str:
-    closed = f"CloseTime >= '{format_time(window.after)}' AND CloseTime < '{format_time(window.before)}'"
+async def describe_run(client: Client, workflow_id: str, run_id: str | None = None) -> Described:
+    """Return what the server tells of a run, by default of the newest one."""
+    described = await bare(client).get_workflow_handle(workflow_id, run_id=run_id).describe()
+    return described.raw_description
+
+
+async def first_event(client: Client, workflow_id: str, run_id: str) -> HistoryEvent:
+    """Return the event with which a run began."""
+    handle = bare(client).get_workflow_handle(workflow_id, run_id=run_id)
+    return await anext(handle.fetch_history_events(page_size=1))
+
+
+async def fold_run(client: Client, workflow_id: str, run_id: str, reading: Reading, runs: int = MOST_BEFORE) -> Fold:
+    """Fold the history of a run, and at most so many before it, for what those tell of the tasks it inherited."""
+    fold = last = await _fold(client, workflow_id, run_id, reading)
+    missing = {task.task_id for task in fold.inherited}
+    with contextlib.suppress(RPCError):  # which may be deleted
+        while missing and last.before_run_id and (runs := runs - 1) >= 0:
+            last = await _fold(client, workflow_id, last.before_run_id, reading)
+            fold.before.update((task.task_id, task) for task in last.own if task.task_id in missing)
+            missing -= fold.before.keys()
+    return fold
+
+
+async def _fold(client: Client, workflow_id: str, run_id: str, reading: Reading) -> Fold:
+    """Fold the history of one run, one page after the other."""
+    fold = Fold(reading)
+    handle = bare(client).get_workflow_handle(workflow_id, run_id=run_id)
+    async for event in handle.fetch_history_events(page_size=PAGE):
+        await make_readable(event, client.data_converter, reading.policy)
+        fold.add(event)
+    fold.workflow_id = fold.workflow_id or workflow_id
+    return fold
+
+
+def _query(queue: str | None, after: datetime, before: datetime) -> str:
+    closed = f"CloseTime >= '{format_time(after)}' AND CloseTime < '{format_time(before)}'"
     query = f"{closed} AND ExecutionStatus != 'ContinuedAsNew'"
     if queue is None:
         return query

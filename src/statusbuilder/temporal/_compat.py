@@ -121,13 +121,13 @@ class DeliverActivity:
 
 
 @contextlib.asynccontextmanager
-async def delivering(client: Client, queue: str, deliver: DeliverActivity) -> AsyncIterator[None]:
+async def delivering(client: Client, queue: str, deliver: DeliverActivity) -> AsyncIterator[Worker]:
     """Deliver on a task queue of its own, beside a worker that takes no activities."""
     worker = Worker(client, task_queue=f"{DELIVER}/{queue}", activities=[deliver.deliver])
     running = asyncio.create_task(worker.run(), name=queue)
     running.add_done_callback(_say)
     try:
-        yield
+        yield worker
     finally:
         if not running.done():
             await worker.shutdown()

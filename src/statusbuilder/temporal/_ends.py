@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import attrs
 
@@ -13,7 +12,7 @@ from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._closed import ClosedRun
-from ._fold import Fold, as_told
+from ._fold import Fold, as_told, linked
 
 
 def is_missing(run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
@@ -83,7 +82,8 @@ def _is_of_run(fold: Fold, run: ClosedRun, held: Snapshot) -> bool:
 def _closed(before: Sequence[Task], own: Sequence[Task], told: Snapshot) -> list[Task]:
     """Return the tasks that the backend shows, as the history has them, and with none left open."""
     known = {task.task_id: task for task in own}
-    return [known.get(task.task_id) or _ended(task, told) for task in _unfolded(before, own)]
+    tasks = _unfolded(before, own)
+    return [linked(known[task.task_id], task) if task.task_id in known else _ended(task, told) for task in tasks]
 
 
 def _ended(task: Task, told: Snapshot) -> Task:
@@ -105,12 +105,9 @@ def _unfolded(before: Sequence[Task], own: Sequence[Task]) -> list[Task]:
     """Return tasks without those of the run's own that were folded into one, and that the history has in full."""
     times = [time for task in before for time in (task.started_at, task.completed_at) if time is not None]
     until = max(times, default=None)
-    again = sum(1 for task in _unknown(before, own) if _is_before(task.completed_at, until))
+    ended = [task.completed_at for task in _unknown(before, own) if task.completed_at is not None]
+    again = sum(until is not None and time <= until for time in ended)
     return [each for task in before if (each := _less(task, again)) is not None]
-
-
-def _is_before(time: datetime | None, until: datetime | None) -> bool:
-    return time is not None and until is not None and time <= until
 
 
 def _less(task: Task, again: int) -> Task | None:

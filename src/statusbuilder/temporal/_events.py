@@ -1,23 +1,27 @@
-"""Which events of a history begin and end a step of its workflow: two tables."""
+"""Which events of a history begin and end a step of its workflow: two tables; and what commands begin likewise."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import ParentClosePolicy
+from temporalio.api.enums.v1 import ParentClosePolicy, PendingActivityState
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from ..core.model.times import from_nanos
-from ._payloads import error_of, given, value_of
+from ._names import HEARTBEAT
+from ._payloads import error_of, given, is_ours, value_of
 from ._steps import Step
 
+Reader: TypeAlias = "Callable[[Any], dict[str, Any]]"
+NEXT_ATTEMPT = "the next attempt"
 LOCAL_ACTIVITY = "core_local_activity"
 """The name of the markers that tell of local activities."""
 
@@ -27,71 +31,78 @@ def time_of(stamp: Any) -> datetime:
     return from_nanos(stamp.ToNanoseconds())
 
 
-# What begins
+# What begins, as commands and events tell it alike: they write types as texts, and as messages with a name
 
 
-def _activity(told: Any, event: HistoryEvent) -> Step:
-    number = told.activity_id
+def _text(named: Any) -> str:
+    return str(getattr(named, "name", named))
+
+
+def activity(told: Any) -> dict[str, Any]:
+    """Read what begins an activity."""
+    number, queue = told.activity_id, _text(getattr(told, "task_queue", ""))
     order = int(number) if number.isascii() and number.isdigit() else None
-    queue = told.task_queue.name
-    return _step(event, told.activity_type.name, order=order, input=given(told.input), activity_id=number, queue=queue)
+    return {"kind": _text(told.activity_type), "activity_id": number, "order": order, "queue": queue}
 
 
-def _child(told: Any, event: HistoryEvent) -> Step:
+def child(told: Any) -> dict[str, Any]:
+    """Read what begins a child workflow."""
     outlives = told.parent_close_policy == ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
-    known = {"workflow_id": told.workflow_id}
-    return _step(event, told.workflow_type.name, input=given(told.input), metadata=known, outlives=outlives)
+    return {"kind": _text(told.workflow_type), "metadata": {"workflow_id": told.workflow_id}, "outlives": outlives}
 
 
-def _operation(told: Any, event: HistoryEvent) -> Step:
-    known = {"endpoint": told.endpoint, "service": told.service}
-    return _step(event, told.operation, input=value_of(told.input), metadata=known)
+def operation(told: Any) -> dict[str, Any]:
+    """Read what begins a Nexus operation."""
+    return {"kind": told.operation, "metadata": {"endpoint": told.endpoint, "service": told.service}}
 
 
-def _timer(told: Any, event: HistoryEvent) -> Step | None:
+def signal(told: Any) -> dict[str, Any]:
+    """Read what begins a signal to another workflow."""
+    to = getattr(told, "child_workflow_id", "") or told.workflow_execution.workflow_id
+    return {"kind": told.signal_name, "name": f"Signal {told.signal_name} to {to}", "metadata": {"workflow_id": to}}
+
+
+def timer(told: Any) -> dict[str, Any]:
+    """Read what begins a timer."""
+    return {"kind": "timer"}
+
+
+def update(request: Any) -> dict[str, Any]:
+    """Read what begins an update."""
+    facts = {"input": given(request.input.args), "metadata": {"update_id": request.meta.update_id}}
+    return {"kind": request.input.name, **facts}
+
+
+def begin(read: Reader, told: Any, described: Any, at: datetime, event_id: int = 0) -> Step | None:
+    """Return the step that begins, named by its summary; None where it is none that anybody would look for.
+
+    Args:
+        read: Reads it.
+        told: The command, or the event's attributes.
+        described: The metadata of the user's beside it.
+        at: When it happened.
+        event_id: The event.
+    """
     # Most timers are only how code waits; one that somebody has named is something to wait for.
-    return _step(event, "timer") if event.user_metadata.HasField("summary") else None
+    if read is timer and not described.HasField("summary"):
+        return None
+    facts = {"input": _input(told), "name": None, **read(told)}
+    summary = value_of(described.summary)
+    facts["name"] = summary if isinstance(summary, str) and summary else facts["name"] or facts["kind"]
+    return Step(started_at=at, event_id=event_id, **facts)
 
 
-def _signal(told: Any, event: HistoryEvent) -> Step:
-    to = told.workflow_execution.workflow_id
-    return _step(event, told.signal_name, f"Signal {told.signal_name} to {to}", given(told.input), {"workflow_id": to})
+def _input(told: Any) -> Any:
+    payloads = next((getattr(told, name) for name in ("input", "arguments", "args") if hasattr(told, name)), ())
+    return value_of(payloads) if isinstance(payloads, Payload) else given(payloads)
 
 
-def begin_update(request: Any, event: HistoryEvent) -> Step:
-    """Return the step that the acceptance of an update begins."""
-    return _step(
-        event, request.input.name, input=given(request.input.args), metadata={"update_id": request.meta.update_id}
-    )
-
-
-def _step(
-    event: HistoryEvent,
-    kind: str,
-    name: str | None = None,
-    input: Any = None,
-    metadata: dict[str, Any] | None = None,
-    **more: Any,
-) -> Step:
-    summary = value_of(event.user_metadata.summary)
-    shown = summary if isinstance(summary, str) and summary else name or kind
-    return Step(
-        kind=kind,
-        name=shown,
-        started_at=time_of(event.event_time),
-        event_id=event.event_id,
-        input=input,
-        metadata=metadata or {},
-        **more,
-    )
-
-
-STARTS: Mapping[str, Callable[[Any, HistoryEvent], Step | None]] = {
-    "activity_task_scheduled": _activity,
-    "start_child_workflow_execution_initiated": _child,
-    "nexus_operation_scheduled": _operation,
-    "timer_started": _timer,
-    "signal_external_workflow_execution_initiated": _signal,
+STARTS: Mapping[str, Reader] = {
+    "activity_task_scheduled": activity,
+    "start_child_workflow_execution_initiated": child,
+    "nexus_operation_scheduled": operation,
+    "timer_started": timer,
+    "signal_external_workflow_execution_initiated": signal,
 }
 """The events that begin a step, by the names of their attributes."""
 
@@ -182,7 +193,9 @@ def read_marker(told: Any, event: HistoryEvent) -> LocalEnd | None:
         scheduled, completed = _nanos(data["original_schedule_time"]), _nanos(data["complete_time"])
     except (LookupError, ValueError, TypeError):
         return None
-    step = attrs.evolve(_step(event, kind), order=order, started_at=from_nanos(scheduled))
+    facts = {"kind": kind, "order": order}
+    step = begin(lambda told: facts, told, event.user_metadata, from_nanos(scheduled), event.event_id)
+    assert step is not None
     # It is told in the workflow's time, which stands still, and to which only the last attempt's length is added.
     ended = from_nanos(completed) if attempt == 1 and completed >= scheduled else time_of(event.event_time)
     return LocalEnd(f"{kind}/{scheduled}", step, attempt, ended, data.get("backoff") is not None)
@@ -197,3 +210,30 @@ def result_of(result: Any) -> Any:
     if isinstance(result, Payload):
         return value_of(result)
     return given(result.success if hasattr(result, "success") else result)
+
+
+# What only the server knows of an activity that is under way
+
+
+def note_pending(step: Step, pending: PendingActivityInfo, last_error: str | None) -> None:
+    """Add to an open step what the description of its workflow tells.
+
+    Args:
+        step: An activity.
+        pending: What is told of it; payloads have to be JSON.
+        last_error: Why its last attempt failed, in words.
+    """
+    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    step.note_attempt(pending.attempt, None if waits else time_of(pending.last_started_time), last_error)
+    if waits:
+        step.metadata["waiting_for"] = NEXT_ATTEMPT if pending.attempt > 1 else f"a worker of queue {step.queue}"
+    if pending.last_worker_identity:
+        step.metadata["worker"] = pending.last_worker_identity
+    details = [value_of(detail) for detail in pending.heartbeat_details.payloads]
+    said = details[-1][HEARTBEAT].get("progress") if details and is_ours(details[-1]) else None
+    if not isinstance(said, Mapping):
+        return
+    if "message" in said:
+        step.metadata["message"] = said["message"]
+    if "fraction" in said:
+        step.metadata["progress"] = {"done": said["fraction"], "total": 1}

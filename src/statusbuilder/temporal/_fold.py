@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,42 +16,18 @@ from ..core.model.frozen import JsonObject
 from ..core.model.times import to_millis
 from ..core.model.values import ExecutionPhase, Snapshot, Task, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
-from ..payload.policy import PayloadPolicy
 from ._carry import read_header
-from ._events import ENDS, STARTS, End, begin_update, read_marker, result_of, time_of
+from ._events import ENDS, STARTS, End, begin, note_pending, read_marker, result_of, time_of, update
 from ._failures import describe, describe_end
-from ._names import CARRIED_HEADER, MEMO, RESERVED
+from ._names import CARRIED_HEADER
 from ._payloads import error_of, given, value_of
-from ._pending import note_pending
-from ._settings import Filter, Settings, chooser
+from ._settings import Filter, Reading, chooser, reports_all
 from ._steps import CONTINUED, Step, insert, make_tasks
 
 EVENT_REVISIONS = 2**20
 """Revisions that one event stands for, so that what is told from a longer history is newer."""
 TERMINATED = "the workflow was TERMINATED"
 TIMED_OUT = "the workflow TIMED_OUT: it had not ended in time"
-
-
-def reports_all(kind: str) -> bool:
-    """Whether a type is not one of the plugin's own."""
-    return not kind.startswith(RESERVED)
-
-
-@attrs.frozen(kw_only=True)
-class Reading:
-    """How a history is read: which steps are tasks, and what of their payloads is kept."""
-
-    reports: Callable[[str], bool] = reports_all
-    """Whether steps of a kind are tasks."""
-    task_types: Mapping[str, TaskType] = attrs.Factory(dict)
-    policy: PayloadPolicy = attrs.Factory(PayloadPolicy)
-    memo: str = MEMO
-    """The key of the memo that names the execution."""
-
-    @classmethod
-    def of(cls, given: Settings) -> Reading:
-        """Return how a plugin's settings have histories read."""
-        return cls(reports=given.reports_activity, task_types=given.task_types, policy=given.policy, memo=given.memo)
 
 
 class Fold:
@@ -80,6 +56,7 @@ class Fold:
         self.accepted_at: datetime | None = None
         """What time it was for the workflow's code when the server last accepted what that did."""
         self._named: str | None = None
+        self._parent_id: str | None = None
         self._phase = ExecutionPhase.PENDING
         self._output: Any = None
         self._error: str | None = None
@@ -101,11 +78,12 @@ class Fold:
             return
         name, told = attributes.removesuffix("_event_attributes"), getattr(event, attributes)
         if name in STARTS:
-            self._begin(STARTS[name](told, event), event)
+            at = time_of(event.event_time)
+            self._begin(begin(STARTS[name], told, event.user_metadata, at, event.event_id), event)
         elif name in ENDS:
             self._end(ENDS[name], told, event)
-        elif (handle := _HANDLERS.get(name)) is not None:
-            handle(self, told, event)
+        elif (handle := getattr(self, f"_on_{name}", None)) is not None:
+            handle(told, event)
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -123,7 +101,7 @@ class Fold:
         """Return what the events come to; by default under the id that the run itself names."""
         inherited = self.inherited
         ids = [task.task_id for task in inherited]
-        own = make_tasks(self._steps, ids, self.reading.task_types, self.reading.policy, EVENT_REVISIONS)
+        own = make_tasks(self._steps, ids, self.reading, EVENT_REVISIONS, self._parent_id)
         running = self._phase is not ExecutionPhase.PENDING
         begun = (self.carried.started_at if self.carried else None) or self.started_at
         return Snapshot(
@@ -183,26 +161,15 @@ class Fold:
         step = self._begun.pop(begun_by, None)
         if step is None:
             return
-        at = time_of(event.event_time)
-        if end.error is not None:
-            step.fail(end.error(told), at, event.event_id, self.reading.policy)
-        elif end.result == "outcome":
-            self._end_update(step, told.outcome, event, self._updates[begun_by] == self._went_on)
-        else:
-            step.end(TaskStatus.COMPLETED, at, event.event_id)
-            step.output = None if end.result is None else self._payload(result_of(getattr(told, end.result)))
+        error = None if end.error is None else end.error(told)
+        output = None if end.result is None else self._payload(result_of(getattr(told, end.result)))
+        if end.result == "outcome":
+            if self._updates[begun_by] == self._went_on:
+                self._steps.remove(step)  # nobody waited for it
+            error = error_of(told.outcome.failure) if told.outcome.HasField("failure") else None
+        step.close(time_of(event.event_time), event.event_id, self.reading.policy, output, error)
 
-    def _end_update(self, step: Step, outcome: Any, event: HistoryEvent, at_once: bool) -> None:
-        at = time_of(event.event_time)
-        if at_once:
-            self._steps.remove(step)  # nobody waited for it
-        elif outcome.HasField("failure"):
-            step.fail(error_of(outcome.failure), at, event.event_id, self.reading.policy)
-        else:
-            step.end(TaskStatus.COMPLETED, at, event.event_id)
-            step.output = self._payload(given(outcome.success))
-
-    def _attempted(self, told: Any, event: HistoryEvent) -> None:
+    def _on_activity_task_started(self, told: Any, event: HistoryEvent) -> None:
         step = self._begun.get(told.scheduled_event_id)
         if step is not None:
             last = self._reason(told.last_failure) if told.HasField("last_failure") else None
@@ -211,24 +178,25 @@ class Fold:
                 step.metadata["worker"] = told.identity
             step.event_id = event.event_id
 
-    def _cancel_requested(self, told: Any, event: HistoryEvent) -> None:
+    def _on_activity_task_cancel_requested(self, told: Any, event: HistoryEvent) -> None:
         step = self._begun.get(told.scheduled_event_id)
         if step is not None:
             step.cancel_requested_at = time_of(event.event_time)
 
-    def _timer_cancelled(self, told: Any, event: HistoryEvent) -> None:
+    def _on_timer_canceled(self, told: Any, event: HistoryEvent) -> None:
         step = self._begun.pop(told.started_event_id, None)
         if step is not None:  # what it was to end came to its end before
             step.end(TaskStatus.SKIPPED, time_of(event.event_time), event.event_id)
 
-    def _update_admitted(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_update_admitted(self, told: Any, event: HistoryEvent) -> None:
         self._admitted[event.event_id] = told.request
 
-    def _update_accepted(self, told: Any, event: HistoryEvent) -> None:
-        request = self._admitted.get(told.accepted_request_sequencing_event_id, told.accepted_request)
-        self._begin(begin_update(request, event), event)
+    def _on_workflow_execution_update_accepted(self, told: Any, event: HistoryEvent) -> None:
+        facts = update(self._admitted.get(told.accepted_request_sequencing_event_id, told.accepted_request))
+        at = time_of(event.event_time)
+        self._begin(begin(lambda told: facts, told, event.user_metadata, at, event.event_id), event)
 
-    def _marked(self, told: Any, event: HistoryEvent) -> None:
+    def _on_marker_recorded(self, told: Any, event: HistoryEvent) -> None:
         found = read_marker(told, event)
         self._went_on += found is not None
         if found is None or not self.reading.reports(found.step.kind):
@@ -241,18 +209,18 @@ class Fold:
         if found.goes_on:
             self._begun[found.key] = step
             step.metadata["last_error"] = self._reason(told.failure)
-        elif told.HasField("failure"):
-            step.fail(error_of(told.failure), found.completed_at, event.event_id, self.reading.policy)
         else:
-            step.end(TaskStatus.COMPLETED, found.completed_at, event.event_id)
-            step.output = self._payload(given(told.details["result"])) if "result" in told.details else None
+            error = error_of(told.failure) if told.HasField("failure") else None
+            output = self._payload(given(told.details["result"])) if "result" in told.details else None
+            step.close(found.completed_at, event.event_id, self.reading.policy, output, error)
 
     # The run
 
-    def _started(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_started(self, told: Any, event: HistoryEvent) -> None:
         self.started_at = time_of(event.event_time)
         self.workflow_id = told.workflow_id
         self.before_run_id = told.continued_execution_run_id
+        self._parent_id = told.parent_workflow_execution.workflow_id or None
         memo = told.memo.fields
         named = value_of(memo[self.reading.memo]) if self.reading.memo in memo else None
         self._named = named if isinstance(named, str) and named else None
@@ -260,35 +228,35 @@ class Fold:
             header = value_of(told.header.fields[CARRIED_HEADER])
             self.carried = read_header(header, self._named or self.workflow_id)
 
-    def _running(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_task_started(self, told: Any, event: HistoryEvent) -> None:
         self._task_started_at = time_of(event.event_time)
         if self._phase is ExecutionPhase.PENDING:
             self._phase = ExecutionPhase.IN_PROGRESS
 
-    def _task_completed(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_task_completed(self, told: Any, event: HistoryEvent) -> None:
         self._went_on += 1
         self.accepted_at = self._task_started_at
 
-    def _task_failed(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_task_failed(self, told: Any, event: HistoryEvent) -> None:
         if told.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
             self.reset_at = time_of(event.event_time)
 
-    def _completed(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_completed(self, told: Any, event: HistoryEvent) -> None:
         self._output = self._payload(given(told.result))
         self._close(ExecutionPhase.COMPLETED, None, told, event)
 
-    def _failed(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_failed(self, told: Any, event: HistoryEvent) -> None:
         reason = self.reading.policy.error(describe_end(error_of(told.failure)))
         self._close(ExecutionPhase.FAILED, reason, told, event)
 
-    def _cancelled(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_canceled(self, told: Any, event: HistoryEvent) -> None:
         self._close(ExecutionPhase.CANCELLED, "cancelled", told, event)
 
-    def _terminated(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_terminated(self, told: Any, event: HistoryEvent) -> None:
         why = self.reading.policy.text(told.reason)
         self._close(ExecutionPhase.FAILED, f"{TERMINATED}: {why}" if why else TERMINATED, told, event)
 
-    def _timed_out(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_timed_out(self, told: Any, event: HistoryEvent) -> None:
         self._close(ExecutionPhase.FAILED, TIMED_OUT, told, event)
 
     def _close(self, phase: ExecutionPhase, error: str | None, told: Any, event: HistoryEvent) -> None:
@@ -297,7 +265,7 @@ class Fold:
         self._phase, self._error = phase, error
         self._leave(FORGOTTEN if phase is ExecutionPhase.COMPLETED else ENDED_EARLY, event)
 
-    def _continued(self, told: Any, event: HistoryEvent) -> None:
+    def _on_workflow_execution_continued_as_new(self, told: Any, event: HistoryEvent) -> None:
         self.goes_on = True
         self.closed_at = time_of(event.event_time)
         self._leave(CONTINUED, event)
@@ -316,24 +284,10 @@ class Fold:
         return self.reading.policy.error(describe(error_of(failure)))
 
 
-_HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
-    "workflow_execution_started": Fold._started,
-    "workflow_task_started": Fold._running,
-    "workflow_task_completed": Fold._task_completed,
-    "workflow_task_failed": Fold._task_failed,
-    "activity_task_started": Fold._attempted,
-    "activity_task_cancel_requested": Fold._cancel_requested,
-    "timer_canceled": Fold._timer_cancelled,
-    "marker_recorded": Fold._marked,
-    "workflow_execution_update_admitted": Fold._update_admitted,
-    "workflow_execution_update_accepted": Fold._update_accepted,
-    "workflow_execution_completed": Fold._completed,
-    "workflow_execution_failed": Fold._failed,
-    "workflow_execution_canceled": Fold._cancelled,
-    "workflow_execution_terminated": Fold._terminated,
-    "workflow_execution_timed_out": Fold._timed_out,
-    "workflow_execution_continued_as_new": Fold._continued,
-}
+def linked(task: Task, shown: Task) -> Task:
+    """Return a task with the links that it is shown with, which no history holds."""
+    links = {"log_url": shown.log_url} if shown.log_url else {}
+    return attrs.evolve(task, metadata=JsonObject({**task.metadata, **links}))
 
 
 def as_told(task: Task, told: Task | None) -> Task:
@@ -341,7 +295,7 @@ def as_told(task: Task, told: Task | None) -> Task:
     if told is None or not told.status.is_terminal:
         return task
     if task.status is not told.status:
-        return attrs.evolve(told, revision=task.revision)
+        return linked(attrs.evolve(told, revision=task.revision), task)
     metadata = JsonObject({**task.metadata, **told.metadata})
     return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
 

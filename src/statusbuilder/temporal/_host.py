@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
 
 from ..core.model.times import to_millis, utc_now
 from ..core.model.values import Outcome
-from ._carry import hides_payloads
-from ._closed import PHASES, Server
-from ._events import time_of
+from ._closed import MOST_BEFORE, PHASES, describe_run, fold_run
+from ._events import note_pending, time_of
 from ._failures import describe
-from ._fold import Fold, Reading
-from ._payloads import error_of, is_plain, make_readable
-from ._pending import note_pending
+from ._fold import Fold
+from ._payloads import error_of, make_readable
 from ._run import Run
 from ._send import send_final
 from ._settings import Settings
@@ -44,6 +44,9 @@ CLOSES_WITHIN = 20.0
 _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
 _UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
+_FROM_OUTSIDE = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
+_Work: TypeAlias = "Callable[[Run], Coroutine[Any, Any, None]]"
+_T = TypeVar("_T")
 _SHOWN = (Outcome.DELIVERED, Outcome.CONFIRMED)
 
 
@@ -54,30 +57,30 @@ class Host:
         settings: Of the plugin.
         client: The worker's.
         seen: Where confirmed ends are noted.
-        carry: Bytes of what a run hands to the next one.
     """
 
-    def __init__(self, settings: Settings, client: Client | None, seen: Seen, carry: int) -> None:
+    def __init__(self, settings: Settings, client: Client | None, seen: Seen) -> None:
         self.settings = settings
         self.client: Callable[[], Client | None] = lambda: client
         """Returns the worker's client, which may be exchanged."""
         self.delivery_queue: str | None = None
         """Where 0.1.0's deliveries are made, if not on the worker's own queue."""
+        self.workers: list[Worker] = []
+        """Workers of the plugin's own beside it."""
         self._seen = seen
-        self._carry = carry
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._evicted: dict[Run, asyncio.Future[int]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._pace = Pace(BUDGET)
-        self._reading = Reading.of(settings)
+        self._reading = settings.reading
 
     # For workflows, on their threads
 
     def make_run(self, info: workflow.Info) -> Run:
         """Return the record of a run that comes into the worker's cache."""
-        run = Run(info, self.settings, self._carry, hides_payloads(self.client()))
+        run = Run(info, self.settings, self.client())
         before, self._runs[info.run_id] = self._runs.get(info.run_id), run
         if before is not None:
             before.shown.hold()  # it went without a word
@@ -90,37 +93,33 @@ class Host:
         if run.phase is not None:
             self._call(self._ended, run)
             return
-        if run.snapshot().is_terminal or run.goes_on:
+        if run.builder.snapshot().is_terminal or run.goes_on:
             run.shown.hold()
             return
         is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
         if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
-            self._call(self._spawn, self._show_if_newest(run))
+            self._call(self._spawn, self._show_if_newest, run)
         else:
-            run.shown.show(run.snapshot(), run.length)
+            run.shown.show(run.builder.snapshot(), run.length)
         if run.was_rebuilt and run.had_activities and not run.knows_history:
             run.knows_history = True
-            self._call(self._spawn, self._learn_history(run))
+            self._call(self._spawn, self._learn_history, run)
 
     def evicted(self, run: Run, reason: int) -> None:
         """Take note that a run goes from the cache, and why; one that only makes room stays what is known."""
         self._call(self._heard, run, reason)
         if run.phase is None:
-            if reason == _REASONS.CACHE_FULL:
-                run.shown.leave()
-            else:
-                run.shown.hold()
+            (run.shown.leave if reason == _REASONS.CACHE_FULL else run.shown.hold)()
 
     # For activities
 
     def attempted(self, info: activity.Info) -> None:
         """Take note of an attempt at an activity of a workflow that this worker has."""
         run = self._runs.get(info.workflow_run_id or "")
-        found = None if run is None or info.attempt < 2 else run.open_step(info.activity_id)
-        if run is not None and found is not None and run.is_published:
-            task_id, step = found
-            step.note_attempt(info.attempt, utc_now(), run.local_failures.get(task_id))
-            run.shown.learn({task_id: step.metadata})
+        step = None if run is None or info.attempt < 2 else run.open_step(info.activity_id)
+        if run is not None and step is not None and run.is_published:
+            step.note_attempt(info.attempt, utc_now(), run.local_failures.get(step.task_id))
+            run.shown.learn({step.task_id: step.metadata})
 
     def failed(self, info: activity.Info, error: str) -> None:
         """Take note of why an attempt at a local activity failed, which no server knows."""
@@ -156,17 +155,13 @@ class Host:
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         loop = self._loop
-        if loop is None:
-            for argument in arguments:
-                if asyncio.iscoroutine(argument):
-                    argument.close()
-            return
-        with contextlib.suppress(RuntimeError):  # it has been closed
-            loop.call_soon_threadsafe(call, *arguments)
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has been closed
+                loop.call_soon_threadsafe(call, *arguments)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], kept: set[asyncio.Task[None]] | None = None) -> None:
+    def _spawn(self, work: _Work, run: Run, kept: set[asyncio.Task[None]] | None = None) -> None:
         tasks = self._tasks if kept is None else kept
-        task = asyncio.get_running_loop().create_task(_harmless(work))
+        task = asyncio.get_running_loop().create_task(_harmless(work, run))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -174,7 +169,7 @@ class Host:
 
     def _ended(self, run: Run) -> None:
         self._evicted[run] = asyncio.get_running_loop().create_future()
-        self._spawn(self._end(run), self._ends)
+        self._spawn(self._end, run, self._ends)
 
     def _heard(self, run: Run, reason: int) -> None:
         heard = self._evicted.pop(run, None)
@@ -191,7 +186,7 @@ class Host:
         if not (reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))):
             return
         may_go_on = run.info.retry_policy is not None or run.info.cron_schedule is not None
-        snapshot = run.snapshot()
+        snapshot = run.builder.snapshot()
         fold = await self._fold(run) if may_go_on or snapshot.tasks or run.is_reset else None
         if (fold is None and may_go_on) or (fold is not None and fold.goes_on):
             return  # whoever looks at closed runs tells it, where it is the end
@@ -209,12 +204,12 @@ class Host:
         """Ask the server whether it has accepted the closing, for as long as it may be on its way."""
         deadline, wait = monotonic() + CLOSES_WITHIN, 0.05
         while monotonic() < deadline:
-            described = await self._describe(run)
+            described = await self._answer(describe_run, run)
             if described is None:
                 return False
             info = described.workflow_execution_info
             if info.status != Status.WORKFLOW_EXECUTION_STATUS_RUNNING:
-                return PHASES.get(info.status) is run.phase and _is_own_end(info.status)
+                return PHASES.get(info.status) is run.phase and info.status not in _FROM_OUTSIDE
             if info.history_length > run.most:
                 return False
             await asyncio.sleep(wait)
@@ -226,9 +221,9 @@ class Host:
     async def _show_if_newest(self, run: Run) -> None:
         """Show a state only when the server says that the run is open, and that nobody else has gone on."""
         run.shown.hold()
-        snapshot, length, most = run.snapshot(), run.length, run.most
+        snapshot, length, most = run.builder.snapshot(), run.length, run.most
         await self._pace.turn()
-        described = await self._describe(run)
+        described = await self._answer(describe_run, run)
         if described is None or run.length > length:
             return
         info = described.workflow_execution_info
@@ -238,18 +233,21 @@ class Host:
         if info.status == Status.WORKFLOW_EXECUTION_STATUS_RUNNING and (info.history_length <= most or run.is_reset):
             run.shown.show(snapshot, length)
 
-    async def _describe(self, run: Run) -> DescribeWorkflowExecutionResponse | None:
+    async def _fold(self, run: Run, runs: int = MOST_BEFORE) -> Fold | None:
+        return await self._answer(partial(fold_run, reading=self._reading, runs=runs), run, 3)
+
+    async def _answer(self, ask: Callable[..., Awaitable[_T]], run: Run, tries: float = inf) -> _T | None:
         """Ask the server about a run until it answers; None where it does not know it any more."""
         wait = 0.2
-        while (client := self.client()) is not None:
+        while tries > 0 and (client := self.client()) is not None:
             try:
-                return await Server(client).describe(run.info.workflow_id, run.info.run_id)
+                return await ask(client, run.info.workflow_id, run.info.run_id)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return None
                 log.info("The server does not tell of workflow %r: %s", run.info.workflow_id, error)
             await asyncio.sleep(wait)
-            wait = min(2 * wait, 10.0)
+            tries, wait = tries - 1, min(3 * wait, 10.0)
         return None
 
     # What the server knows
@@ -257,16 +255,24 @@ class Host:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            self._pass_client_on()
             present = [run for ref in self._runs.valuerefs() if (run := ref()) is not None]
             runs = [run for run in present if run.is_published and run.phase is None and not run.is_leaving]
             for run in runs:
                 run.shown.go_on_after_refusal(run.length)
                 if run.shown.is_stale:
-                    self._spawn(self._show_if_newest(run))
+                    self._spawn(self._show_if_newest, run)
             for run in self._due(runs):
                 await self._pace.turn()
                 run.asked_at = monotonic()
-                await _harmless(self._ask(run))
+                await _harmless(self._ask, run)
+
+    def _pass_client_on(self) -> None:
+        client = self.client()
+        for worker in self.workers:
+            if client is not None and worker.client.service_client is not client.service_client:
+                with contextlib.suppress(Exception):  # one that has ended
+                    worker.client = client
 
     def _due(self, runs: Iterable[Run]) -> list[Run]:
         now = monotonic()
@@ -277,18 +283,16 @@ class Host:
         client = self.client()
         if client is None:
             return
-        described = await Server(client).describe(run.info.workflow_id, run.info.run_id)
+        described = await describe_run(client, run.info.workflow_id, run.info.run_id)
         known: dict[str, dict[str, Any]] = {}
         for pending in described.pending_activities:
-            found = run.open_step(pending.activity_id)
-            if found is not None:
-                if not is_plain(client.data_converter):
-                    await make_readable(pending, client.data_converter, self._reading.policy)
-                task_id, step = found
+            step = run.open_step(pending.activity_id)
+            if step is not None:
+                await make_readable(pending, client.data_converter, self._reading.policy)
                 failed = pending.HasField("last_failure")
                 error = self._reading.policy.error(describe(error_of(pending.last_failure))) if failed else None
                 note_pending(step, pending, error)
-                known[task_id] = step.metadata
+                known[step.task_id] = step.metadata
         run.shown.learn(known)
 
     async def _learn_history(self, run: Run) -> None:
@@ -297,30 +301,13 @@ class Host:
         if fold is not None:
             self._lay_over(run, fold)
 
-    async def _fold(self, run: Run, *runs: int) -> Fold | None:
-        client = self.client()
-        for wait in (0.2, 1.0, 5.0):
-            if client is None:
-                break
-            try:
-                return await Server(client).fold(run.info.workflow_id, run.info.run_id, self._reading, *runs)
-            except RPCError as error:
-                log.info("The history of workflow %r cannot be read: %s", run.info.workflow_id, error)
-            await asyncio.sleep(wait)
-        return None
-
     def _lay_over(self, run: Run, fold: Fold) -> None:
         ended = {step.activity_id or str(step.order): step.metadata for step in fold.steps if not step.is_open}
         run.shown.learn({task_id: ended[number] for number, task_id in run.task_of.items() if number in ended})
 
 
-def _is_own_end(status: int) -> bool:
-    ends = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
-    return status not in ends
-
-
-async def _harmless(work: Coroutine[Any, Any, None]) -> None:
+async def _harmless(work: _Work, run: Run) -> None:
     try:
-        await work
+        await work(run)
     except Exception:
         log.info("The server was not asked about a workflow, or its status not shown", exc_info=True)

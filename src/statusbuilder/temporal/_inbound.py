@@ -13,8 +13,8 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from ._carry import fit
 from ._compat import Closing
-from ._fit import fit
 from ._names import ATTEMPT, QUERY, RUN
 from ._run import Run
 

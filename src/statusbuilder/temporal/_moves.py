@@ -3,63 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any, TypeAlias
 
-import attrs
 from temporalio import exceptions
 from temporalio.api.common.v1 import Payload
-from temporalio.workflow import ParentClosePolicy
 
-from ..core.model.values import TaskStatus
-from ..payload.policy import PayloadPolicy
-from ._payloads import error_of, given, value_of
-from ._steps import Step
+from ._events import Reader, activity, child, operation, signal, timer
+from ._payloads import error_of, value_of
 
 Key: TypeAlias = "tuple[str, Any]"
 """What a job names a step by: what it is, and its number among those."""
-Begun: TypeAlias = "tuple[Key, dict[str, Any]]"
+Gave: TypeAlias = "tuple[Any, BaseException | None]"
+"""What a step gave, or failed with."""
 
 
-# What begins
-
-
-def _activity(told: Any) -> Begun:
-    facts = {"activity_id": told.activity_id, "queue": told.task_queue, "input": given(told.arguments)}
-    return ("activity", told.seq), {"kind": told.activity_type, **facts}
-
-
-def _local(told: Any) -> Begun:
-    facts = {"activity_id": told.activity_id, "input": given(told.arguments)}
-    return ("activity", told.seq), {"kind": told.activity_type, **facts}
-
-
-def _child(told: Any) -> Begun:
-    outlives = told.parent_close_policy == ParentClosePolicy.ABANDON
-    facts = {"input": given(told.input), "metadata": {"workflow_id": told.workflow_id}, "outlives": outlives}
-    return ("child", told.seq), {"kind": told.workflow_type, **facts}
-
-
-def _operation(told: Any) -> Begun:
-    known = {"endpoint": told.endpoint, "service": told.service}
-    return ("operation", told.seq), {"kind": told.operation, "input": value_of(told.input), "metadata": known}
-
-
-def _signal(told: Any) -> Begun:
-    to = told.child_workflow_id or told.workflow_execution.workflow_id
-    facts = {"name": f"Signal {told.signal_name} to {to}", "input": given(told.args), "metadata": {"workflow_id": to}}
-    return ("signal", told.seq), {"kind": told.signal_name, **facts}
-
-
-STARTS: Mapping[str, Callable[[Any], Begun]] = {
-    "schedule_activity": _activity,
-    "schedule_local_activity": _local,
-    "start_child_workflow_execution": _child,
-    "schedule_nexus_operation": _operation,
-    "signal_external_workflow_execution": _signal,
-    "start_timer": lambda told: (("timer", told.seq), {"kind": "timer"}),
+STARTS: Mapping[str, tuple[str, Reader]] = {
+    "schedule_activity": ("activity", activity),
+    "schedule_local_activity": ("activity", activity),
+    "start_child_workflow_execution": ("child", child),
+    "schedule_nexus_operation": ("operation", operation),
+    "signal_external_workflow_execution": ("signal", signal),
+    "start_timer": ("timer", timer),
 }
-"""The commands that begin a step."""
+"""The commands that begin a step: what it is, and how they are read."""
 CANCELS: Mapping[str, str] = {
     "request_cancel_activity": "activity",
     "request_cancel_local_activity": "activity",
@@ -80,84 +46,42 @@ def undone(commands: Iterable[Any]) -> set[Key]:
     return {(what, getattr(getattr(command, command.WhichOneof("variant")), seq)) for command, what, seq in found}
 
 
-def begin(command: Any, at: datetime) -> tuple[Key, Step] | None:
-    """Return the step that a command begins; None where it begins none that anybody would look for."""
-    name = command.WhichOneof("variant")
-    make = STARTS.get(name)
-    summary = value_of(command.user_metadata.summary)
-    if make is None or (name == "start_timer" and not summary):
-        return None
-    key, facts = make(getattr(command, name))
-    shown = summary if isinstance(summary, str) and summary else facts.get("name") or facts["kind"]
-    return key, Step(**{**facts, "name": shown, "started_at": at, "event_id": 0})
-
-
 # What ends
 
 
-@attrs.frozen
-class End:
-    """How a job ends a step."""
-
-    key: Key
-    output: Any = None
-    error: BaseException | None = None
-
-    def close(self, step: Step, at: datetime, policy: PayloadPolicy) -> None:
-        """Note it in the step."""
-        if self.error is not None:
-            step.fail(self.error, at, 0, policy)
-        else:
-            step.end(TaskStatus.COMPLETED, at, 0)
-            step.output = self.output
-
-
-def _resolved(what: str) -> Callable[[Any], End | None]:
-    def resolved(told: Any) -> End | None:
-        return _end((what, told.seq), told.result)
-
-    return resolved
-
-
-def _end(key: Key, result: Any) -> End | None:
-    name = result.WhichOneof("status")
+def _resolved(told: Any) -> Gave | None:
+    name = told.result.WhichOneof("status")
     if name not in ("completed", "failed", "cancelled", "timed_out"):
         return None  # a local activity that waits for its next attempt
-    told = getattr(result, name)
+    gave = getattr(told.result, name)
     if name == "completed":
-        payload = told if isinstance(told, Payload) else told.result
-        return End(key, value_of(payload))
-    return End(key, error=error_of(getattr(told, "failure", told)))
+        return value_of(gave if isinstance(gave, Payload) else gave.result), None
+    return None, error_of(getattr(gave, "failure", gave))
 
 
-def _not_started(told: Any) -> End | None:
+def _not_started(told: Any) -> Gave | None:
     if told.HasField("cancelled"):
-        return End(("child", told.seq), error=exceptions.CancelledError())
+        return None, exceptions.CancelledError()
     if not told.HasField("failed"):
         return None
-    error = exceptions.WorkflowAlreadyStartedError(told.failed.workflow_id, told.failed.workflow_type)
-    return End(("child", told.seq), error=error)
+    return None, exceptions.WorkflowAlreadyStartedError(told.failed.workflow_id, told.failed.workflow_type)
 
 
-def _failed_if(what: str, field: str) -> Callable[[Any], End | None]:
-    def resolved(told: Any) -> End | None:
-        return End((what, told.seq), error=error_of(getattr(told, field))) if told.HasField(field) else None
-
-    return resolved
+def _failed(told: Any) -> Gave | None:
+    return (None, error_of(told.failed)) if told.HasField("failed") else None
 
 
-def _signalled(told: Any) -> End:
-    error = exceptions.ApplicationError("the workflow is not there") if told.HasField("failure") else None
-    return End(("signal", told.seq), error=error)
+def _signalled(told: Any) -> Gave:
+    return None, exceptions.ApplicationError("the workflow is not there") if told.HasField("failure") else None
 
 
-ENDS: Mapping[str, Callable[[Any], End | None]] = {
-    "resolve_activity": _resolved("activity"),
-    "resolve_child_workflow_execution": _resolved("child"),
-    "resolve_child_workflow_execution_start": _not_started,
-    "resolve_nexus_operation": _resolved("operation"),
-    "resolve_nexus_operation_start": _failed_if("operation", "failed"),
-    "resolve_signal_external_workflow": _signalled,
-    "fire_timer": lambda told: End(("timer", told.seq)),
+ENDS: Mapping[str, tuple[str, Callable[[Any], Gave | None]]] = {
+    "resolve_activity": ("activity", _resolved),
+    "resolve_child_workflow_execution": ("child", _resolved),
+    "resolve_child_workflow_execution_start": ("child", _not_started),
+    "resolve_nexus_operation": ("operation", _resolved),
+    "resolve_nexus_operation_start": ("operation", _failed),
+    "resolve_signal_external_workflow": ("signal", _signalled),
+    "fire_timer": ("timer", lambda told: (None, None)),
 }
-"""The jobs that end a step."""
+"""The jobs that end a step: what it is, and how they are read; None where it goes on."""

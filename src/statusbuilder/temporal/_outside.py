@@ -11,14 +11,12 @@ from temporalio.client import Client
 from ..core.model.times import utc_now
 from ..core.model.values import Outcome, Receipt, Snapshot
 from ..delivery import Deliverer
-from ._closed import ClosedRun, Server
+from ._closed import ClosedRun, describe_run, fold_run
 from ._ends import end_of, is_missing
-from ._fold import Reading
-from ._payloads import is_plain, make_readable
-from ._reconciler import FIRST_LOOK
+from ._payloads import make_readable
 from ._send import send_final
-from ._settings import Settings
-from ._target import RATE, Look, Seen, Target
+from ._settings import Reading, Settings
+from ._target import FIRST_LOOK, RATE, Look, Seen, Target
 
 
 async def close_status(
@@ -51,23 +49,18 @@ async def close_status(
     Returns:
         What became of it, or None: the run is still open, or goes on as a new one.
     """
-    server = Server(client)
-    run = ClosedRun.of((await server.describe(workflow_id, run_id or "")).workflow_execution_info)
-    if run is None:
-        return None
-    fold = await server.fold(workflow_id, run.run_id, Reading())
-    if fold.goes_on:
+    run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
+    fold = None if run is None else await fold_run(client, workflow_id, run.run_id, Reading())
+    if run is None or fold is None or fold.goes_on:
         return None
     execution_id = execution_id or fold.execution_id
-    held, epoch = await _held(sink, execution_id, timeout) if sink.can_ask else (None, None)
+    held, epoch = None, None
+    if sink.can_ask:
+        answer, held = await asyncio.wrap_future(sink.ask(execution_id, timeout))
+        epoch = None if answer.held is None else answer.held[0]
     if held is not None and held.is_terminal and not is_missing(run, held, epoch):
         return Receipt(sink, Outcome.CONFIRMED, held.revision, "its end is shown", execution_id)
     return await send_final(sink, end_of(fold, run, execution_id, held, epoch), timeout, patient=True)
-
-
-async def _held(sink: Deliverer, execution_id: str, timeout: float) -> tuple[Snapshot | None, int | None]:
-    answer, held = await asyncio.wrap_future(sink.ask(execution_id, timeout))
-    return held, None if answer.held is None else answer.held[0]
 
 
 async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None = None) -> Snapshot:
@@ -85,11 +78,9 @@ async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None 
     Raises:
         temporalio.service.RPCError: There is no such workflow, or the server cannot be asked.
     """
-    server = Server(client)
-    described = await server.describe(workflow_id, run_id or "")
-    fold = await server.fold(workflow_id, described.workflow_execution_info.execution.run_id, Reading())
-    if not is_plain(client.data_converter):
-        await make_readable(described, client.data_converter, fold.reading.policy)
+    described = await describe_run(client, workflow_id, run_id)
+    fold = await fold_run(client, workflow_id, described.workflow_execution_info.execution.run_id, Reading())
+    await make_readable(described, client.data_converter, fold.reading.policy)
     fold.note_pending(described.pending_activities)
     return fold.snapshot()
 

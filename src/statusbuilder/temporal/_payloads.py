@@ -2,69 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
-from temporalio.converter import DataConverter
+from temporalio.converter import DataConverter, PayloadConverter
 
 from ..payload.cut import to_text
 from ..payload.policy import PayloadPolicy
+from ._names import HEARTBEAT
 
 log = logging.getLogger("statusbuilder")
 
+M = TypeVar("M")
+"""A message of protobuf's."""
 _JSON = (b"json/plain", b"json/protobuf")
-_failures = DataConverter.default.failure_converter
-_plain = DataConverter.default.payload_converter
+_UNREAD = "<not readable>"
 
 
-def value_of(payload: Payload) -> Any:
-    """Return what a payload holds; None where that cannot be read, as where a codec has encrypted it."""
+def value_of(payload: Payload, unread: Any = None) -> Any:
+    """Return what a payload holds; `unread` where that cannot be read, as where a codec has encrypted it."""
     encoding = payload.metadata.get("encoding", b"")
+    if getattr(payload, "external_payloads", None):
+        return unread  # it says only where the value lies
     if encoding in _JSON:
         try:
             return json.loads(payload.data)
-        except ValueError:
-            return None
-    return payload.data if encoding == b"binary/plain" else None
+        except (ValueError, RecursionError):
+            return unread
+    if encoding == b"binary/null":
+        return None
+    return payload.data if encoding == b"binary/plain" else unread
 
 
 def given(payloads: Payloads | Sequence[Payload]) -> Any:
-    """Return arguments as a task shows them: one alone, several as a list, None where there are none."""
+    """Return arguments as a task shows them: one alone, several as a list, None where there are none to be read."""
     several = payloads.payloads if isinstance(payloads, Payloads) else payloads
-    values = [value_of(payload) for payload in several]
-    return values if len(values) > 1 else values[0] if values else None
+    if len(several) < 2:
+        return value_of(several[0]) if several else None
+    values = [value_of(payload, _UNREAD) for payload in several]
+    return None if all(value is _UNREAD for value in values) else values
+
+
+def is_ours(detail: object) -> bool:
+    """Whether a heartbeat detail is the one that was added."""
+    return isinstance(detail, Mapping) and len(detail) == 1 and isinstance(detail.get(HEARTBEAT), Mapping)
+
+
+class _Details(PayloadConverter):
+    """Reads what lies in failures, which nobody is shown, without an error."""
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        raise NotImplementedError
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        return [value_of(payload) for payload in payloads]
 
 
 def error_of(failure: Failure) -> BaseException:
     """Return the exception that a failure is for the code of a workflow."""
     try:
-        return _failures.from_failure(failure, _plain)
-    except Exception:  # its details are not as the default converter writes them
+        return DataConverter.default.failure_converter.from_failure(failure, _Details())
+    except Exception:  # of a kind that this SDK does not know
         return RuntimeError(failure.message)
 
 
-def is_plain(converter: DataConverter) -> bool:
-    """Whether payloads stand in histories as JSON, so that nothing has to be decoded."""
-    changed = converter.payload_codec is not None or getattr(converter, "external_storage", None) is not None
-    return not changed and converter.payload_converter_class is DataConverter.default.payload_converter_class
+def own_converter(converter: DataConverter) -> PayloadConverter | None:
+    """Return the payload converter where it is another one than the SDK's, and may write no JSON."""
+    is_own = converter.payload_converter_class is not DataConverter.default.payload_converter_class
+    return converter.payload_converter if is_own else None
 
 
 async def make_readable(message: Any, converter: DataConverter, policy: PayloadPolicy) -> None:
     """Replace the payloads in a message by JSON, wherever they stand in it; those that cannot be decoded stay."""
+    codes = converter.payload_codec is not None or getattr(converter, "external_storage", None) is not None
+    if not codes and own_converter(converter) is None:
+        return  # they are JSON
     for payloads in list(_payloads_in(message)):
         try:
-            values = await converter.decode(payloads)
+            _replace(payloads, await converter.decode(payloads), policy)
         except Exception as error:
             log.info("Payloads of a history cannot be decoded: %r", error)
-            continue
-        for payload, value in zip(payloads, values, strict=False):
+
+
+def read_by(converter: PayloadConverter, message: M, policy: PayloadPolicy) -> M:
+    """Return a copy of a message whose payloads that are no JSON are replaced by what a converter reads in them."""
+    read: Any = type(message)()
+    read.CopyFrom(message)
+    for payloads in list(_payloads_in(read)):
+        for payload in payloads:
+            with contextlib.suppress(Exception):
+                if payload.metadata.get("encoding") not in _JSON:
+                    _replace([payload], converter.from_payloads([payload]), policy)
+    return read  # type: ignore[no-any-return]
+
+
+def _replace(payloads: Sequence[Payload], values: Sequence[Any], policy: PayloadPolicy) -> None:
+    for payload, value in zip(payloads, values, strict=False):
+        try:
+            text = json.dumps(value)
+        except (TypeError, ValueError, RecursionError):
             kept = policy.payload({"it": value})
             text = to_text(kept.get("it", kept))
-            payload.CopyFrom(Payload(metadata={"encoding": b"json/plain"}, data=text.encode()))
+        payload.CopyFrom(Payload(metadata={"encoding": b"json/plain"}, data=text.encode()))
 
 
 def _payloads_in(message: Any) -> Iterator[list[Payload]]:
@@ -79,7 +123,9 @@ def _payloads_in(message: Any) -> Iterator[list[Payload]]:
 
 
 def _members(value: Any) -> Iterable[Any]:
-    """Return what a field has: one value, or those of a list or a map."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    """Return what a field has: one message, or those of a list or a map."""
+    if hasattr(value, "ListFields"):
         return (value,)
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__getitem__"):
+        return ()
     return value.values() if hasattr(value, "values") else value  # type: ignore[no-any-return]

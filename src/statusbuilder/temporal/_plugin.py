@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import attrs
-import temporalio.client
-import temporalio.worker
 from temporalio import workflow
-from temporalio.client import ClientConfig, WorkflowHistory
-from temporalio.service import ConnectConfig, ServiceClient
+from temporalio.plugin import SimplePlugin
 from temporalio.worker import (
     ActivityInboundInterceptor,
-    Replayer,
+    Interceptor,
     ReplayerConfig,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerConfig,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
-    WorkflowReplayResult,
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from ..core.environment import sinks_disabled
 from ..core.model.values import TaskType
 from ..delivery import Deliverer, Delivery
-from ._activity import StatusActivityInbound
 from ._carry import CARRY
 from ._compat import WAITS_FOR_PLUGINS, DeliverActivity, GoOnDelivering, delivering
 from ._host import Host
 from ._inbound import StatusInbound
 from ._names import DELIVER, HOST, MEMO, RESERVED
 from ._observe import observed
-from ._reconciler import Reconciler
-from ._schedule import reconciling
+from ._schedule import Reconciler, reconciling
 from ._settings import Filter, Settings
 from ._target import Seen
+from ._work import StatusActivityInbound
 
 
-class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
+class StatusPlugin(SimplePlugin):
     """Reports every workflow of a worker: give it to `Client.connect(plugins=[…])` or to `Worker(plugins=[…])`.
 
     Each workflow is an execution, and each of its activities, child workflows, Nexus operations, and of the signals,
@@ -93,13 +87,14 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         ui: str | None = None,
         **builder: Any,
     ) -> None:
+        super().__init__("statusbuilder.StatusPlugin")
         if sinks_disabled():
             enabled = False
         given = list(sink) if isinstance(sink, (list, tuple)) else [sink]
-        self._sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
+        sinks = tuple(each if isinstance(each, Deliverer) else Delivery(each) for each in given)
         self._settings = Settings(
             enabled=enabled,
-            sinks=self._sinks if enabled else (),
+            sinks=sinks if enabled else (),
             execution_id=execution_id,
             memo=memo,
             workflows=workflows,
@@ -107,33 +102,15 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
             task_types=task_types,
             close_timeout=close_timeout,
             progress_interval=progress_interval,
+            carry=carry,
             ui=ui,
             builder=builder,
         )
-        if carry < 1024:
-            raise ValueError(f"carry is {carry!r}; a run needs at least 1024 bytes to hand its status on.")
-        self._carry = carry
         if reconcile is not None and reconcile < timedelta(seconds=1):
             raise ValueError(f"reconcile is {reconcile!r}; give at least a second, or None to leave it out.")
         self._reconcile = reconcile
         self._seen = Seen()
         self._deliver = DeliverActivity(self._settings.sinks)
-
-    def name(self) -> str:
-        """Return the name under which the server knows the plugin."""
-        return "statusbuilder.StatusPlugin"
-
-    # At a client, which hands the plugin to its workers
-
-    def configure_client(self, config: ClientConfig) -> ClientConfig:
-        """Leave the client as it is."""
-        return config
-
-    async def connect_service_client(
-        self, config: ConnectConfig, next: Callable[[ConnectConfig], Awaitable[ServiceClient]]
-    ) -> ServiceClient:
-        """Leave the connection as it is."""
-        return await next(config)
 
     # At a worker
 
@@ -146,7 +123,7 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         queue = config.get("task_queue") or ""
         if queue.startswith(RESERVED) or self._interceptor_in(config.get("interceptors")) is not None:
             return config
-        host = Host(self._settings, config.get("client"), self._seen, self._carry)
+        host = Host(self._settings, config.get("client"), self._seen)
         self._configure(config, host)
         takes_activities = bool(config.get("activities")) and not config.get("no_remote_activities")
         if takes_activities:
@@ -166,11 +143,13 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         _observe_late(worker)
         async with contextlib.AsyncExitStack() as stack:
             if interceptor.host.delivery_queue is not None and WAITS_FOR_PLUGINS:
-                await stack.enter_async_context(delivering(worker.client, worker.task_queue, self._deliver))
+                beside = delivering(worker.client, worker.task_queue, self._deliver)
+                interceptor.host.workers.append(await stack.enter_async_context(beside))
             if self._reconcile is not None and config.get("workflows"):
-                reconciler = Reconciler(worker.client, worker.task_queue, self._settings, self._seen)
+                reconciler = Reconciler(lambda: worker.client, worker.task_queue, self._settings, self._seen)
                 if reconciler.targets:
-                    await stack.enter_async_context(reconciling(worker.client, reconciler, self._reconcile))
+                    looking = reconciling(worker.client, reconciler, self._reconcile, interceptor.host.workers)
+                    await stack.enter_async_context(looking)
             await stack.enter_async_context(interceptor.host.running())
             await next(worker)
 
@@ -180,22 +159,8 @@ class StatusPlugin(temporalio.client.Plugin, temporalio.worker.Plugin):
         """Add what a replay needs; nothing is published by it."""
         if self._interceptor_in(config.get("interceptors")) is None:
             settings = attrs.evolve(self._settings, sinks=())
-            self._configure(config, Host(settings, None, self._seen, self._carry))
+            self._configure(config, Host(settings, None, self._seen))
         return config
-
-    @contextlib.asynccontextmanager
-    async def run_replayer(
-        self,
-        replayer: Replayer,
-        histories: AsyncIterator[WorkflowHistory],
-        next: Callable[
-            [Replayer, AsyncIterator[WorkflowHistory]],
-            AbstractAsyncContextManager[AsyncIterator[WorkflowReplayResult]],
-        ],
-    ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
-        """Replay as it is."""
-        async with next(replayer, histories) as results:
-            yield results
 
     # Behind them
 
@@ -233,7 +198,7 @@ def _observe_late(worker: Worker) -> None:
             setattr(inner, name, observed(getattr(inner, name)))
 
 
-class StatusInterceptor(temporalio.worker.Interceptor):
+class StatusInterceptor(Interceptor):
     """What stands in one worker for the plugin."""
 
     def __init__(self, plugin: StatusPlugin, host: Host) -> None:

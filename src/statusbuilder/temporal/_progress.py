@@ -7,7 +7,6 @@ import contextvars
 import logging
 import threading
 from datetime import timedelta
-from types import TracebackType
 from typing import Literal, Self
 
 from temporalio import activity
@@ -48,7 +47,8 @@ class ActivityProgress:
 
     def __init__(self, work: Work, interval: float | None) -> None:
         self._work = work
-        self._interval = _interval(activity.info().heartbeat_timeout) if interval is None else interval
+        timeout = activity.info().heartbeat_timeout or timedelta.max
+        self._interval = min(timeout.total_seconds() / 3, LONGEST_INTERVAL) if interval is None else interval
         self._task: asyncio.Task[None] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -84,9 +84,7 @@ class ActivityProgress:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Literal[False]:
+    def __exit__(self, *error: object) -> Literal[False]:
         self._stop.set()
         if self._task is not None:
             self._task.cancel()
@@ -95,10 +93,8 @@ class ActivityProgress:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Literal[False]:
-        return self.__exit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> Literal[False]:
+        return self.__exit__()
 
     async def _beat_in_loop(self, owner: asyncio.Task[object]) -> None:
         while not owner.done():
@@ -119,10 +115,6 @@ class ActivityProgress:
             log.info("Heartbeats of an activity end: %r", error)
             return False
         return True
-
-
-def _interval(timeout: timedelta | None) -> float:
-    return LONGEST_INTERVAL if timeout is None else min(timeout.total_seconds() / 3, LONGEST_INTERVAL)
 
 
 def _running_task() -> asyncio.Task[object] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from temporalio import activity, exceptions
@@ -15,7 +15,6 @@ from ..agent.model import AgentSnapshot
 from ..core.builder import StatusBuilder
 from ..core.model.values import ExecutionPhase, Sink, Snapshot, TaskStatus
 from ._failures import STOPPED
-from ._retry import wait_before_next
 from ._work import present, read_snapshot
 
 _B = TypeVar("_B", bound=StatusBuilder)
@@ -96,7 +95,31 @@ def _stop(builder: StatusBuilder) -> None:
 
 
 def _attempts_remain(info: activity.Info, error: BaseException) -> bool:
-    wait = wait_before_next(info.retry_policy or RetryPolicy(), info.attempt, error)
+    wait = _wait_before_next(info.retry_policy or RetryPolicy(), info.attempt, error)
     if wait is None or not info.schedule_to_close_timeout:
         return wait is not None
     return datetime.now(timezone.utc) + wait < info.scheduled_time + info.schedule_to_close_timeout
+
+
+# Whether Temporal tries again, by the rules of its server
+
+
+def _wait_before_next(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta | None:
+    if 0 < policy.maximum_attempts <= attempt or not _is_retryable(policy, error):
+        return None
+    if isinstance(error, exceptions.ApplicationError) and error.next_retry_delay is not None:
+        return error.next_retry_delay
+    longest = policy.maximum_interval or 100 * policy.initial_interval
+    growth = policy.backoff_coefficient ** min(attempt - 1, 100)
+    return min(growth * policy.initial_interval.total_seconds(), longest.total_seconds()) * timedelta(seconds=1)
+
+
+def _is_retryable(policy: RetryPolicy, error: BaseException) -> bool:
+    kind = type(error).__name__
+    if isinstance(error, exceptions.ApplicationError):
+        if error.non_retryable:
+            return False
+        kind = error.type or kind
+    elif isinstance(error, exceptions.TimeoutError):
+        return error.type in (exceptions.TimeoutType.START_TO_CLOSE, exceptions.TimeoutType.HEARTBEAT)
+    return kind not in (policy.non_retryable_error_types or ())

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import wraps
-from time import monotonic
 from typing import Any, ParamSpec
 from urllib.parse import quote
 
 import attrs
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.client import Client
 
-from ..core.model.values import ExecutionPhase, Snapshot, TaskStatus, TaskType
+from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
 from ._builder import RunBuilder, make_builder
-from ._carry import header_of
-from ._events import time_of
+from ._carry import header_of, hides_payloads
+from ._events import begin, time_of
 from ._failures import describe_end
-from ._moves import CANCELS, ENDS, End, Key, begin, undone
+from ._moves import CANCELS, ENDS, STARTS, Key, undone
 from ._names import CARRIED_HEADER, RESERVED
-from ._payloads import error_of, given, value_of
+from ._payloads import M, error_of, given, own_converter, read_by, value_of
 from ._settings import Settings
 from ._shown import Shown
-from ._steps import CONTINUED, Step
+from ._steps import CONTINUED, Step, number
 
 log = logging.getLogger("statusbuilder")
 
@@ -47,23 +49,13 @@ def harmless(record: Callable[_P, None]) -> Callable[_P, None]:
     return recorded
 
 
-@attrs.define
-class Open:
-    """A step that has not ended."""
-
-    task_id: str
-    step: Step
-    since: float
-    """When it was recorded, in `time.monotonic` seconds."""
-
-
 class Run:
     """What the plugin knows of one run; only activations change it, but for `asked_at`.
 
     It lives as long as the workflow is in the worker's cache. One that is rebuilt there is another one.
     """
 
-    def __init__(self, info: workflow.Info, settings: Settings, carry: int, hides_payloads: bool) -> None:
+    def __init__(self, info: workflow.Info, settings: Settings, client: Client | None) -> None:
         self.info = info
         self.settings = settings
         is_carried = CARRIED_HEADER in info.headers and not info.workflow_type.startswith(RESERVED)
@@ -96,17 +88,21 @@ class Run:
         """Tasks by the ids of activities."""
         self.local_failures: dict[str, str] = {}
         """Why the last attempts at local activities failed, by tasks; set by activities."""
-        self._carry, self._hides_payloads = carry, hides_payloads
+        self._hides_payloads = hides_payloads(client)
+        self._converter = None if client is None else own_converter(client.data_converter)
         self._builder: RunBuilder | None = None
         self._numbers: dict[str, int] = {}
-        self._open: dict[Key, Open] = {}
+        self._open: dict[Key, Step] = {}
+        self._recorded = 0
+        """Commands of the present activation that are recorded."""
         self._updates: dict[str, Any] = {}
 
     @property
     def builder(self) -> RunBuilder:
         """The builder, made when it is first asked for, which has to be in the workflow."""
         if self._builder is None:
-            self._builder = make_builder(self.info, self.settings, lambda: self.now)
+            self._builder = make_builder(self.info, self.settings, lambda: self.now, self._readable)
+            self._builder.catch_up = self._catch_up
         return self._builder
 
     def prepare(self) -> None:
@@ -114,17 +110,22 @@ class Run:
         if self.reported:
             _ = self.builder
 
+    def _readable(self, message: M) -> M:
+        """Return a message with its payloads as JSON, as far as the worker can read them."""
+        return message if self._converter is None else read_by(self._converter, message, self.settings.policy)
+
     # What goes in
 
     @harmless
     def take(self, act: WorkflowActivation) -> None:
         """Record what an activation tells the workflow, before its code hears of it."""
+        self._recorded = 0
         self.now = max(self.now, time_of(act.timestamp))
         self.was_rebuilt = self.was_rebuilt or act.is_replaying
         if act.history_length > self.length:
             self.length = act.history_length
             self.most = self.length + 1
-        for job in act.jobs:
+        for job in map(self._readable, act.jobs):
             name = str(job.WhichOneof("variant"))
             told = getattr(job, name)
             self.is_reset = self.is_reset or name == "update_random_seed"
@@ -132,33 +133,32 @@ class Run:
                 self._updates[told.protocol_instance_id] = told
             elif name == "resolve_activity" and told.result.HasField("backoff"):
                 self._wait_for_local(told)
-            elif name in ENDS and (end := ENDS[name](told)) is not None:
-                self._end(end)
+            elif name in ENDS and (gave := ENDS[name][1](told)) is not None:
+                self._end((ENDS[name][0], told.seq), *gave)
             elif name == "resolve_child_workflow_execution_start":
                 self._link(("child", told.seq), told.succeeded.run_id)
 
-    def _end(self, end: End) -> None:
-        found = self._open.pop(end.key, None)
-        if found is not None:
-            end.close(found.step, self.now, self.builder._policy)
-            self._show(found)
+    def _end(self, key: Key, output: Any = None, error: BaseException | None = None) -> None:
+        step = self._open.pop(key, None)
+        if step is not None:
+            step.close(self.now, 0, self.builder._policy, output, error)
+            self._show(step)
 
-    def _show(self, found: Open) -> None:
-        step = found.step
-        if self.builder.is_running(found.task_id):
+    def _show(self, step: Step) -> None:
+        if self.builder.is_running(step.task_id):
             self.builder.update_task_status(
-                found.task_id, step.status, output=step.output, error=step.error, metadata=step.metadata or None
+                step.task_id, step.status, output=step.output, error=step.error, metadata=step.metadata or None
             )
 
     def _wait_for_local(self, told: Any) -> None:
         found = self._open.pop(("activity", told.seq), None)
         if found is not None:
-            self._open[found.step.kind, told.result.backoff.original_schedule_time.ToNanoseconds()] = found
+            self._open[found.kind, told.result.backoff.original_schedule_time.ToNanoseconds()] = found
 
     def _link(self, key: Key, run_id: str) -> None:
         found, told = self._open.get(key), self.settings.ui
         if found is not None and told is not None:
-            path = (self.info.namespace, "workflows", found.step.metadata["workflow_id"], run_id)
+            path = (self.info.namespace, "workflows", found.metadata["workflow_id"], run_id)
             url = f"{told.rstrip('/')}/namespaces/{'/'.join(quote(part, safe='') for part in path)}/history"
             self.builder.update_task_status(found.task_id, TaskStatus.IN_PROGRESS, metadata={"log_url": url})
 
@@ -167,51 +167,55 @@ class Run:
     @harmless
     def record(self, completion: WorkflowActivationCompletion) -> None:
         """Record what the workflow's code did in an activation that did not fail."""
-        never = undone(completion.successful.commands)
-        for command in completion.successful.commands:
+        self._record(completion.successful.commands)
+        for key, waiting in list(self._updates.items()):
+            if isinstance(waiting, Step):  # which did not end at once
+                self._updates[key] = None
+                self._begin(("update", key), waiting)
+
+    @harmless
+    def _catch_up(self) -> None:
+        made = getattr(asyncio._get_running_loop(), "_current_completion", None)  # the loop is the SDK's for this run
+        if made is not None and self.reported and not self.is_leaving:
+            self._record(made.successful.commands)
+
+    def _record(self, commands: Sequence[Any]) -> None:
+        never = undone(commands)
+        while self._recorded < len(commands):
+            made = commands[self._recorded]
+            self._recorded += 1
+            command = self._readable(made)
             name = str(command.WhichOneof("variant"))
             told = getattr(command, name)
             self.most += 2  # a command is one event, or two
             if name == "update_response":
                 self._answer(told)
             elif name in CANCELS and (found := self._open.get((CANCELS[name], told.seq))) is not None:
-                found.step.cancel_requested_at = self.now
+                found.cancel_requested_at = self.now
             elif name == "cancel_timer" and (found := self._open.pop(("timer", told.seq), None)) is not None:
-                found.step.end(TaskStatus.SKIPPED, self.now, 0)
+                found.end(TaskStatus.SKIPPED, self.now, 0)
                 self._show(found)
             elif name in _ENDINGS:
-                self._close(name, told)
-            elif self._goes_on_locally(name, told) or (begun := begin(command, self.now)) is None:
-                continue
-            elif begun[0] not in never:
-                self._begin(*begun)
-        for key, waiting in list(self._updates.items()):
-            if isinstance(waiting, Step):  # which did not end at once
-                self._updates[key] = None
-                self._begin(("update", key), waiting)
+                self._close(name, told, made.continue_as_new_workflow_execution.headers)
+            elif name in STARTS and not self._goes_on_locally(name, told):
+                what, read = STARTS[name]
+                step = begin(read, told, command.user_metadata, self.now)
+                if step is not None and (what, told.seq) not in never:
+                    self._begin((what, told.seq), step)
 
     def _begin(self, key: Key, step: Step) -> None:
         """Add a task, under the id that a fold of the history gives it."""
         builder, kind = self.builder, step.kind
         if not self.settings.reports_activity(kind):
             return
-        number = self._numbers.get(kind, 0) + 1
-        while f"{kind}-{number}" in builder.task_ids:
-            number += 1
-        self._numbers[kind], task_id = number, f"{kind}-{number}"
-        self._open[key] = Open(task_id, step, monotonic())
+        step.task_id = number(kind, self._numbers, builder.task_ids)
+        self._open[key] = step
         if step.activity_id:
             self.had_activities = True
-            self.task_of[step.activity_id] = task_id
-        task_type = self.settings.task_types.get(kind, TaskType.CUSTOM)
-        builder.add_task(
-            task_id,
-            step.name,
-            TaskStatus.IN_PROGRESS,
-            task_type=task_type,
-            input=step.input,
-            metadata=step.metadata or None,
-        )
+            self.task_of[step.activity_id] = step.task_id
+        given: Any = {"input": step.input, "metadata": step.metadata or None}
+        kinds = self.settings.task_types
+        builder.add_task(step.task_id, step.name, step.status, task_type=kinds.get(kind, TaskType.CUSTOM), **given)
 
     def _goes_on_locally(self, name: str, told: Any) -> bool:
         """Whether a command begins a further attempt at a local activity."""
@@ -224,26 +228,24 @@ class Run:
         return found is not None
 
     def _answer(self, told: Any) -> None:
-        key = ("update", told.protocol_instance_id)
+        key = told.protocol_instance_id
         if told.HasField("accepted"):
-            request = self._updates[told.protocol_instance_id]
+            request = self._updates[key]
             facts: Any = {"input": given(request.input), "metadata": {"update_id": request.id}}
-            step = Step(kind=request.name, name=request.name, started_at=self.now, event_id=0, **facts)
-            self._updates[told.protocol_instance_id] = step
-        elif told.HasField("completed"):
-            self._updates.pop(told.protocol_instance_id, None)
-            self._end(End(key, value_of(told.completed)))
-        else:
-            self._updates.pop(told.protocol_instance_id, None)
-            self._end(End(key, error=error_of(told.rejected)))
+            self._updates[key] = Step(kind=request.name, name=request.name, started_at=self.now, event_id=0, **facts)
+            return
+        self._updates.pop(key, None)
+        done = told.HasField("completed")
+        gave = (value_of(told.completed), None) if done else (None, error_of(told.rejected))
+        self._end(("update", key), *gave)
 
-    def _close(self, name: str, told: Any) -> None:
+    def _close(self, name: str, told: Any, headers: MutableMapping[str, Payload]) -> None:
         self.phase = _ENDINGS[name]
         self.goes_on = self.phase is None
         if self.phase is None:
             self._leave(CONTINUED)
-            header = header_of(self.builder.snapshot(), self._carry, self._hides_payloads)
-            told.headers[CARRIED_HEADER].CopyFrom(header)
+            header = header_of(self.builder.snapshot(), self.settings.carry, self._hides_payloads)
+            headers[CARRIED_HEADER].CopyFrom(header)
             return
         self._leave(FORGOTTEN if self.phase is ExecutionPhase.COMPLETED else ENDED_EARLY)
         output = value_of(told.result) if self.phase is ExecutionPhase.COMPLETED else None
@@ -251,28 +253,24 @@ class Run:
         self.builder.finish(self.phase, output=output, error=error)
 
     def _leave(self, reason: str) -> None:
-        for found in self._open.values():
-            found.step.leave(reason, self.now, 0)
-            self._show(found)
+        for step in self._open.values():
+            step.leave(reason, self.now, 0)
+            self._show(step)
         self._open.clear()
 
     # For the host
 
     def is_slow(self, at: float) -> bool:
         """Whether an activity takes so long that it is worth a question; `at` in `time.monotonic` seconds."""
-        return any(found.step.queue and at - found.since > SLOW for found in tuple(self._open.values()))
+        return any(step.queue and at - step.since > SLOW for step in tuple(self._open.values()))
 
-    def open_step(self, activity_id: str) -> tuple[str, Step] | None:
-        """Return the task of an activity under way, and a step to note in what is known of it."""
+    def open_step(self, activity_id: str) -> Step | None:
+        """Return an activity under way, as a step to note in what is known of it."""
         task_id = self.task_of.get(activity_id)
-        for found in tuple(self._open.values()):
-            if found.task_id == task_id:
-                return found.task_id, attrs.evolve(found.step, metadata={})
+        for step in tuple(self._open.values()):
+            if step.task_id == task_id:
+                return attrs.evolve(step, metadata={})
         return None
-
-    def snapshot(self) -> Snapshot:
-        """Return the state as the workflow's code has it."""
-        return self.builder.snapshot()
 
 
 _ENDINGS: Mapping[str, ExecutionPhase | None] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -29,10 +29,12 @@ from temporalio.common import RetryPolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ..core.model.times import format_time, parse_time, utc_now
+from ._closed import bare
 from ._compat import WAITS_FOR_PLUGINS
 from ._names import RECONCILE
 from ._payloads import value_of
-from ._reconciler import Reconciler
+from ._settings import Settings
+from ._target import FIRST_LOOK, Seen, Target, digest
 
 log = logging.getLogger("statusbuilder")
 
@@ -51,9 +53,7 @@ class Reconcile:
     @workflow.run
     async def run(self, targets: str) -> dict[str, str]:
         """Look, and return how far it came for each target."""
-        last: dict[str, str] = {}
-        if workflow.has_last_completion_result():
-            last = workflow.get_last_completion_result(dict) or {}
+        last = workflow.get_last_completion_result(dict) or {}
         looked: dict[str, str] = await workflow.execute_activity(
             RECONCILE,
             args=[last],
@@ -65,45 +65,53 @@ class Reconcile:
         return looked
 
 
-class Looking:
-    """The activity."""
+class Reconciler:
+    """The look at closed runs for all backends of a plugin that can be asked.
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    Args:
+        client: Returns the client of the worker, which may be exchanged.
+        queue: The task queue.
+        settings: Of the plugin; its sinks are told.
+        seen: What other parts of the plugin know to be confirmed.
+    """
 
-    @activity.defn(name=RECONCILE)
-    async def look(self, last: dict[str, str]) -> dict[str, str]:
-        """Look once at what has closed since then; heartbeats carry how far it has come."""
-        details = activity.info().heartbeat_details
-        told = {**last, **(details[0] if details else {})}
+    def __init__(self, client: Callable[[], Client], queue: str, settings: Settings, seen: Seen) -> None:
+        self.queue, self._client = queue, client
+        sinks = [sink for sink in settings.sinks if sink.can_ask and sink.label is not None]
+        # What one backend was shown says nothing of another.
+        kept = seen if len(settings.sinks) == 1 else None
+        self.targets = [Target(sink, client(), settings, kept or Seen()) for sink in sinks]
 
-        async def beat() -> None:
-            while True:
-                activity.heartbeat(told)
-                await asyncio.sleep(HEARTBEAT.total_seconds() / 5)
+    @property
+    def name(self) -> str:
+        """A short name for its targets together."""
+        return digest([target.sink.label or "" for target in self.targets])
 
-        def note(cursors: Mapping[str, datetime]) -> None:
-            told.update(_written(cursors))
+    async def look(self, told: dict[str, str]) -> dict[str, str]:
+        """Look once for each backend, none of which waits for another; return from when on the next look goes.
 
-        beating = asyncio.create_task(beat())
-        try:
-            return _written(await self._reconciler.look(_read(told), note))
-        finally:
-            beating.cancel()
+        Args:
+            told: From when on, by the names of the targets, as the last look returned them; changed as they move.
+        """
+        first = utc_now() - FIRST_LOOK
 
+        async def one(target: Target) -> None:
+            def moved(at: datetime) -> None:
+                told[target.name] = format_time(at)
 
-def _written(cursors: Mapping[str, datetime]) -> dict[str, str]:
-    return {name: format_time(at) for name, at in cursors.items()}
+            target.client = self._client()
+            moved(await target.look(self.queue, parse_time(told.get(target.name)) or first, moved))
 
-
-def _read(cursors: Mapping[str, str]) -> dict[str, datetime]:
-    return {name: at for name, text in cursors.items() if (at := parse_time(text)) is not None}
+        await asyncio.gather(*(one(target) for target in self.targets))
+        return {target.name: told[target.name] for target in self.targets}
 
 
 @contextlib.asynccontextmanager
-async def reconciling(client: Client, reconciler: Reconciler, interval: timedelta) -> AsyncIterator[None]:
-    """Have closed runs looked at while a worker runs; what fails here never fails the worker."""
-    task = asyncio.create_task(_reconcile(client, reconciler, interval), name=RECONCILE)
+async def reconciling(
+    client: Client, reconciler: Reconciler, interval: timedelta, workers: list[Worker]
+) -> AsyncIterator[None]:
+    """Have closed runs looked at while a worker runs, by one that is added to `workers`; no failure here fails it."""
+    task = asyncio.create_task(_reconcile(client, reconciler, interval, workers), name=RECONCILE)
     try:
         yield
     finally:
@@ -111,9 +119,8 @@ async def reconciling(client: Client, reconciler: Reconciler, interval: timedelt
         await asyncio.wait([task])
 
 
-async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta) -> None:
-    # A client of its own: without the user's plugins, interceptors and converters.
-    own = Client(client.service_client, namespace=client.namespace)
+async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta, workers: list[Worker]) -> None:
+    own = bare(client)
     try:
         if not WAITS_FOR_PLUGINS:
             raise RuntimeError("this release of temporalio lets no plugin run a worker of its own")
@@ -123,30 +130,48 @@ async def _reconcile(client: Client, reconciler: Reconciler, interval: timedelta
         await reconciler.look({})
         return
     try:
-        async with _worker(own, name, reconciler):
-            await _keep(own.get_schedule_handle(name), interval)
+        async with _worker(own, name, reconciler) as worker:
+            workers.append(worker)
+            await _keep(worker, name, interval)
     except Exception as error:
         log.warning("This worker does not look after the ends of workflows on %r: %s", reconciler.queue, error)
 
 
-async def _keep(handle: ScheduleHandle, interval: timedelta) -> None:
+async def _keep(worker: Worker, name: str, interval: timedelta) -> None:
     """Have the first look made at once, and let the Schedule go on as long as this worker runs."""
-    call: Callable[[], Awaitable[None]] = handle.trigger
+    call: Callable[[ScheduleHandle], Awaitable[None]] = ScheduleHandle.trigger
     while True:
         try:
-            await call()
+            await call(bare(worker.client).get_schedule_handle(name))
         except Exception as error:  # there is a day of time for it
-            log.info("The Schedule %r could not be reached: %r", handle.id, error)
+            log.info("The Schedule %r could not be reached: %r", name, error)
         await asyncio.sleep(EXTEND_EVERY)
-        call = partial(_extend, handle, interval)
+        call = partial(_extend, interval=interval)
 
 
 def _worker(client: Client, queue: str, reconciler: Reconciler) -> Worker:
+    @activity.defn(name=RECONCILE)
+    async def look(last: dict[str, str]) -> dict[str, str]:
+        """Look once at what has closed since then; heartbeats carry how far it has come."""
+        details = activity.info().heartbeat_details
+        told = {**last, **(details[0] if details else {})}
+
+        async def beat() -> None:
+            while True:
+                activity.heartbeat(told)
+                await asyncio.sleep(HEARTBEAT.total_seconds() / 5)
+
+        beating = asyncio.create_task(beat())
+        try:
+            return await reconciler.look(told)
+        finally:
+            beating.cancel()
+
     return Worker(
         client,
         task_queue=queue,
         workflows=[Reconcile],
-        activities=[Looking(reconciler).look],
+        activities=[look],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=0,
         max_concurrent_activities=1,
@@ -180,10 +205,8 @@ def _schedule(name: str, targets: str, interval: timedelta) -> Schedule:
 
 
 def _targets_of(description: ScheduleDescription) -> Any:
-    action = description.schedule.action
-    if not isinstance(action, ScheduleActionStartWorkflow) or not action.args:
-        return None
-    return value_of(action.args[0]) if hasattr(action.args[0], "metadata") else action.args[0]
+    action: Any = description.schedule.action  # whose arguments are payloads
+    return value_of(action.args[0]) if action.args else None
 
 
 async def _extend(handle: ScheduleHandle, interval: timedelta) -> None:

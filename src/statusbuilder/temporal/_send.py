@@ -18,27 +18,47 @@ LOOK = 0.2
 """Seconds between two looks at whether the backend is away."""
 
 
-class Final:
-    """A source that has ended."""
+class Source:
+    """What deliveries see of a run, whose epoch is the workflow's, and which outlives the process."""
 
     epoch_given = True
     outlives_process = True
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.execution_id = snapshot.execution_id
-        self.epoch = snapshot.epoch
-        self.is_terminal = snapshot.is_terminal
-        self._snapshot = snapshot
+    @property
+    def execution_id(self) -> str:
+        """The backend's id of the execution."""
+        return self.snapshot().execution_id
+
+    @property
+    def epoch(self) -> int:
+        """That of the run."""
+        return self.snapshot().epoch
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self.snapshot().is_terminal
+
+    def snapshot(self) -> Snapshot:
+        """Return what is shown."""
+        raise NotImplementedError
+
+    def take_over(self, epoch: int) -> None:
+        """Keep the epoch."""
+
+    def end(self, error: str) -> None:
+        """Keep the phase."""
+
+
+@attrs.frozen(eq=False)
+class Final(Source):
+    """A source that has ended."""
+
+    last: Snapshot
 
     def snapshot(self) -> Snapshot:
         """Return the one state."""
-        return self._snapshot
-
-    def take_over(self, epoch: int) -> None:
-        """Keep the epoch, which is the workflow's."""
-
-    def end(self, error: str) -> None:
-        """Stay as it ended."""
+        return self.last
 
 
 async def send_final(sink: Deliverer, snapshot: Snapshot, seconds: float | None, patient: bool) -> Receipt:

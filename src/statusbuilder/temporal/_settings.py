@@ -14,6 +14,7 @@ from ..core.model.values import TaskType
 from ..delivery import Deliverer
 from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
 from ..payload.redact import Redaction
+from ._carry import CARRY
 from ._names import MEMO, RESERVED
 
 log = logging.getLogger("statusbuilder")
@@ -52,6 +53,28 @@ def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return options
 
 
+def reports_all(kind: str) -> bool:
+    """Whether a type is not one of the plugin's own."""
+    return not kind.startswith(RESERVED)
+
+
+def _enough(settings: object, attribute: object, given: int) -> None:
+    if given < 1024:
+        raise ValueError(f"carry is {given!r}; a run needs at least 1024 bytes to hand its status on.")
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """How a history is read: which steps are tasks, and what of their payloads is kept."""
+
+    reports: Callable[[str], bool] = reports_all
+    """Whether steps of a kind are tasks."""
+    task_types: Mapping[str, TaskType] = attrs.Factory(dict)
+    policy: PayloadPolicy = attrs.Factory(PayloadPolicy)
+    memo: str = MEMO
+    """The key of the memo that names the execution."""
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """The options of a plugin, checked."""
@@ -65,6 +88,8 @@ class Settings:
     task_types: Mapping[str, TaskType] = attrs.field(default=None, converter=_known_types)
     close_timeout: float = attrs.field(default=5.0, validator=gt(0))
     progress_interval: float = attrs.field(default=2.0, validator=gt(0))
+    carry: int = attrs.field(default=CARRY, validator=_enough)
+    """Bytes of what a run hands to the one that continues it."""
     ui: str | None = None
     """Where Temporal's UI is, for links."""
     builder: Mapping[str, Any] = attrs.field(factory=dict, converter=checked)
@@ -77,13 +102,18 @@ class Settings:
         size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
         return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
 
+    @property
+    def reading(self) -> Reading:
+        """How histories are read."""
+        return Reading(reports=self.reports_activity, task_types=self.task_types, policy=self.policy, memo=self.memo)
+
     def reports_workflow(self, name: str) -> bool:
         """Whether workflows of this type are reported."""
-        return self.enabled and not name.startswith(RESERVED) and _ask(self.workflows, name)
+        return self.enabled and reports_all(name) and _ask(self.workflows, name)
 
     def reports_activity(self, name: str) -> bool:
         """Whether activities and child workflows of this type become tasks, where their workflow is reported."""
-        return not name.startswith(RESERVED) and _ask(self.activities, name)
+        return reports_all(name) and _ask(self.activities, name)
 
 
 def _ask(choose: Callable[[str], bool], name: str) -> bool:

@@ -14,6 +14,7 @@ from ..core.model.values import Outcome, Snapshot, Task, TaskStatus
 from ..delivery import Deliverer, DeliveryLink
 from ._fold import EVENT_REVISIONS
 from ._payloads import value_of
+from ._send import Source
 
 STALE: Final = 10.0
 """Seconds after which what could not be delivered is sent only when nobody else has gone on."""
@@ -23,11 +24,8 @@ _OF_ENDED = frozenset({"retry_count", "attempts", "last_error", "worker"})
 """What stays known of an activity that has ended."""
 
 
-class Shown:
+class Shown(Source):
     """What deliveries see as the source of one run."""
-
-    epoch_given = True
-    outlives_process = True
 
     def __init__(self, sinks: Sequence[Deliverer], headers: Mapping[str, Any]) -> None:
         self._sinks = sinks
@@ -79,7 +77,7 @@ class Shown:
             self._count(length)
             composed = self._compose()
         for sink in self._sinks:
-            self._open(sink)
+            self._opened(sink)
         return composed
 
     def renew_epoch(self, epoch: int) -> None:
@@ -116,21 +114,6 @@ class Shown:
     # What deliveries ask
 
     @property
-    def execution_id(self) -> str:
-        """The backend's id of the execution."""
-        return self.snapshot().execution_id
-
-    @property
-    def epoch(self) -> int:
-        """That of the run."""
-        return self.snapshot().epoch
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run has ended."""
-        return self.snapshot().is_terminal
-
-    @property
     def is_stale(self) -> bool:
         """Whether it could not be delivered for so long that somebody else may have gone on meanwhile."""
         since, links = self._since, self._links
@@ -143,12 +126,6 @@ class Shown:
         """Return what is shown."""
         with self._lock:
             return self._compose()
-
-    def take_over(self, epoch: int) -> None:
-        """Keep the epoch, which is the workflow's."""
-
-    def end(self, error: str) -> None:
-        """Keep the phase: a workflow outlives the process."""
 
     # Behind it
 
@@ -169,20 +146,17 @@ class Shown:
             links: list[DeliveryLink | None] = [
                 None if link.outcome is Outcome.SUPERSEDED else link for link in self._links
             ] or [None] * len(self._sinks)
-        present = [link or self._attach(sink) for sink, link in zip(self._sinks, links, strict=True)]
+        present = [link or self._opened(sink).attach(self) for sink, link in zip(self._sinks, links, strict=True)]
         with self._lock:
             self._links = present
         for link in present:
             link.signal(urgent)
 
-    def _attach(self, sink: Deliverer) -> DeliveryLink:
-        self._open(sink)
-        return sink.attach(self)
-
-    def _open(self, sink: Deliverer) -> None:
+    def _opened(self, sink: Deliverer) -> Deliverer:
         opened = getattr(sink, "opened", None)
         if opened is not None:
             opened(self, inline=False)
+        return sink
 
     def _compose(self) -> Snapshot:
         if self._composed is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from ..core.model.times import format_time
 from ..core.model.values import Task, TaskStatus, TaskType
 from ..payload.policy import PayloadPolicy
 from ._failures import describe
+from ._settings import Reading
 
 LEFT = "left running on its own"
 CONTINUED = "not finished when the workflow continued as new"
@@ -46,6 +48,10 @@ class Step:
     outlives: bool = False
     """Whether it goes on when the workflow ends."""
     cancel_requested_at: datetime | None = None
+    task_id: str = ""
+    """Of the task that shows it, once there is one."""
+    since: float = attrs.Factory(monotonic)
+    """When it was read, in `time.monotonic` seconds."""
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +70,16 @@ class Step:
         if cancelled:
             self.metadata["cancelled"] = True
 
+    def close(
+        self, at: datetime, event_id: int, policy: PayloadPolicy, output: Any, error: BaseException | None = None
+    ) -> None:
+        """Take note of what it gave, or of what it failed with."""
+        if error is not None:
+            self.fail(error, at, event_id, policy)
+        else:
+            self.end(TaskStatus.COMPLETED, at, event_id)
+            self.output = output
+
     def leave(self, reason: str, at: datetime, event_id: int) -> None:
         """Take note that the run ended before it."""
         if self.outlives:
@@ -75,19 +91,19 @@ class Step:
         else:
             self.end(TaskStatus.FAILED, at, event_id, reason)
 
-    def note_attempt(self, number: int, at: datetime | None = None, last_error: str | None = None) -> None:
+    def note_attempt(self, attempt: int, at: datetime | None = None, last_error: str | None = None) -> None:
         """Take note of which attempt was the last one, and of why the one before it failed."""
-        if number < 2:
+        if attempt < 2:
             return
-        self.metadata["retry_count"] = number - 1
+        self.metadata["retry_count"] = attempt - 1
         if at is None and last_error is None:
             return
-        present = {"number": number} if at is None else {"number": number, "started_at": format_time(at)}
+        present = {"number": attempt} if at is None else {"number": attempt, "started_at": format_time(at)}
         self.metadata["attempts"] = [present]
         if last_error is not None:
             self.metadata["last_error"] = last_error
             cut = last_error.encode()[:LONGEST_ERROR].decode(errors="ignore")
-            before = {"number": number - 1, "status": TaskStatus.FAILED.name, "error": cut}
+            before = {"number": attempt - 1, "status": TaskStatus.FAILED.name, "error": cut}
             self.metadata["attempts"] = [before, present]
 
 
@@ -103,34 +119,39 @@ def insert(steps: list[Step], step: Step) -> None:
     steps.insert(place, step)
 
 
+def number(kind: str, numbers: dict[str, int], taken: Container[str]) -> str:
+    """Return the id of the next task of a kind, and count it."""
+    numbers[kind] = numbers.get(kind, 0) + 1
+    while (task_id := f"{kind}-{numbers[kind]}") in taken:
+        numbers[kind] += 1
+    return task_id
+
+
 def make_tasks(
-    steps: Iterable[Step], taken: Iterable[str], types: Mapping[str, TaskType], policy: PayloadPolicy, unit: int
+    steps: Iterable[Step], taken: Iterable[str], reading: Reading, unit: int, parent_id: str | None
 ) -> list[Task]:
     """Make the tasks of a run, numbered by kind as the run itself numbers them.
 
     Args:
         steps: What it started, in order.
         taken: Ids that the runs before it have given away.
-        types: Task types by kind.
-        policy: How metadata is taken over.
+        reading: How tasks are made.
         unit: Revisions that stand for one event.
+        parent_id: The workflow that the run is a child of.
     """
     ids, numbers, tasks = set(taken), dict[str, int](), list[Task]()
+    above = {} if parent_id is None else {"parent_id": parent_id}
     for step in steps:
-        number = numbers.get(step.kind, 0) + 1
-        while f"{step.kind}-{number}" in ids:
-            number += 1
-        numbers[step.kind] = number
         tasks.append(
             Task(
-                f"{step.kind}-{number}",
+                number(step.kind, numbers, ids),
                 step.name,
-                types.get(step.kind, TaskType.CUSTOM),
+                reading.task_types.get(step.kind, TaskType.CUSTOM),
                 step.status,
                 step.input,
                 step.output,
                 step.error,
-                policy.payload(step.metadata) if step.metadata else JsonObject(),
+                JsonObject({**reading.policy.payload(step.metadata), **above}),
                 step.started_at,
                 step.completed_at,
                 step.event_id * unit,

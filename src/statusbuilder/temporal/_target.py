@@ -18,15 +18,16 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..core.model.times import utc_now
 from ..core.model.values import Outcome, Snapshot
 from ..delivery import Answer, Deliverer
-from ._closed import ClosedRun, Server, Window
+from ._closed import ClosedRun, describe_run, first_event, fold_run, windows
 from ._ends import end_of, is_missing
-from ._fold import Reading
 from ._identity import info_of, named_by
 from ._send import send_final
 from ._settings import Settings
 
 log = logging.getLogger("statusbuilder")
 
+FIRST_LOOK = timedelta(hours=24)
+"""How far the first look goes back."""
 OVERLAP = timedelta(minutes=2)
 """How much of the last look is looked at again, for what the server lists late."""
 PATIENCE = timedelta(days=7)
@@ -113,7 +114,7 @@ class Target:
 
     Args:
         sink: Delivers to it.
-        client: The plugin's user's, whose converter reads payloads.
+        client: The plugin's user's, whose converter reads payloads; it may be exchanged.
         settings: Of the plugin.
         seen: What was confirmed.
         rate: Runs a second.
@@ -122,18 +123,14 @@ class Target:
     def __init__(self, sink: Deliverer, client: Client, settings: Settings, seen: Seen, rate: float = RATE) -> None:
         self.sink = sink
         self.name = digest([sink.label or ""])
-        self.server = Server(client)
+        self.client = client
         self.looked = Look(utc_now())
         """The last look, or the one that goes on."""
-        self._client = client
         self._settings = settings
         self._seen = seen
         self._rate = rate
-        self._pace = Pace(rate)
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._unanswered = 0
-        self._deadline = monotonic()
-        self._reading = Reading.of(settings)
+        self._reading = settings.reading
 
     async def look(
         self, queue: str | None, after: datetime, note: Callable[[datetime], None] = lambda at: None
@@ -157,20 +154,18 @@ class Target:
     async def _look(self, queue: str | None, after: datetime, note: Callable[[datetime], None]) -> None:
         now, seen = utc_now(), 0
         held_back: datetime | None = None
-        async for window in self.server.windows(queue, after, now):
-            undelivered = await self._settle(window, now)
+        async for before, runs in windows(self.client, queue, after, now):
+            undelivered = await self._settle(runs, now)
             held_back = min(filter(None, (held_back, undelivered)), default=None)
-            self.looked.until = max(after, min(filter(None, (window.before, now - OVERLAP, held_back))))
+            self.looked.until = max(after, min(filter(None, (before, now - OVERLAP, held_back))))
             note(self.looked.until)
-            seen += len(window.runs)
+            seen += len(runs)
             if seen >= MOST_RUNS:
                 break
 
-    async def _settle(self, window: Window, now: datetime) -> datetime | None:
+    async def _settle(self, runs: Sequence[ClosedRun], now: datetime) -> datetime | None:
         """Tell the missing ends of a window; return the earliest close time of one that could not be told."""
-        found = [
-            run for run in window.runs if self._settings.reports_workflow(run.kind) and run.run_id not in self._seen
-        ]
+        found = [run for run in runs if self._settings.reports_workflow(run.kind) and run.run_id not in self._seen]
         self.looked.looked_at += len(found)
         names = await asyncio.gather(*(self._name(run.workflow_id, run.run_id, run.memo) for run in found))
         newest = {name: run for name, run in zip(names, found, strict=True) if name is not None}  # by close time
@@ -238,11 +233,11 @@ class Target:
 
     async def _tell(self, execution_id: str, run: ClosedRun, held: Snapshot, epoch: int | None) -> bool:
         """Deliver the end of a run; True where nothing is left to do for it."""
-        newest = (await self.server.describe(run.workflow_id)).workflow_execution_info
+        newest = (await describe_run(self.client, run.workflow_id)).workflow_execution_info
         other = newest.execution.run_id
         if other != run.run_id and await self._name(run.workflow_id, other, newest.memo) == execution_id:
             return True
-        fold = await self.server.fold(run.workflow_id, run.run_id, self._reading)
+        fold = await fold_run(self.client, run.workflow_id, run.run_id, self._reading)
         if fold.goes_on:
             return True
         end = end_of(fold, run, execution_id, held, epoch)
@@ -257,11 +252,11 @@ class Target:
         """Return the execution of a run; None where that cannot be known."""
         choose = self._settings.execution_id
         if choose is None:
-            return await named_by(memo, self._settings.memo, self._client.data_converter) or workflow_id
+            return await named_by(memo, self._settings.memo, self.client.data_converter) or workflow_id
         try:
             await self._pace.turn()  # a question more, to Temporal's server
-            event = await self.server.first_event(workflow_id, run_id)
-            return choose(info_of(event, workflow_id, run_id, self._client.namespace)) or workflow_id
+            event = await first_event(self.client, workflow_id, run_id)
+            return choose(info_of(event, workflow_id, run_id, self.client.namespace)) or workflow_id
         except Exception as error:
             log.info("Which execution workflow %r is cannot be known: %r", workflow_id, error)
             return None

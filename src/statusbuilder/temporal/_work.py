@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ActivityOutboundInterceptor, ExecuteActivityInput
 
 from ..core.model.values import Snapshot
-from ._fit import LIMIT, fit, size_of
+from ._carry import LIMIT, fit, size_of
+from ._failures import describe
 from ._names import HEARTBEAT
+from ._payloads import is_ours
 
 if TYPE_CHECKING:
     from ..core.builder import StatusBuilder
+    from ._host import Host
 
+LONGEST_ERROR = 2000
 _ROOM = 1024  # for what is beside the snapshot
 
 
@@ -64,11 +70,6 @@ class Work:
 _current: ContextVar[Work | None] = ContextVar("statusbuilder.work", default=None)
 
 
-def begin(work: Work) -> None:
-    """Make an attempt the present one of this context."""
-    _current.set(work)
-
-
 def present() -> Work:
     """Return the attempt that this code is part of.
 
@@ -84,25 +85,9 @@ def present() -> Work:
     return work
 
 
-def is_ours(detail: object) -> bool:
-    """Whether a heartbeat detail is the one that was added."""
-    return isinstance(detail, Mapping) and len(detail) == 1 and isinstance(detail.get(HEARTBEAT), Mapping)
-
-
 def without_ours(details: Sequence[Any]) -> Sequence[Any]:
     """Return heartbeat details as the activity itself gave them."""
     return details[:-1] if details and is_ours(details[-1]) else details
-
-
-def read_progress(details: Sequence[Any]) -> tuple[str, dict[str, Any]] | None:
-    """Return the task and what it said of itself; None where nothing was said."""
-    if not details or not is_ours(details[-1]):
-        return None
-    progress = details[-1][HEARTBEAT].get("progress")
-    task_id = progress.get("task") if isinstance(progress, Mapping) else None
-    if not isinstance(task_id, str):
-        return None
-    return task_id, {key: progress[key] for key in ("message", "fraction") if key in progress}
 
 
 def read_snapshot(details: Sequence[Any], kind: type[Snapshot]) -> Snapshot | None:
@@ -111,3 +96,60 @@ def read_snapshot(details: Sequence[Any], kind: type[Snapshot]) -> Snapshot | No
         return None
     data = details[-1][HEARTBEAT].get("snapshot")
     return kind.from_dict(json.loads(json.dumps(data))) if isinstance(data, Mapping) else None
+
+
+# The plugin's side
+
+
+class StatusActivityInbound(ActivityInboundInterceptor):
+    """Runs one attempt at an activity."""
+
+    def __init__(self, next: ActivityInboundInterceptor, host: Host) -> None:
+        super().__init__(next)
+        self._host = host
+        self._work = Work(is_intercepted=True)
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        """Stand between the activity and its heartbeats."""
+        self._work.take_last(outbound.info().heartbeat_details)
+        super().init(StatusActivityOutbound(outbound, self._work))
+
+    def execute_activity(self, input: ExecuteActivityInput) -> Awaitable[Any]:  # type: ignore[override]
+        """Note an attempt that is not the first, where the workflow is on this worker, and run it.
+
+        It is no coroutine, so that the trace of a failure, which histories have, is as it is without the plugin.
+        """
+        _current.set(self._work)
+        info = activity.info()
+        self._work.task_id = info.activity_id
+        self._host.attempted(info)
+        return self._run_locally(input, info) if info.is_local else self.next.execute_activity(input)
+
+    async def _run_locally(self, input: ExecuteActivityInput, info: activity.Info) -> Any:
+        try:
+            return await self.next.execute_activity(input)
+        except Exception as error:
+            self._host.failed(info, describe(error)[:LONGEST_ERROR])
+            raise
+
+
+class StatusActivityOutbound(ActivityOutboundInterceptor):
+    """What the activity asks of its worker."""
+
+    def __init__(self, next: ActivityOutboundInterceptor, work: Work) -> None:
+        super().__init__(next)
+        self._work = work
+        self._info: activity.Info | None = None
+
+    def info(self) -> activity.Info:
+        """Return the facts of the activity, with heartbeat details as it gave them itself."""
+        if self._info is None:
+            info = super().info()
+            own = without_ours(info.heartbeat_details)
+            self._info = dataclasses.replace(info, heartbeat_details=own)
+        return self._info
+
+    def heartbeat(self, *details: Any) -> None:
+        """Add what is to be shown to a heartbeat."""
+        self._work.details = details
+        super().heartbeat(*self._work.all_details())
