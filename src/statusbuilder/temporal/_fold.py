@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -28,6 +28,8 @@ from ._steps import CONTINUED, Step, insert, make_tasks
 
 EVENT_REVISIONS = 2**20
 """Revisions that one event stands for, so that what is told from a longer history is newer."""
+FAR = timedelta(seconds=0.5)
+"""How far a time of the workflow's code may be from the server's."""
 TERMINATED = "the workflow was TERMINATED"
 TIMED_OUT = "the workflow TIMED_OUT: it had not ended in time"
 
@@ -337,13 +339,19 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
 
 
 def as_told(task: Task, told: Task | None) -> Task:
-    """Return a task with what the history tells of it: its times and attempts, and its end where that was not known."""
+    """Return a task with what the history tells of it: attempts, times that are far off, and an end that is not known.
+
+    Other times stay as they are: traces have them already.
+    """
     if told is None or not told.status.is_terminal:
         return task
     if task.status is not told.status:
         return attrs.evolve(told, revision=task.revision)
     metadata = JsonObject({**task.metadata, **told.metadata})
-    return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
+    times = ((task.started_at, told.started_at), (task.completed_at, told.completed_at))
+    is_near = all(one is not None and other is not None and abs(one - other) < FAR for one, other in times)
+    kept = task if is_near else told
+    return attrs.evolve(task, started_at=kept.started_at, completed_at=kept.completed_at, metadata=metadata)
 
 
 def fold_history(
