@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -28,8 +28,6 @@ from ._steps import CONTINUED, Step, insert, make_tasks
 
 EVENT_REVISIONS = 2**20
 """Revisions that one event stands for, so that what is told from a longer history is newer."""
-FAR = timedelta(seconds=0.5)
-"""How far a time of the workflow's code may be from the server's."""
 TERMINATED = "the workflow was TERMINATED"
 TIMED_OUT = "the workflow TIMED_OUT: it had not ended in time"
 
@@ -161,7 +159,7 @@ class Fold:
         """Return the end of the run, as its code told it, with the server's times."""
         told = {task.task_id: task for task in self.snapshot().tasks}
         tasks = tuple(as_told(task, told.get(task.task_id)) for task in snapshot.tasks)
-        return attrs.evolve(snapshot, tasks=tasks, completed_at=self.closed_at or snapshot.completed_at)
+        return attrs.evolve(snapshot, tasks=tasks)
 
     @property
     def epoch(self) -> int:
@@ -339,19 +337,13 @@ _HANDLERS: Mapping[str, Callable[[Fold, Any, HistoryEvent], None]] = {
 
 
 def as_told(task: Task, told: Task | None) -> Task:
-    """Return a task with what the history tells of it: attempts, times that are far off, and an end that is not known.
-
-    Other times stay as they are: traces have them already.
-    """
+    """Return a task with what the history tells of it: its times and attempts, and its end where that was not known."""
     if told is None or not told.status.is_terminal:
         return task
     if task.status is not told.status:
         return attrs.evolve(told, revision=task.revision)
     metadata = JsonObject({**task.metadata, **told.metadata})
-    times = ((task.started_at, told.started_at), (task.completed_at, told.completed_at))
-    is_near = all(one is not None and other is not None and abs(one - other) < FAR for one, other in times)
-    kept = task if is_near else told
-    return attrs.evolve(task, started_at=kept.started_at, completed_at=kept.completed_at, metadata=metadata)
+    return attrs.evolve(task, started_at=told.started_at, completed_at=told.completed_at, metadata=metadata)
 
 
 def fold_history(
