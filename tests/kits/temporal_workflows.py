@@ -236,6 +236,21 @@ class Local:
         return await workflow.execute_local_activity(double, 4, start_to_close_timeout=SOON, summary="Double it here")
 
 
+@activity.defn
+async def doze() -> None:
+    await asyncio.sleep(1.5)
+
+
+@workflow.defn
+class HeldUp:
+    """Starts an activity of which the server hears late, because a local activity holds the workflow task."""
+
+    @workflow.run
+    async def run(self) -> None:
+        dozing = workflow.execute_local_activity(doze, start_to_close_timeout=SOON)
+        await asyncio.gather(dozing, call(double, 1))
+
+
 @workflow.defn
 class LocalRetrying:
     """Has one local activity that succeeds at last, one that never does, and one that is too slow each time."""

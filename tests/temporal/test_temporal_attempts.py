@@ -81,8 +81,9 @@ def test_the_end_has_the_times_of_the_history(temporal: str) -> None:
     """Also where a workflow task took long, because of a local activity, or nobody worked on it for a while."""
 
     async def body() -> None:
-        activities = [flows.double, flows.third_time, flows.never, flows.slow]
-        async with stage(temporal, [flows.LocalRetrying, flows.Undecided], activities) as at:
+        activities = [flows.double, flows.third_time, flows.never, flows.slow, flows.doze]
+        async with stage(temporal, [flows.HeldUp, flows.LocalRetrying, flows.Undecided], activities) as at:
+            await ends_as_told(at, flows.HeldUp)
             await ends_as_told(at, flows.LocalRetrying)
             await ends_as_told(at, flows.Undecided)
 

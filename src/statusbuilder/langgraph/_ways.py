@@ -171,9 +171,15 @@ class StatusCallbackHandler(BaseCallbackHandler):
 
 
 def track(
-    graph: Runnable[Any, Any], input: Any, status: AgentStatusBuilder, config: RunnableConfig | None = None, *,
-    input_messages: bool = True, hide: Iterable[str] = (), **options: Any,
-) -> AsyncIterator[StreamEvent]:  # fmt: skip
+    graph: Runnable[Any, Any],
+    input: Any,
+    status: AgentStatusBuilder,
+    config: RunnableConfig | None = None,
+    *,
+    input_messages: bool = True,
+    hide: Iterable[str] = (),
+    **options: Any,
+) -> AsyncIterator[StreamEvent]:
     """Run a graph, report what it does, and pass its events on.
 
     A stream that raises, is cancelled or is no longer read ends the tool calls that are open, and goes on raising. The

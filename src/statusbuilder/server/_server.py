@@ -48,11 +48,19 @@ class Server:
     """
 
     def __init__(
-        self, path: str | PathLike[str] | None = None, *, host: str = "127.0.0.1", port: int = 0,
-        api_key: str | None = None, tls: CertificateAndKey | None = None, strict: bool = False,
-        max_message_bytes: int = MAX_MESSAGE_BYTES, health: bool | None = None, web: int | None = None,
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str | None = None,
+        tls: CertificateAndKey | None = None,
+        strict: bool = False,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        health: bool | None = None,
+        web: int | None = None,
         web_host: str = "127.0.0.1",
-    ) -> None:  # fmt: skip
+    ) -> None:
         if api_key == "":
             raise ValueError("The API key is empty; give None for a server without a key.")
         self._path = path

@@ -71,12 +71,20 @@ class GrpcSink(Deliverer):
     """
 
     def __init__(
-        self, target: str | None = None, *, api_key: ApiKey = None, tls: Tls = None,
+        self,
+        target: str | None = None,
+        *,
+        api_key: ApiKey = None,
+        tls: Tls = None,
         contract: Literal["auto", "workflow", "agent"] | Contract = "auto",
-        channel: grpc.Channel | grpc.aio.Channel | None = None, spool: str | PathLike[str] | None = None,
-        orphans: Literal["report", "fail"] = "report", allow_insecure_key: bool | None = None,
-        max_bytes: int | None = None, open_messages: bool | None = None, **options: Unpack[DeliveryOptions],
-    ) -> None:  # fmt: skip
+        channel: grpc.Channel | grpc.aio.Channel | None = None,
+        spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report",
+        allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None,
+        open_messages: bool | None = None,
+        **options: Unpack[DeliveryOptions],
+    ) -> None:
         allowed = insecure_key_allowed(allow_insecure_key)
         wanted = _contract(contract)
         if channel is not None:
@@ -129,11 +137,19 @@ class GrpcSink(Deliverer):
 
     @classmethod
     def from_stub(
-        cls, method: Any, request_type: Any, get: Any = None, *, api_key: ApiKey = None,
-        spool: str | PathLike[str] | None = None, orphans: Literal["report", "fail"] = "report",
-        allow_insecure_key: bool | None = None, max_bytes: int | None = None, open_messages: bool | None = None,
+        cls,
+        method: Any,
+        request_type: Any,
+        get: Any = None,
+        *,
+        api_key: ApiKey = None,
+        spool: str | PathLike[str] | None = None,
+        orphans: Literal["report", "fail"] = "report",
+        allow_insecure_key: bool | None = None,
+        max_bytes: int | None = None,
+        open_messages: bool | None = None,
         **options: Unpack[DeliveryOptions],
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Make a sink that calls the backend's own generated stub, such as one with interceptors of its own.
 
         Args:

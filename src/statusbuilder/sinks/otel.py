@@ -137,9 +137,13 @@ class OpenTelemetrySink:
     """
 
     def __init__(
-        self, tracer_provider: TracerProvider | None = None, *, parent: Parent = None,
-        name: Callable[[Task], str] | None = None, clock: Callable[[], datetime] = utc_now,
-    ) -> None:  # fmt: skip
+        self,
+        tracer_provider: TracerProvider | None = None,
+        *,
+        parent: Parent = None,
+        name: Callable[[Task], str] | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._provider = tracer_provider
         self._parent = parent
         self._name = name

@@ -137,7 +137,7 @@ class Fold:
         """Return the end of the run, as its code told it, with the server's times."""
         told = {task.task_id: task for task in self.snapshot().tasks}
         tasks = tuple(as_told(task, told.get(task.task_id)) for task in snapshot.tasks)
-        return attrs.evolve(snapshot, tasks=tasks, completed_at=self.closed_at or snapshot.completed_at)
+        return attrs.evolve(snapshot, tasks=tasks)
 
     @property
     def epoch(self) -> int:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
+import attrs
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.bridge.proto.workflow_activation import RemoveFromCache, WorkflowActivation
@@ -194,9 +195,12 @@ class Host:
             self._lay_over(run, fold)
             if run.is_reset:
                 run.shown.renew_epoch(fold.epoch)
-            snapshot = fold.lay_over(snapshot)
+            snapshot = attrs.evolve(snapshot, completed_at=fold.closed_at or snapshot.completed_at)
         end = run.shown.final(snapshot, run.length)
-        receipts = await asyncio.gather(*(send_final(sink, end, None, True) for sink in self.settings.sinks))
+        # Traces have tasks as they ended, from whichever worker: their times stay those of the workflow's code.
+        told = end if fold is None else fold.lay_over(end)
+        ends = ((sink, end if hasattr(sink, "opened") else told) for sink in self.settings.sinks)
+        receipts = await asyncio.gather(*(send_final(sink, each, None, True) for sink, each in ends))
         if all(receipt.outcome in _SHOWN for receipt in receipts):
             self._seen.add(run.info.run_id)
 

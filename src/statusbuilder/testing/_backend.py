@@ -41,9 +41,13 @@ class FaultyBackend:
     """
 
     def __init__(
-        self, *, aware: bool = False, max_message_bytes: int = DEFAULT_MAX_BYTES, port: int = 0,
+        self,
+        *,
+        aware: bool = False,
+        max_message_bytes: int = DEFAULT_MAX_BYTES,
+        port: int = 0,
         journal: str | os.PathLike[str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.history = History() if journal is None else History.read(journal)
         """All calls, and all changes of what is shown."""
         if journal is not None:

@@ -55,9 +55,14 @@ class Fault:
 
     @classmethod
     def error(
-        cls, code: str, details: str = "scripted", *, applied: bool = False, retry_after: float | None = None,
+        cls,
+        code: str,
+        details: str = "scripted",
+        *,
+        applied: bool = False,
+        retry_after: float | None = None,
         pushback: str | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Answer with an error.
 
         Args:
