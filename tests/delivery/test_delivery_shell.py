@@ -17,7 +17,7 @@ from scripted_transport import PATIENCE, ScriptedTransport
 from spool_kit import rows_of, until
 
 from statusbuilder import Delivery, ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
-from statusbuilder.delivery import Answer, Deliverer
+from statusbuilder.delivery import Answer, Deliverer, Request
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.testing import Fault, FaultyBackend
 
@@ -87,6 +87,30 @@ def test_the_first_change_waits_for_others_but_nobody_for_it(end: str, monkeypat
         else:
             status.close()
     assert [task.task_id for task in transport.calls[0].body.tasks] == ["first", "second"]
+
+
+def test_a_builder_that_is_gone_before_its_end_is_heard_of_is_delivered() -> None:
+    """Between a builder's first word and its last one the delivery may want its state, and the builder may be gone."""
+    transport, may_go_on = ScriptedTransport(lambda _: Answer()), threading.Event()
+    prepare = transport.prepare
+
+    def wait_for_it(memo: Any, snapshot: Snapshot, max_bytes: int | None) -> Request:
+        assert may_go_on.wait(PATIENCE)
+        return prepare(memo, snapshot, max_bytes)
+
+    transport.prepare = wait_for_it  # type: ignore[method-assign]
+    with Deliverer(transport, close_timeout=PATIENCE) as sink:
+        sink.send(Snapshot("other"))
+        until(lambda: sink.stats().pending)
+        builder = StatusBuilder("wex_1", sinks=[sink])
+        builder.update_status(ExecutionPhase.COMPLETED)
+        for number in range(2200):  # more than are heard at a time
+            sink.send(Snapshot("other", revision=number))
+        builder.close(0.0)
+        del builder
+        may_go_on.set()
+        assert sink.flush(PATIENCE)
+    assert [call.is_terminal for call in transport.calls if call.execution_id == "wex_1"] == [True]
 
 
 def test_a_sync_block_in_a_coroutine_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

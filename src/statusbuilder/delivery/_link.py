@@ -46,12 +46,16 @@ class DeliveryLink:
     the inbox of the delivery's thread, which is made for that. None waits.
     """
 
-    __slots__ = ("_fate", "_has_begun", "_is_queued", "_is_urgent", "_rests_until", "_shell", "_source", "ref", "sink")
+    __slots__ = (
+        *("_fate", "_final", "_has_begun", "_is_queued", "_is_urgent", "_rests_until", "_shell", "_source"),
+        *("ref", "sink"),
+    )
 
     def __init__(self, shell: Hub, sink: object, ref: Ref, source: Source | None) -> None:
         self._shell = shell
         self._source: Callable[[], Source | None] = _nobody if source is None else weakref.ref(source)
         self._fate = Fate()
+        self._final: Snapshot | None = None
         self._has_begun = False
         self._is_queued = False
         self._is_urgent = False
@@ -92,6 +96,7 @@ class DeliveryLink:
 
     def detach(self, snapshot: Snapshot) -> None:
         """Say that this is the last snapshot."""
+        self._final = snapshot  # the builder may be gone before the delivery hears of it
         self._shell.post(self._shell.detached, self, snapshot)
 
     def withdraw(self) -> None:
@@ -131,13 +136,15 @@ class DeliveryLink:
         return is_first
 
     def take(self) -> Snapshot | None:
-        """Return the newest snapshot; None when the builder is gone. What changes from now on is signalled again.
+        """Return the newest snapshot, the last one when the builder is gone. What changes after it is signalled again.
 
-        It is also None where the source has a true `is_stale`: somebody else may have gone on while it waited.
+        It is None where the source has a true `is_stale`: somebody else may have gone on while it waited.
         """
         self._is_queued = self._is_urgent = False
         source = self._source()
-        return None if source is None or getattr(source, "is_stale", False) else source.snapshot()
+        if source is None:
+            return self._final
+        return None if getattr(source, "is_stale", False) else source.snapshot()
 
     def rest(self, until: float) -> None:
         """Note that the shell looks by itself, at that time, for what is left with it before."""

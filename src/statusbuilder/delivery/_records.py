@@ -41,10 +41,11 @@ class Record:
 
     def take(self) -> Snapshot | None:
         """Return the newest snapshot; None when the builder is gone and has left none."""
-        snapshot = None if self.link is None else self.link.take()
-        if self._final is None:
+        newest = None if self.link is None else self.link.take()
+        snapshot = newest if self._final is None else self._final
+        if snapshot is None or self._epoch in (None, snapshot.epoch):
             return snapshot
-        return self._final if self._epoch is None else attrs.evolve(self._final, epoch=self._epoch)
+        return attrs.evolve(snapshot, epoch=self._epoch)
 
     def end(self, final: Snapshot) -> Snapshot:
         """Keep the last snapshot; one that comes late with an older version changes nothing. Returns the kept one."""
