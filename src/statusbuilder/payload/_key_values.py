@@ -17,7 +17,7 @@ SCHEME = r"(?:basic|bearer|token|negotiate|ntlm|apikey|key|geniekey)"
 SEEN = 200  # what is longer is no word, number or reference
 _NUMBER = re.compile(r"[+\-]?\d[\d.,_]*%?")
 STAND_IN = re.compile(
-    r"%[sdr]\b|[\w\-]{0,8}\*{4,}\Z|[\w.\-]{1,64}:\*+\Z|%[A-Z_][A-Z0-9_]*%|\$env:|\$(?:[{(]|[A-Z_][A-Z0-9_]*\b|\d{1,2}\Z)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|(?i:\[(?:redacted|filtered|masked|hidden))|process\.env|op://|vault:|(?:var|data|local|module)\.[a-z]|!\w+\Z|ENV\[|Test[A-Z][a-z]|(?i:your)[\-_]"
+    r"%[sdr]\b|[\w\-]{0,8}\*{4,}\Z|[\w.\-]{1,64}:\*+\Z|%[A-Z_][A-Z0-9_]*%\Z|\$env:|\$(?:[{(]|[A-Z_][A-Z0-9_]*\b|\d{1,2}\Z)|\{|<|%[({]|\*+\Z|\.{3}|…|x{3,}\Z|\?+\Z|(?i:\[(?:redacted|filtered|masked|hidden))|process\.env|op://|vault:|(?:var|data|local|module)\.[a-z]|!\w+\Z|ENV\[|Test[A-Z][a-z]|(?i:your)[\-_]"
 )
 _CODE = re.compile(
     r"[A-Za-z_](?:[\w.]|::){0,80}(?:\(|\[)|[a-z_]{1,40}\.[a-z_]{1,40}\.[a-z_]{1,40}\Z|(?:self|this|cls|os|req|props|args|config|settings|env|ctx|request|conf)\.[A-Za-z_]"
