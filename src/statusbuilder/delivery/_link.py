@@ -125,6 +125,13 @@ class DeliveryLink:
     # For the delivery's thread
 
     @property
+    def is_terminal(self) -> bool:
+        """Whether the execution has ended, also where the builder is gone."""
+        source = self._source()
+        newest = self._final if source is None else source
+        return newest is not None and newest.is_terminal
+
+    @property
     def source(self) -> Source | None:
         """The builder, while it is there."""
         return self._source()

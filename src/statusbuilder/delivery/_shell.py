@@ -149,9 +149,7 @@ class Shell(Mailbox):
         self._change(link, False, False)
 
     def _change(self, link: DeliveryLink, urgent: bool, anew: bool) -> Rank:
-        rank, source = Rank.OTHER, link.source
-        if urgent:
-            rank = Rank.TERMINAL if source is not None and source.is_terminal else Rank.PHASE
+        rank = Rank.OTHER if not urgent else Rank.TERMINAL if link.is_terminal else Rank.PHASE
         if self._record(link) is not None:
             self.feed(events.Changed(link.ref, rank, anew))
         return rank

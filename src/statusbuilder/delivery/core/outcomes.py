@@ -131,9 +131,9 @@ class Outcomes:
             it.set_backoff(Backoff(failures, now + asked, now + asked, is_end, old.refused))
         else:
             wait = self._desk.settings.retry.wait(failures, self._random)
-            until = (
-                now + wait if now + wait > it.paced_until else it.paced_until + wait
-            )  # the pace would hide the jitter
+            until = now + wait
+            if until <= it.paced_until:  # the pace would hide the jitter
+                until = it.paced_until + wait
             it.set_backoff(Backoff(failures, until, 0.0, old.has_waited, old.refused))
 
     def _shrink(self, it: Execution, sending: Sending, answer: Answer) -> None:
