@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import temporal_workflows as flows
 from temporal_codecs import Reversing
-from temporal_kit import ClosedShelf, Shelf, run, shown, stage
+from temporal_kit import ClosedShelf, Shelf, Stage, run, shown, stage
 from temporalio import converter as converters
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -166,6 +166,15 @@ def converter(codec: PayloadCodec) -> DataConverter:
     return dataclasses.replace(DataConverter.default, payload_codec=codec)
 
 
+async def fails_with_its_own_error(at: Stage, plain: Client) -> None:
+    """Run a workflow that fails, and see that its error is told as it is."""
+    handle = await plain.start_workflow("Raising", "at once", id=at.name(), task_queue=at.queue)
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert str(failed.value.cause) == "Broken: at once"
+    assert (await at.shelf.end(handle.id)).error == "Broken: at once"
+
+
 def test_a_codec_that_fails_keeps_no_workflow_open(temporal: str) -> None:
     """A workflow that fails is FAILED with its error, and shown so."""
 
@@ -173,11 +182,7 @@ def test_a_codec_that_fails_keeps_no_workflow_open(temporal: str) -> None:
         broken = await Client.connect(temporal, data_converter=converter(Failing()))
         plain = await Client.connect(temporal)
         async with stage(temporal, [flows.Raising], client=broken) as at:
-            handle = await plain.start_workflow("Raising", "at once", id=at.name(), task_queue=at.queue)
-            with pytest.raises(WorkflowFailureError) as failed:
-                await handle.result()
-            assert str(failed.value.cause) == "Broken: at once"
-            assert (await at.shelf.end(handle.id)).error == "Broken: at once"
+            await fails_with_its_own_error(at, plain)
 
     run(body())
 
@@ -237,11 +242,7 @@ def test_a_storage_that_fails_keeps_no_workflow_open(temporal: str, what: str) -
             assert [task.input for task in folded.tasks] == away
         async with stage(temporal, [flows.Raising], client=client) as at:
             plain = await Client.connect(temporal)
-            handle = await plain.start_workflow("Raising", "at once", id=at.name(), task_queue=at.queue)
-            with pytest.raises(WorkflowFailureError) as failed:
-                await handle.result()
-            assert str(failed.value.cause) == "Broken: at once"
-            assert (await at.shelf.end(handle.id)).error == "Broken: at once"
+            await fails_with_its_own_error(at, plain)
 
     run(body())
 

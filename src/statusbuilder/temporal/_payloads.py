@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import Failure
-from temporalio.converter import DataConverter, PayloadConverter
+from temporalio.converter import DataConverter, DefaultPayloadConverter, PayloadConverter
 
 from ..payload.cut import to_text
 from ..payload.policy import PayloadPolicy
@@ -53,11 +53,8 @@ def is_ours(detail: object) -> bool:
     return isinstance(detail, Mapping) and len(detail) == 1 and isinstance(detail.get(HEARTBEAT), Mapping)
 
 
-class _Details(PayloadConverter):
+class _Details(DefaultPayloadConverter):
     """Reads what lies in failures, which nobody is shown, without an error."""
-
-    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
-        raise NotImplementedError
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         return [value_of(payload) for payload in payloads]
