@@ -411,6 +411,22 @@ def test_an_aio_attempt_has_the_backends_answer(backend: Backend, aio: LoopThrea
     release.set()
 
 
+def test_a_blocked_loop_sends_nothing_that_is_given_up(backend: Backend, aio: LoopThread) -> None:
+    """What a loop gets to when the attempt's time is up is not sent, so that it cannot arrive after what is newer."""
+    transport = transport_of(GrpcSink(channel=aio.channel))
+    assert attempt(transport).code == "OK"
+    blocked, release = threading.Event(), threading.Event()
+    aio.loop.call_soon_threadsafe(lambda: (blocked.set(), release.wait(PATIENCE)))
+    assert blocked.wait(PATIENCE)
+    old, new = (begin(transport, request_of(transport), seconds) for seconds in (0.2, PATIENCE))
+    threading.Timer(0.5, release.set).start()
+    late = old.get(timeout=PATIENCE)
+    assert (late.code, late.answered, late.in_doubt) == ("DEADLINE_EXCEEDED", False, False)
+    assert "the event loop" in late.reason
+    assert new.get(timeout=PATIENCE).code == "OK"
+    assert backend.received.qsize() == 2
+
+
 def test_an_aio_attempt_without_a_connection_leaves_no_doubt(aio: LoopThread) -> None:
     """An aio channel that never connected has sent nothing."""
 

@@ -176,8 +176,11 @@ def test_a_worker_that_was_frozen_brings_nothing_back(
                 begin(first)
                 handle = await client.start_workflow(flows.Fifty.run, id=name, task_queue=queue, task_timeout=SOON)
                 await held(backend, name, 12)
+                backend.kill()  # so that nothing is under way, which would arrive whatever becomes of its sender
+                await asyncio.sleep(1.0)  # the next tasks end, and that is what it has still to say
                 os.kill(first.pid, signal.SIGSTOP)
                 frozen = time.monotonic()
+                backend.restart()
                 gate.touch()
                 begin(second)
                 assert await handle.result() == 45

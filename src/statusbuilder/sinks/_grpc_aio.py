@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import thread_time
+from time import monotonic, thread_time
 from typing import Any
 
 import attrs
@@ -19,6 +19,7 @@ _NOT_RUNNING = Ending(
     "UNAVAILABLE", "the event loop of the channel that the sink was given is not running", unsent=True
 )
 _LOOP_CLOSED = attrs.evolve(_NOT_RUNNING, details="the event loop of the channel that the sink was given is closed")
+_TOO_LATE = Ending("DEADLINE_EXCEEDED", "the event loop of the channel did not get to it in time", unsent=True)
 _LOST = Ending("CANCELLED", "the channel was closed, or its event loop ended, with the call under way")
 
 
@@ -26,6 +27,8 @@ _LOST = Ending("CANCELLED", "the channel was closed, or its event loop ended, wi
 class _Attempt:
     call: Call
     finish: Finish
+    until: float
+    """When its time is up, also if the loop has not begun with it."""
     task: asyncio.Task[None] | None = None
 
 
@@ -56,7 +59,7 @@ class AioLine:
             self._give_up(_LOST)  # whatever was under way there will not be heard of again
             finish(obstacle)
             return
-        attempt = _Attempt(call, finish)
+        attempt = _Attempt(call, finish, monotonic() + call.timeout)
         self._under_way[attempt] = True
         self._handed.append(attempt)
         if self._is_woken:
@@ -126,13 +129,17 @@ class AioLine:
     async def _make(self, attempt: _Attempt) -> None:
         call, ending, channel, before = attempt.call, _LOST, None, False
         try:
+            left = attempt.until - monotonic()
+            if left <= 0:  # it is given up, and something newer may have been sent
+                ending = _TOO_LATE
+                return
             if self._methods is None:
                 self._methods = self._open()
             # Only these two need it, because a deadline before the connection is there leaves no doubt.
             if not self.proven:
                 channel = self._methods.channel
             before = channel is not None and is_connected(channel) is False
-            made = call.make(self._methods[call.path])
+            made = call.make(self._methods[call.path], left)
             response = await made
             ending = Ending("OK", "", await made.trailing_metadata() or (), response)
             self.proven = True

@@ -28,9 +28,9 @@ class Call:
     credentials: Any
     timeout: float
 
-    def make(self, method: Any) -> Any:
-        """Call a method, or the like of it, with what the call says."""
-        return method(self.body, timeout=self.timeout, metadata=self.metadata, credentials=self.credentials)
+    def make(self, method: Any, timeout: float) -> Any:
+        """Call a method, or the like of it, with what the call says, for so many seconds."""
+        return method(self.body, timeout=timeout, metadata=self.metadata, credentials=self.credentials)
 
 
 @attrs.frozen
@@ -115,11 +115,11 @@ class SyncLine:
         watched = None if self.proven else methods.channel
         before = watched is not None and is_connected(watched) is False
         try:
-            future = call.make(methods[call.path].future)
+            future = call.make(methods[call.path].future, call.timeout)
         except RuntimeError:  # the interpreter exits, and starts no thread any more
             self._is_abandoned = True
             abandon(methods.channel)
-            finish(_of_blocking(methods[call.path], attrs.evolve(call, timeout=min(call.timeout, _LAST))))
+            finish(_of_blocking(call, methods[call.path], min(call.timeout, _LAST)))
         except Exception as error:
             finish(unmade(error))
         else:
@@ -178,10 +178,10 @@ def _of_future(future: Any) -> Ending:
     return Ending(code.name, _text(future.details()), future.trailing_metadata() or ())
 
 
-def _of_blocking(method: Any, call: Call) -> Ending:
+def _of_blocking(call: Call, method: Any, timeout: float) -> Ending:
     """Make a call and wait for its end, without a thread."""
     try:
-        response, made = call.make(method.with_call)
+        response, made = call.make(method.with_call, timeout)
     except grpc.RpcError as error:
         return of_error(error)
     return Ending("OK", "", made.trailing_metadata() or (), response)
