@@ -1,9 +1,8 @@
-"""The sinks of one builder: who is called with every revision, who only gets a signal, and how to wait for both."""
+"""The sinks of one builder: who is called with every revision, and who only gets a signal."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..payload.policy import PayloadPolicy
 from .link import Attachable, Link, Source
 from .model.values import Outcome, Receipt, Snapshot
+from .waits import await_all, deadline_after, wait, warn_on_a_loop
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import Future
 
 _REASON = PayloadPolicy(max_bytes=1000)
@@ -174,18 +173,18 @@ class Outlets:
         """
         if snapshot.revision == self._first_revision:
             return True
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         futures = self._flush_links(snapshot, deadline, is_patient)
         inline = self._flush_inline(deadline)
         if timeout > 0 and not all(future.done() for future in futures):
-            _warn_on_a_loop()
+            warn_on_a_loop()
         return wait(futures, deadline) and inline
 
     async def aflush(self, snapshot: Snapshot, timeout: float, is_patient: bool = True) -> bool:
         """Do as `flush`, without blocking the running event loop."""
         if snapshot.revision == self._first_revision:
             return True
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         futures = self._flush_links(snapshot, deadline, is_patient)
         inline = True
         if self.takes_all:
@@ -296,70 +295,3 @@ def call_with_timeout(method: Callable[..., object], timeout: float) -> object:
     if any(parameter.name == "timeout" or parameter.kind is by_name[1] for parameter in parameters):
         return method(timeout=timeout)
     return method()
-
-
-def _deadline(timeout: float) -> float:
-    """Return when a wait is over, in `time.monotonic` seconds; an infinite one is over after 30 years."""
-    return monotonic() + min(timeout, 1e9)
-
-
-_warned: list[bool] = []
-
-
-def _warn_on_a_loop() -> None:
-    """Say once that a thread waits that has an event loop to run."""
-    asyncio: Any = sys.modules.get("asyncio")
-    if _warned or asyncio is None or asyncio._get_running_loop() is None:
-        return
-    _warned.append(True)
-    import logging
-
-    logging.getLogger("statusbuilder").warning(
-        "An event loop stands still while its thread waits for a sink: write async with, or await aclose() or "
-        "aflush(); this is said once"
-    )
-
-
-def wait(futures: Iterable[Future[bool]], deadline: float) -> bool:
-    """Wait for all; False when one is not True by the deadline."""
-    done = True
-    for future in futures:
-        try:
-            done = future.result(min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)) and done
-        except TimeoutError:
-            done = False
-    return done
-
-
-async def await_all(futures: Iterable[Future[bool]], deadline: float) -> bool:
-    """Wait for all without blocking the running loop; False when one is not True by the deadline."""
-    done = True
-    for future in futures:
-        done = (future.done() or await _ended(future, deadline)) and future.result() and done
-    return done
-
-
-async def _ended(future: Future[bool], deadline: float) -> bool:
-    """Wait for the end of one; False when it has none by the deadline."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object) -> None:
-        try:
-            loop.call_soon_threadsafe(_wake, waiter)
-        except RuntimeError:
-            return  # the loop was closed meanwhile: nobody waits any more
-
-    future.add_done_callback(wake)
-    try:
-        await asyncio.wait_for(waiter, max(0.0, deadline - monotonic()))
-    except TimeoutError:
-        return future.done()
-    return True
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

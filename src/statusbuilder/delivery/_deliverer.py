@@ -17,8 +17,9 @@ import attrs
 from ..core.environment import sinks_disabled
 from ..core.link import Source
 from ..core.model.values import Snapshot
-from ..core.outlets import await_all, check_sink, is_coroutine_sink, wait
+from ..core.outlets import check_sink, is_coroutine_sink
 from ..core.process import PerProcess
+from ..core.waits import await_all, wait
 from ._exit import GRACE, close_at_exit
 from ._link import DeliveryLink
 from ._options import DeliveryOptions, Options

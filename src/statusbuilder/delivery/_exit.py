@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from ..core.outlets import wait
 from ..core.process import PerProcess
+from ..core.waits import wait
 from ._shell import Shell
 
 GRACE = 0.5
