@@ -393,6 +393,10 @@ def test_an_unknown_id_is_refused() -> None:
         make().update_task_status("b", COMPLETED)
     with pytest.raises(UnknownTaskError):
         status.with_error("x", task_id="b")
+    wrong: Any = ["b"]
+    for call in (lambda: status.update_task_status(wrong, COMPLETED), lambda: status.with_error("x", task_id=wrong)):
+        with pytest.raises(TypeError, match="task_id must be a str"):
+            call()
     assert status.snapshot() is before
 
 
@@ -862,12 +866,12 @@ def test_not_strict_survives_an_error_without_a_text(caplog: pytest.LogCaptureFi
         def __str__(self) -> str:
             raise self
 
-    class Id:
-        def __hash__(self) -> int:
+    class Name(str):
+        def upper(self) -> str:
             raise Silent
 
     status = make(strict=False)
-    status.update_task_status(Id(), COMPLETED)  # type: ignore[arg-type]
+    status.update_task_status("a", Name("COMPLETED"))
     assert "(Silent)" in caplog.text
 
 

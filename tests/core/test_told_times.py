@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builder_values import START, Clock, at, make, with_task
 
-from statusbuilder import ExecutionPhase, StatusBuilder, TaskStatus
+from statusbuilder import ExecutionPhase, Snapshot, StatusBuilder, TaskStatus
 
 S, P = TaskStatus, ExecutionPhase
 LONG_AGO = datetime(1907, 1, 1, tzinfo=timezone.utc)
@@ -32,6 +32,29 @@ def test_a_change_has_the_time_that_is_told(when: datetime) -> None:
     assert times(status) == (when, when + timedelta(seconds=5))
     status.update_status(P.COMPLETED, at=when + timedelta(seconds=6))
     assert status.snapshot().duration == 6.0
+
+
+@pytest.mark.parametrize(
+    ("edge", "hours", "kept"),
+    [
+        (datetime.max, -12, datetime(9999, 12, 31, 23, 59, 59, 999000, timezone.utc)),
+        (datetime.min, 14, datetime(1, 1, 1, tzinfo=timezone.utc)),
+    ],
+)
+def test_a_time_at_the_edge_of_the_calendar_is_taken(edge: datetime, hours: int, kept: datetime) -> None:
+    """A zone may put a time where no calendar goes; it becomes the last, or the first, and nothing is stuck."""
+    when = edge.replace(tzinfo=timezone(timedelta(hours=hours)))
+    shown: list[Snapshot] = []
+    status = make(sinks=[shown.append])
+    status.add_task("a", status=S.IN_PROGRESS, at=when)
+    assert times(status) == (kept, None)
+    status.add_task("b", status=S.FAILED)
+    status.close()
+    assert [task.task_id for task in shown[-1].tasks] == ["a", "b"]
+    assert Snapshot("any", started_at=when).started_at == kept
+    by_clock = StatusBuilder("wex_02", clock=lambda: when)
+    by_clock.add_task("a", status=S.IN_PROGRESS)
+    assert by_clock.snapshot().started_at == max(kept, datetime(1970, 1, 1, tzinfo=timezone.utc))
 
 
 def test_blocks_take_a_time_too() -> None:

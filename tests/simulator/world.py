@@ -472,7 +472,7 @@ class World:
         else:
             self.later(latency / 2, lambda: self._reach(process, effect, latency / 2))
             if self.config.knows_versions and self.has_faults and random.random() < 0.05:
-                self.later(latency + 60 * random.random(), lambda: self._arrive(process, request))  # twice
+                self.later(latency + 60 * random.random(), lambda: self._arrive_twice(process, request))
 
     def _arrive_late(self, process: Process, effect: do.Send, ends: float) -> None:
         """Have a request reach the backend after its attempt has ended; before `settle` is over."""
@@ -485,6 +485,10 @@ class World:
     def _arrive(self, process: Process, request: Request) -> None:
         if self.is_applied(process, request):
             self.backend.update(request)
+
+    def _arrive_twice(self, process: Process, request: Request) -> None:
+        if not self.has_jumped:  # a builder under a smaller epoch may have been taken meanwhile, where this was refused
+            self._arrive(process, request)
 
     def is_applied(self, process: Process, request: Request, at: float | None = None) -> bool:
         """Whether a request is applied although its process may be gone.

@@ -241,6 +241,8 @@ class StatusBuilder:
             TypeError: The status is not a `TaskStatus`, or the progress neither a pair nor a fraction.
         """
         try:
+            if type(task_id) is not str:
+                task_id = check_id("task_id", task_id, self.execution_id)
             if type(status) is not TaskStatus:
                 status = check_enum("status", status, TaskStatus, self.execution_id, task_id)
             given = None
@@ -343,6 +345,8 @@ class StatusBuilder:
         """
         try:
             text = self._intake.tell(error)
+            if task_id is not None and type(task_id) is not str:
+                task_id = check_id("task_id", task_id, self.execution_id)
             self._publisher.change(lambda now: self._publisher.state.fail(now, text, task_id))
         except REFUSALS as refusal:
             self._refuse(refusal)

@@ -35,6 +35,7 @@ FOLDED: Final = "statusbuilder.folded"
 FOLDED_SUB_AGENTS: Final = "statusbuilder.folded_sub_agents"
 """The ids of tasks that stand for others: their metadata has `count`, and of these `failed` and `running`."""
 
+_HUGE = 10**300
 _MOST = 1e300  # an integer beyond it divides no float
 
 
@@ -189,7 +190,9 @@ def _pair(value: Any) -> tuple[Any, Any]:
 def _number(value: Any) -> Any:
     if isinstance(value, (str, bytes)):
         raise TypeError
-    return int(value) if isinstance(value, int) and abs(value) <= 2**53 else float(value)
+    if isinstance(value, int):
+        return int(value) if abs(value) <= 2**53 else float(max(-_HUGE, min(value, _HUGE)))
+    return float(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST, _LAST = ((time.replace(tzinfo=timezone.utc) - _EPOCH) // _MILLISECOND for time in (datetime.min, datetime.max))
 _PROTOTEXT = re.compile(r"\s*(?:seconds\s*:\s*(?P<seconds>-?\d+))?\s*(?:nanos\s*:\s*(?P<nanos>-?\d+))?\s*")
 
 
@@ -21,10 +22,13 @@ def from_millis(millis: int) -> datetime:
 
 
 def to_millis(time: datetime) -> int:
-    """Return whole milliseconds since 1970; a naive time is taken as UTC."""
+    """Return whole milliseconds since 1970; a naive time is taken as UTC.
+
+    One that lies before the year 1 or after 9999 in UTC, as its zone allows it, is the first or the last that there is.
+    """
     if time.tzinfo is None:
         time = time.replace(tzinfo=timezone.utc)
-    return (time - _EPOCH) // _MILLISECOND
+    return min(max(_FIRST, (time - _EPOCH) // _MILLISECOND), _LAST)
 
 
 def from_nanos(nanos: int) -> datetime:
@@ -68,6 +72,6 @@ def parse_time(text: object) -> datetime | None:
         time = datetime.fromisoformat(text)  # type: ignore[arg-type]
         if time.tzinfo is None:
             time = time.replace(tzinfo=timezone.utc)
-        return from_millis(to_millis(time))
+        return from_millis((time - _EPOCH) // _MILLISECOND)
     except (TypeError, ValueError, OverflowError):
         return None
