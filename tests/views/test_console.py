@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import signal
+import sys
 import textwrap
+import threading
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -434,6 +436,41 @@ def test_a_terminal_shows_the_end_and_what_was_printed(tmp_path: Path) -> None:
     assert re.match(r"wex_1  COMPLETED  \d", lines[3])
     assert [line.split()[:3] for line in lines[5:8]] == [["✓", "Step", str(number)] for number in range(3)]
     assert lines[8:] == ["after"]
+
+
+class Opened(io.StringIO):
+    """A terminal of this process."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_printed_meanwhile_never_stands_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is printed while the region is painted stands on a line of its own, whichever is first."""
+    monkeypatch.setenv("TERM", "xterm")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            opened = Opened()
+            monkeypatch.setattr(sys, "stderr", opened)
+
+            def say(opened: Opened = opened) -> None:
+                while sys.stderr is opened:
+                    pass
+                print("said", file=sys.stderr)
+
+            saying = threading.Thread(target=say, daemon=True)
+            saying.start()
+            screen = LiveScreen(opened)
+            screen.show(orders(ended=False))
+            saying.join()
+            screen.close()
+            written = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", opened.getvalue())
+            assert re.search(r"[^\n\r]said", written) is None
+            assert "said" in written
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_logs_appear_above_the_region(tmp_path: Path) -> None:

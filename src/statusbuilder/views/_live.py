@@ -30,6 +30,28 @@ _FRAME = 0.1
 _MOST_ENDED = 10_000
 
 
+class _Terminal(Console):
+    """A terminal on which one thread writes at a time.
+
+    Between the look where the region stands and the writing of the next one rich holds no lock, so that what another
+    thread prints meanwhile would stand inside of the region.
+    """
+
+    def __init__(self, file: IO[str] | None) -> None:
+        super().__init__(file=file, highlight=False)
+        self._turn = threading.RLock()
+
+    def __enter__(self) -> Console:
+        self._turn.acquire()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            self._turn.release()
+
+
 class LiveScreen:
     """Shows executions as they change.
 
@@ -45,7 +67,7 @@ class LiveScreen:
     def __init__(
         self, file: IO[str] | None = None, *, clock: Callable[[], datetime] = utc_now, console: Console | None = None
     ) -> None:
-        self._console = Console(file=file, highlight=False) if console is None else console
+        self._console = _Terminal(file) if console is None else console
         self._clock = clock
         self._open: dict[str, tuple[int, Snapshot]] = {}
         """Each with a number that is the larger the later it changed."""
@@ -183,15 +205,16 @@ class LiveScreen:
             stop.set()
         if live is not None:
             led = (sys.stdout, sys.stderr)
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError), self._console:
                 live.stop()
-            _lead_logs_back(*led)
+            _lead_logs_back(*led)  # without the terminal, for which one who holds a handler may wait
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         """Give up a terminal that cannot be written to: it was closed, or its other end was."""
         try:
-            yield
+            with self._console:  # before the region's own lock, as whoever prints above takes them
+                yield
         except (OSError, ValueError):
             self._gone = True
             self._halt()
@@ -203,8 +226,8 @@ class LiveScreen:
             if self._live is not None and isinstance(stream, FileProxy):
                 _lead_logs_back(stream)
                 setattr(sys, name, stream.rich_proxied_file)
-        if self._live is not None:
-            self._console = Console(file=self._console.file, highlight=False)
+        if self._live is not None or isinstance(self._console, _Terminal):
+            self._console = _Terminal(self._console.file)
         self._open.clear()
         self._begin()
 
