@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from time import monotonic
 
 import attrs
@@ -18,7 +19,7 @@ LOOK = 0.2
 """Seconds between two looks at whether the backend is away."""
 
 
-class Source:
+class Source(ABC):
     """What deliveries see of a run, whose epoch is the workflow's, and which outlives the process."""
 
     epoch_given = True
@@ -39,15 +40,17 @@ class Source:
         """Whether the run has ended."""
         return self.snapshot().is_terminal
 
+    @abstractmethod
     def snapshot(self) -> Snapshot:
         """Return what is shown."""
-        raise NotImplementedError
 
     def take_over(self, epoch: int) -> None:
         """Keep the epoch."""
+        return
 
     def end(self, error: str) -> None:
         """Keep the phase."""
+        return
 
 
 @attrs.frozen(eq=False)
