@@ -487,7 +487,9 @@ class World:
             self.backend.update(request)
 
     def _arrive_twice(self, process: Process, request: Request) -> None:
-        if not self.has_jumped:  # a builder under a smaller epoch may have been taken meanwhile, where this was refused
+        held = self.backend.held(request.execution_id)
+        # Where this was refused, a later builder may have been taken under the smaller epoch of a clock set back.
+        if not self.has_jumped or held is None or held[0] >= request.epoch:
             self._arrive(process, request)
 
     def is_applied(self, process: Process, request: Request, at: float | None = None) -> bool:
