@@ -35,7 +35,6 @@ FOLDED: Final = "statusbuilder.folded"
 FOLDED_SUB_AGENTS: Final = "statusbuilder.folded_sub_agents"
 """The ids of tasks that stand for others: their metadata has `count`, and of these `failed` and `running`."""
 
-_HUGE = 10**300
 _MOST = 1e300  # an integer beyond it divides no float
 
 
@@ -191,7 +190,7 @@ def _number(value: Any) -> Any:
     if isinstance(value, (str, bytes)):
         raise TypeError
     if isinstance(value, int):
-        return int(value) if abs(value) <= 2**53 else float(max(-_HUGE, min(value, _HUGE)))
+        return int(value) if abs(value) <= 2**53 else float(max(-_MOST, min(value, _MOST)))
     return float(value)
 
 

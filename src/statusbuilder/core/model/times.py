@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
-_FIRST, _LAST = ((time.replace(tzinfo=timezone.utc) - _EPOCH) // _MILLISECOND for time in (datetime.min, datetime.max))
 _PROTOTEXT = re.compile(r"\s*(?:seconds\s*:\s*(?P<seconds>-?\d+))?\s*(?:nanos\s*:\s*(?P<nanos>-?\d+))?\s*")
 
 
@@ -26,9 +25,16 @@ def to_millis(time: datetime) -> int:
 
     One that lies before the year 1 or after 9999 in UTC, as its zone allows it, is the first or the last that there is.
     """
+    return min(max(_FIRST, _millis(time)), _LAST)
+
+
+def _millis(time: datetime) -> int:
     if time.tzinfo is None:
         time = time.replace(tzinfo=timezone.utc)
-    return min(max(_FIRST, (time - _EPOCH) // _MILLISECOND), _LAST)
+    return (time - _EPOCH) // _MILLISECOND
+
+
+_FIRST, _LAST = _millis(datetime.min), _millis(datetime.max)
 
 
 def from_nanos(nanos: int) -> datetime:
@@ -69,9 +75,6 @@ def parse_time(text: object) -> datetime | None:
         if found is not None:
             nanos = int(found["seconds"] or 0) * 1_000_000_000 + int(found["nanos"] or 0)
             return from_nanos(nanos) if nanos else None
-        time = datetime.fromisoformat(text)  # type: ignore[arg-type]
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=timezone.utc)
-        return from_millis((time - _EPOCH) // _MILLISECOND)
+        return from_millis(_millis(datetime.fromisoformat(text)))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
