@@ -226,8 +226,7 @@ class LiveScreen:
             if self._live is not None and isinstance(stream, FileProxy):
                 _lead_logs_back(stream)
                 setattr(sys, name, stream.rich_proxied_file)
-        if self._live is not None or isinstance(self._console, _Terminal):
-            self._console = _Terminal(self._console.file)
+        self._console = _Terminal(self._console.file)  # a thread of the parent may have had its turn on the old one
         self._open.clear()
         self._begin()
 
