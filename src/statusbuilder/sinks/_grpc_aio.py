@@ -19,7 +19,11 @@ _NOT_RUNNING = Ending(
     "UNAVAILABLE", "the event loop of the channel that the sink was given is not running", unsent=True
 )
 _LOOP_CLOSED = attrs.evolve(_NOT_RUNNING, details="the event loop of the channel that the sink was given is closed")
-_TOO_LATE = Ending("DEADLINE_EXCEEDED", "the event loop of the channel did not get to it in time", unsent=True)
+_TOO_LATE = Ending(
+    "DEADLINE_EXCEEDED",
+    "the event loop of the channel got to it too late: something blocks it, or the process stood still",
+    unsent=True,
+)
 _LOST = Ending("CANCELLED", "the channel was closed, or its event loop ended, with the call under way")
 
 
