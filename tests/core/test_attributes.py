@@ -92,6 +92,7 @@ def test_the_output_of_an_execution() -> None:
     with status:
         status.output = [1, 2]
     assert (seen[-1].phase, seen[-1].output) == (P.COMPLETED, {"value": [1, 2]})
+    status.output = None
     with pytest.raises(ExecutionEndedError):
         status.output = 3
     quiet = make(strict=False)

@@ -122,6 +122,32 @@ def test_a_close_timeout_that_nobody_can_wait_for_is_refused(seconds: Any, error
         make(close_timeout=seconds)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"clock": 5}, "clock= must be a function, not 5"),
+        ({"redact_keys": 5}, "redact_keys must be texts, not 5"),
+        ({"redact_keys": ["token", 5]}, r"redact_keys must be texts, not \['token', 5\]"),
+        ({"redact_values": 5}, "redact_values must be texts, not 5"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused(options: dict[str, Any], words: str, strict: bool) -> None:
+    """It is named where the builder is made, not when it is needed and nothing may be raised any more."""
+    with pytest.raises(TypeError, match=words):
+        make(strict=strict, **options)
+
+
+@pytest.mark.parametrize("call", [lambda status: status.flush("5"), lambda status: status.close("5")])
+def test_a_timeout_that_is_no_number_is_named(call: Callable[[StatusBuilder], object]) -> None:
+    """`flush` and `close` say what a timeout is; one that is negative is over at once."""
+    status = make(sinks=[lambda snapshot: None])
+    status.add_task("a")
+    with pytest.raises(TypeError, match="timeout must be a number of seconds, not '5'"):
+        call(status)
+    assert status.flush(-1.0)
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "words"),
     [

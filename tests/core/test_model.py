@@ -555,6 +555,18 @@ def test_from_dict_makes_json_of_what_is_none() -> None:
     assert Snapshot.from_dict(json.loads(snapshot.to_json())) == snapshot
 
 
+def test_from_dict_keeps_no_half_characters() -> None:
+    """JSON may hold halves of surrogate pairs, with which no backend could be told of the execution."""
+    half, whole = "\ud83d", "\ud83d\ude00"
+    task = {"task_id": "a", "task_name": half, "error": whole, "input": {half: [half]}, "metadata": {"message": whole}}
+    read = Snapshot.from_dict({"execution_id": "wex_1", "error": half, "output": {"x": half}, "tasks": [task]})
+    assert (read.error, read.output, read.tasks[0].task_name) == ("\ufffd", {"x": "\ufffd"}, "\ufffd")
+    assert (read.tasks[0].error, read.tasks[0].input) == ("\U0001f600", {"\ufffd": ["\ufffd"]})
+    assert read.tasks[0].message == "\U0001f600"
+    assert Snapshot.from_dict(json.loads(read.to_json().encode())) == read
+    assert Snapshot("wex_1", output={"x": half}).output == {"x": "\ufffd"}
+
+
 def test_from_dict_survives_any_depth() -> None:
     """A payload nested deeper than Python recurses is left out, and the rest is read."""
     deep: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Any
 from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy, fit_metadata
 from ..payload.redact import DEFAULT_SECRET_KEYS, Redaction
 from ._ends import tell_error
-from .checks import check_enum, check_id
+from .checks import check_enum, check_id, check_texts
 from .model.frozen import EMPTY, JsonObject
 from .model.metadata import make_progress, read_exact
 from .model.values import TaskStatus, TaskType
@@ -111,4 +111,5 @@ def make_policy(max_bytes: int, keys: Iterable[str], values: Iterable[str], text
     """Return the policy of a builder; those that are told nothing share one."""
     if max_bytes == DEFAULT_MAX_PAYLOAD_BYTES and keys is DEFAULT_SECRET_KEYS and not values and text:
         return _DEFAULT_POLICY
+    keys, values = check_texts("redact_keys", keys), check_texts("redact_values", values, object)
     return PayloadPolicy(Redaction(keys, values, text), max_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -24,6 +24,14 @@ def first_epoch(given: int | None, now: int, initial: Snapshot | None) -> int:
             raise ValueError(f"epoch must be a whole number from 0 to 2**63 - 1, not {brief(given)}.")
         return given
     return now if initial is None else max(now, initial.epoch + 1)
+
+
+def check_texts(name: str, given: Any, kind: type = str) -> tuple[Any, ...]:
+    """Return texts, or what is of another kind and becomes a text, as a tuple; one alone may be given as it is."""
+    texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else None
+    if texts is None or not all(isinstance(text, kind) for text in texts):
+        raise TypeError(f"{name} must be texts, not {brief(given)}.")
+    return texts
 
 
 def check_seconds(name: str, value: Any) -> float:
@@ -97,6 +105,8 @@ def check_time(at: datetime) -> int:
 
 def read_clock(clock: Callable[[], datetime]) -> int:
     """Return the time on a clock, in nanoseconds since 1970."""
+    if not callable(clock):
+        raise TypeError(f"clock= must be a function, not {brief(clock)}.")
     try:
         time = clock()
     except Exception as error:

@@ -243,9 +243,11 @@ class ExecutionState:
 
     def set_output(self, now: int, output: JsonObject | None) -> int:
         """Replace the execution's output; None leaves it."""
+        if output is None:
+            return NOTHING
         if self.over:
             raise self.ended("output", None, None)
-        if output is None or same(output, self.output):
+        if same(output, self.output):
             return NOTHING
         self.revision += 1
         self.output = output

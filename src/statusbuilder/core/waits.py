@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def deadline_after(timeout: float) -> float:
     """Return when a wait is over, in `time.monotonic` seconds; an infinite one is over after 30 years."""
-    return monotonic() + min(timeout, 1e9)
+    try:
+        return monotonic() + min(timeout, 1e9)
+    except TypeError:
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}.") from None
 
 
 _warned: list[bool] = []

@@ -8,11 +8,12 @@ from math import inf, isfinite
 from typing import Any
 
 from ..core.model.frozen import JsonArray, JsonObject
+from ..core.model.reading import valid_unicode
 from ._images import SMALLEST, elide
 from ._unfold import unfold
 from .cut import to_text
 from .members import DICT, LIST, Walk, describe
-from .redact import HOLDS, NAMES, REDACTED, SECRET, Redaction, valid_unicode
+from .redact import HOLDS, NAMES, REDACTED, SECRET, Redaction
 
 MOST_DEPTH = 24
 """How many containers may lie in each other: a Struct nested 32 deep encodes, but does not parse."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..core.model.reading import valid_unicode
 from ._suspects import REDACTED, Suspects
 from .secret_keys import DEFAULT_HARMLESS_KEYS, DEFAULT_SECRET_KEYS, SecretKeys, set_of, words_of
 
 if TYPE_CHECKING:
     from ._secret_texts import SecretTexts
 
-__all__ = ["DEFAULT_HARMLESS_KEYS", "DEFAULT_SECRET_KEYS", "REACH", "REDACTED", "Redaction", "replace", "valid_unicode"]
+__all__ = ["DEFAULT_HARMLESS_KEYS", "DEFAULT_SECRET_KEYS", "REACH", "REDACTED", "Redaction", "replace"]
 
 REACH = 16_384
 """The longest bearer token, in characters, that is looked for; HTTP servers refuse longer headers."""
@@ -33,23 +34,13 @@ _CACHED_KEYS = 4096
 _MOST_REMEMBERED = 64  # characters
 
 
-def valid_unicode(text: str) -> str:
-    """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def _texts(given: Iterable[str]) -> tuple[str, ...]:
+def _texts(given: Iterable[Any]) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _secrets(given: Iterable[str | None]) -> tuple[str, ...]:
     """Known secrets without surrounding space; an unset one (None or empty) is no secret."""
-    found = (given,) if isinstance(given, str) else given
-    stripped = {valid_unicode(str(value)).strip() for value in found if value is not None}
+    stripped = {valid_unicode(str(value)).strip() for value in _texts(given) if value is not None}
     return tuple(sorted(stripped - {""}, key=lambda value: (-len(value), value)))
 
 

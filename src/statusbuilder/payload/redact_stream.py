@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .redact import REDACTED, Redaction, valid_unicode
+from ..core.model.reading import valid_unicode
+from .redact import REDACTED, Redaction
 
 # A key and what stands around it are looked for so far back.
 _CONTEXT = 256

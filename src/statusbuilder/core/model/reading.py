@@ -13,12 +13,21 @@ _E = TypeVar("_E", bound=IntEnum)
 _T = TypeVar("_T")
 
 
+def valid_unicode(text: str) -> str:
+    """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 def read_enum(kind: type[_E], name: object, default: _E) -> _E:
     return kind.__members__.get(name, default) if isinstance(name, str) else default
 
 
 def read_text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return valid_unicode(value) if isinstance(value, str) else None
 
 
 def read_object(value: object) -> JsonObject | None:
@@ -51,17 +60,19 @@ def read_items(read: Callable[[Mapping[str, Any]], _T], items: object) -> tuple[
 def read_json(value: Any) -> Any:
     """Freeze a payload; what JSON does not have becomes a text, as it does when it enters a builder."""
     kind = type(value)
-    if kind in (str, int, bool, JsonObject, JsonArray) or value is None:
+    if kind is str:
+        return valid_unicode(value)
+    if kind in (int, bool, JsonObject, JsonArray) or value is None:
         return value
     if isinstance(value, Mapping):
-        return JsonObject((str(key), read_json(item)) for key, item in value.items())
+        return JsonObject((valid_unicode(str(key)), read_json(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return JsonArray(map(read_json, value))
     if isinstance(value, float) and not isfinite(value):
         return {inf: "Infinity", -inf: "-Infinity"}.get(value, "NaN")
     if isinstance(value, (int, float)):
         return float(value) if isinstance(value, float) else int(value)
-    return str(value)
+    return valid_unicode(str(value))
 
 
 def read_count(value: object, default: int = 0) -> int:
