@@ -173,6 +173,7 @@ def test_wait_that_the_server_names_stands_in_the_receipt():
     table.answer(Answer("RESOURCE_EXHAUSTED", "in years", retry_after=1e9))
     assert table.fates[x].reason == "RESOURCE_EXHAUSTED: in years (in 900 s)"
     assert table.core.stats(table.now).last_error == table.fates[x].reason
+    assert table.of(do.Log)[-1].text.endswith("in years (in 900 s)")
 
 
 def test_end_waits_for_the_server_once():
@@ -220,6 +221,35 @@ def test_one_probe_at_a_time_while_the_backend_is_down():
     table.answer(OK)
     assert table.revisions[2:] == [("y", 1)]
     assert [effect.outage is None for effect in table.of(do.SetOutage)] == [False, True]
+
+
+def test_execution_that_the_backend_cannot_reach_is_not_the_only_one_to_probe():
+    """Where the backend says of one execution that nothing can be reached, the others probe in its place."""
+    table = Table(random=lambda: 0.999)
+    bad, good = table.open("bad"), table.open("good")
+    table.end(bad)
+    table.change(good)
+    for _ in range(50):
+        for send in sorted(table.fresh(do.Send), key=lambda send: send.ref == bad):
+            table.answer(GONE if send.ref == bad else OK, send.attempt)
+        table.change(good)
+        table.wait(0.2)
+    shown = [name for name, _ in table.revisions]
+    assert shown.count("good") > 25
+    assert shown.count("bad") > 5
+
+
+def test_backend_is_back_only_where_it_was_said_to_be_away():
+    """An outage whose cause was told within the last minute is quiet from its beginning to its end."""
+    table = Table()
+    x = table.open()
+    for _ in range(5):
+        table.change(x)
+        table.answer(GONE)
+        table.wait(1.0)
+        table.answer(OK)
+        table.wait(1.0)
+    assert [log.level for log in table.of(do.Log)] == ["warning", "info"]
 
 
 def test_probes_back_off_to_a_second_at_most():
@@ -402,6 +432,19 @@ def test_closed_core_answers_those_who_come_too_late():
     assert table.settled == {"closer": True, "w": False}
     assert table.outcome(x) == "lost"
     assert table.core.wake() is None
+
+
+def test_what_is_refused_for_good_is_said_as_lost_where_it_is():
+    """A later state may be taken; a last one is lost, and that is said also where the refusal has been."""
+    table = Table()
+    x = table.open()
+    table.change(x)
+    table.answer(Answer("INVALID_ARGUMENT", "no"))
+    assert [log.is_loss for log in table.of(do.Log)] == [False]
+    table.end(x)
+    table.answer(Answer("INVALID_ARGUMENT", "no"))
+    assert table.outcome(x) == "lost"
+    assert [log.is_loss for log in table.of(do.Log)] == [False, True]
 
 
 def test_unencodable_state_is_refused_and_the_next_one_is_sent():

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+import attrs
 import pytest
-from core_tables import BUSY, CUT, OK, UNKNOWN_HERE, Table, shows
+from core_tables import BUSY, CUT, GONE, OK, UNKNOWN_HERE, Table, shows
 
 from statusbuilder.core.model.values import ExecutionPhase, Snapshot
 from statusbuilder.delivery.core import Answer
@@ -176,6 +177,7 @@ def test_refused_end_stays_on_disk_until_its_patience_is_over():
     table.answer(Answer("UNAUTHENTICATED", "expired"))
     assert [aside.ref for aside in table.of(do.SetAside)] == [x]
     assert table.outcome(x) == "lost"
+    assert [log.text for log in table.of(do.Log) if log.is_loss] == ["execution 'x' is given up: expired"]
 
 
 def test_closing_says_what_is_spooled():
@@ -259,6 +261,34 @@ def test_end_waits_for_a_refused_get_no_longer_than_its_patience():
     closing.tell(on.Close("closer", closing.now + 5.0))
     say(closing, REFUSED)
     assert closing.revisions == [("x", 5)]
+
+
+@pytest.mark.parametrize("answer", [GONE, CUT])
+def test_end_waits_no_longer_for_a_get_that_is_not_there(answer: Answer):
+    """A `get` that hangs, or that a proxy calls unreachable, may be all that fails: the end itself is tried then."""
+    table = claimed(get_patience=3.0)
+    for _ in range(20):
+        if not table.sent:
+            say(table, answer)
+            table.wait(1.0)
+    assert table.revisions == [("x", 5)]
+    closing = claimed(get_patience=60.0)
+    closing.tell(on.Close("closer", closing.now + 5.0))
+    say(closing, answer)
+    assert closing.revisions == [("x", 5)]
+
+
+def test_get_that_cannot_be_asked_says_nothing_of_the_backend():
+    """Where there is no way to ask, that is no word of the backend's: it stays away until it has answered."""
+    table = claimed()
+    say(table, attrs.evolve(ABSENT, answered=False))
+    table.answer(GONE)
+    for _ in range(5):
+        table.wait(1.0)
+        say(table, attrs.evolve(ABSENT, answered=False))
+        table.answer(GONE)
+    assert [effect.outage is None for effect in table.of(do.SetOutage)] == [False]
+    assert len(table.sent) == 6
 
 
 def test_one_refused_row_holds_up_no_other():

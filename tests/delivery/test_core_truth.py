@@ -353,3 +353,16 @@ def test_failures_are_counted_by_code():
     assert table.core.stats(table.now).last_error == "ABORTED: again"
     assert table.core.pending == 1
     assert table.core.stats(101.0).pending_age == 1.0
+
+
+def test_age_of_what_is_pending_is_that_of_its_oldest_state():
+    """What was acknowledged counts no more, however busy the execution is."""
+    table = Table(min_interval=0.1)
+    x = table.open()
+    for _ in range(20):
+        table.change(x)
+        table.wait(0.3)
+        table.change(x)
+        table.answer(OK)
+    table.wait(0.1)
+    assert table.core.stats(table.now).pending_age < 0.7

@@ -270,6 +270,28 @@ def test_ten_thousand_executions_probe_an_absent_backend_one_at_a_time(make: Mak
     assert all(fate(builder).outcome is Outcome.DELIVERED for builder in builders)
 
 
+def test_a_look_for_a_connection_that_raises_is_one_that_has_failed(make: Make) -> None:
+    """Whatever comes out of a user's channel or interceptor, the next look comes as after any other failure."""
+    transport, deliverer = make(Connecting())
+    looks = iter([SystemExit(3), KeyboardInterrupt(), ValueError("no channel")])
+    connect = transport.connect
+
+    def raising(timeout: float, done: Any) -> None:
+        error = next(looks, None)
+        if error is not None:
+            raise error
+        connect(timeout, done)
+
+    transport.connect = raising
+    builder = run("a", deliverer)
+    builder.add_task("t")
+    transport.next().cut()
+    transport.next_connection()(Answer())
+    transport.next().answer()
+    assert builder.flush(PATIENCE)
+    assert next(looks, None) is None
+
+
 def test_a_silent_backend_is_left_for_a_fresh_connection(make: Make) -> None:
     """When nothing at all came back within an attempt's deadline, the connection is renewed and probed."""
     transport, deliverer = make()

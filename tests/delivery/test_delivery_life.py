@@ -355,6 +355,28 @@ def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:
     assert "wex_7" in line
 
 
+def test_what_is_refused_for_good_is_said_where_logging_was_switched_off() -> None:
+    """What is lost by a refusal is said at once, also where an earlier state was refused for the same reason."""
+    result = python("""
+        import logging.config
+        from statusbuilder.testing import Fault, FaultyBackend
+        logging.config.dictConfig({
+            "version": 1,
+            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+            "root": {"handlers": ["out"], "level": "INFO"},
+        })
+        with FaultyBackend() as backend, GrpcSink(backend.target) as sink:
+            backend.always(Fault.error("INVALID_ARGUMENT"))
+            builder = StatusBuilder("wex_7", sinks=[sink])
+            builder.add_task("t")
+            builder.flush()
+            builder.update_status(ExecutionPhase.COMPLETED)
+            builder.close()
+    """)
+    (line,) = lines(result)
+    assert "'wex_7' was refused for good" in line
+
+
 def test_disabled_by_the_environment_nothing_is_delivered() -> None:
     """With STATUSBUILDER_DISABLED=1 builders work, and no sink hears of them, nor of what comes without a builder."""
     result = python(

@@ -16,6 +16,8 @@ import pytest
 from places import KITS
 from spool_kit import PATIENCE, Child, claim, key, locked, owned, row, rows_of, unclaimed, until, write
 
+from statusbuilder import ExecutionPhase
+from statusbuilder.delivery.core.values import State
 from statusbuilder.delivery.spool import disk
 from statusbuilder.delivery.spool.disk import Disk
 
@@ -49,6 +51,20 @@ def put(spool: Disk, *arguments: Any, **options: Any) -> bool:
 
 def put_until_written(spool: Disk, *arguments: Any) -> None:
     until(lambda: put(spool, *arguments))
+
+
+def test_a_full_file_is_said_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Small rows that still fit beside large ones are no news, and neither is the next large one."""
+    spool = Disk(path, lambda: None, 400_000)
+    large = b"x" * 350_000
+    for number in range(5):
+        assert not put(spool, f"large-{number}", state=State.OPEN, phase=ExecutionPhase.IN_PROGRESS, body=large)
+        assert put(spool, f"small-{number}")
+    assert put(spool, "alone", body=b"x" * 1000)
+    spool.close(PATIENCE)
+    assert [record.getMessage().rpartition(", ")[2] for record in caplog.records] == [
+        "only final states are kept until there is room"
+    ]
 
 
 def test_nothing_happens_before_it_is_used(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
@@ -478,6 +480,37 @@ def test_sink_from_a_stub_delivers_what_it_cannot_ask_about(path: Path, backend:
             assert fate(status).outcome is Outcome.DELIVERED
             until(lambda: rows_of(path) == {})
     assert {call.snapshot.phase for call in backend.calls if call.snapshot.execution_id == "old"} == {FAILED}
+
+
+def test_rows_stay_where_sinks_are_switched_off(
+    path: Path, spooling: Open, backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With STATUSBUILDER_DISABLED=1 a sink neither sends what the dead have left, nor asks for it."""
+    sent = StatusBuilder("wex_1")
+    sent.update_status(FAILED)
+    leave(path, packed(sent.snapshot(), target=backend.target))
+    monkeypatch.setenv("STATUSBUILDER_DISABLED", "1")
+    with spooling(backend) as sink:
+        assert (sink.flush(PATIENCE), sink.orphans()) == (True, ())
+    assert backend.calls == []
+    assert rows_of(path).keys() == {"wex_1"}
+    monkeypatch.delenv("STATUSBUILDER_DISABLED")
+    with spooling(backend):
+        backend.wait_for_calls(1, "wex_1")
+        until(lambda: rows_of(path) == {})
+
+
+def test_a_row_of_ones_own_that_is_given_up_is_set_aside(path: Path, spooling: Open, backend: FaultyBackend) -> None:
+    """Nobody sends later what a receipt has called lost; it is kept for people."""
+    backend.always(Fault.error("UNAUTHENTICATED"))
+    never = attrs.evolve(AT_ONCE, terminal_patience=1e-3)
+    with spooling(backend, retry=never, spool_patience=0.0) as sink:
+        status = started("wex_1", sink)
+        end(status)
+        until(lambda: fate(status).outcome is Outcome.LOST)
+        until(lambda: rows_of(path) == {})
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT execution_id FROM aside").fetchall() == [("wex_1",)]
 
 
 def test_rows_of_another_backend_stay(path: Path, spooling: Open, backend: FaultyBackend) -> None:

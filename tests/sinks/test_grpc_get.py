@@ -2,6 +2,7 @@
 
 import queue
 import re
+import threading
 from datetime import datetime, timezone
 from typing import Any
 
@@ -145,6 +146,23 @@ def test_whatever_a_backend_answers_there_is_a_connection(get: Handler | None) -
     with Backend(get=get) as backend, GrpcSink(backend.target) as sink:
         assert connect(transport_of(sink)).code == "OK"
         assert backend.received.empty()
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_get_that_fails_or_hangs_is_no_missing_connection(is_given: bool) -> None:
+    """Where the channel has a connection it may be only `get` that is in trouble, or what stands behind it."""
+    done = threading.Event()
+    gets: list[Handler] = [
+        refuse(grpc.StatusCode.UNAVAILABLE, "failed to connect to the store"),
+        refuse(grpc.StatusCode.UNAVAILABLE, "upstream connect error"),
+        lambda body, context: bytes(done.wait(PATIENCE)),
+    ]
+    for get in gets:
+        with Backend(get=get) as backend, grpc.insecure_channel(backend.target) as channel:
+            with GrpcSink(channel=channel) if is_given else GrpcSink(backend.target) as sink:
+                assert attempt(transport_of(sink)).code == "OK"  # a channel connects with its first call
+                assert connect(transport_of(sink), 0.3).code == "OK"
+            done.set()
 
 
 def test_without_a_connection_each_attempt_to_get_one_says_why() -> None:

@@ -53,7 +53,8 @@ class Deliverer:
             known = ", ".join(field.name for field in attrs.fields(Options))
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}; its settings are {known}.")
         self._transport = transport
-        self._options = chosen = Options(spool=spool, orphans=orphans, **options)
+        kept = None if sinks_disabled() else spool
+        self._options = chosen = Options(spool=kept, orphans=orphans, **options)
         if spool is not None and not hasattr(transport, "unpack"):
             raise TypeError("spool= is for sinks whose requests can be kept on disk, such as GrpcSink.")
         born, me = os.getpid(), weakref.ref(self)

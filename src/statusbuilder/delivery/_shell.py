@@ -266,7 +266,11 @@ class Shell(Mailbox):
         if connect is None or not can_start_threads():
             self.answer(events.Connected(Answer()))
         else:
-            connect(effect.timeout, lambda answer: self.reply(self.feed, events.Connected(answer)))
+            try:
+                connect(effect.timeout, lambda answer: self.reply(self.feed, events.Connected(answer)))
+            except BaseException as error:  # no question may stay without an answer
+                reason = f"no connection could be made ({type(error).__name__}: {error})"
+                self.answer(events.Connected(Answer("UNAVAILABLE", reason, answered=False)))
 
     def _send(self, effect: effects.Send) -> None:
         timeout, record = effect.timeout, self._records.get(effect.ref)

@@ -215,9 +215,10 @@ class Spooling:
         self._feed(events.Holds(attempt, answer, held, record.sent))
 
     def _set_aside(self, effect: effects.SetAside) -> None:
-        row = self._records[effect.ref].row
-        if row is not None:
-            self._disk.do(lambda store: store.set_aside(row.key, row.epoch, 2**62, effect.reason))
+        record = self._records[effect.ref]
+        key = record.key if record.row is None else record.row.key
+        if key is not None:
+            self._disk.do(lambda store: store.set_aside(key, 2**62, 2**62, effect.reason))
 
     def _note(self, effect: effects.Note) -> None:
         key, now = self._records[effect.ref].key, time()

@@ -84,6 +84,11 @@ class AioLine:
         return bool(self._under_way)
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it is known that there is a connection; to be asked on the loop."""
+        return self._methods is not None and is_connected(self._methods.channel) is True
+
+    @property
     def is_here(self) -> bool:
         """Whether this is the thread that would send, so that it must not wait."""
         return asyncio._get_running_loop() is self._loop

@@ -106,6 +106,11 @@ class SyncLine:
         """Whether calls are under way."""
         return bool(self._under_way)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is known that there is a connection."""
+        return self._methods is not None and is_connected(self._methods.channel) is True
+
     def start(self, call: Call, finish: Finish) -> None:
         methods = self._methods
         if methods is None:

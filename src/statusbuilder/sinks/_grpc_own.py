@@ -102,6 +102,12 @@ class OwnLine:
         self._cpu = self._cpu if line is None else max(self._cpu, line.cpu)
         return self._cpu
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is known that there is a connection."""
+        line = self._line
+        return line is not None and line.is_connected
+
     def start(self, call: Call, finish: Finish) -> None:
         ending = attrs.evolve(CLOSED, unsent=True)
         with self._lock:

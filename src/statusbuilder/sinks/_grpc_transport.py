@@ -102,10 +102,10 @@ class GrpcTransport:
         try:
             contract = self._named(kind)
         except ValueError as error:  # written by a later release
-            done(Answer("UNIMPLEMENTED", str(error)), None)
+            done(Answer("UNIMPLEMENTED", str(error), answered=False), None)
             return
         if not self.can_fetch:
-            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; see from_stub(get=…)"), None)
+            done(Answer("UNIMPLEMENTED", "the stub's method cannot ask; see from_stub(get=…)", answered=False), None)
             return
 
         def ended(ending: Ending) -> None:
@@ -129,7 +129,8 @@ class GrpcTransport:
 
         def ended(ending: Ending) -> None:
             answer = self._answer(call, ending)
-            done(Answer() if answer.answered else attrs.evolve(answer, in_doubt=False))
+            is_there = answer.answered or self._line.is_connected  # perhaps it is only `get` that fails, or hangs
+            done(Answer() if is_there else attrs.evolve(answer, in_doubt=False))
 
         call = self._ask_for(self._contract or WORKFLOW_EXECUTION, "", timeout)  # nobody has it, so it changes nothing
         self._begin(call, ended, done)

@@ -75,15 +75,27 @@ class Desk:
         """Write a line."""
         self.do(Log(level, text, execution_id, code, is_loss))
 
-    def say(self, code: str, cause: str, text: str, execution_id: str = "") -> None:
-        """Log a failure, once a minute for each cause."""
+    def say(self, code: str, cause: str, text: str, execution_id: str = "", is_loss: bool = False) -> bool:
+        """Log a failure, once a minute for each cause; says whether it is logged.
+
+        What is lost by a cause that was told is for those only who could not read that.
+        """
+        is_told = self._is_told(code, cause)
+        if is_told and not (is_loss and not self._is_told(code, f"lost: {cause}")):
+            return False
+        self.log("debug" if is_told else "warning", text, execution_id, code, is_loss)
+        return not is_told
+
+    def _is_told(self, code: str, cause: str) -> bool:
+        """Whether a cause was told in the last minute; otherwise it is now."""
         if self.now - self._said.get((code, cause), -QUIET) < QUIET:
-            return
+            return True
         if len(self._said) >= MOST_CAUSES:
             self._said = {key: time for key, time in self._said.items() if self.now - time < QUIET}
-        if len(self._said) < MOST_CAUSES:
-            self._said[code, cause] = self.now
-            self.log("warning", text, execution_id, code)
+        if len(self._said) >= MOST_CAUSES:
+            return True
+        self._said[code, cause] = self.now
+        return False
 
     # Fates: always set before anybody who waits is told
 

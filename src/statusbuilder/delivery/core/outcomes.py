@@ -17,6 +17,8 @@ from .steps import CALM, Backoff, Doubt, Last, Ready, Sending, Taking
 from .values import Answer, Rank, Uniform
 
 CONFLICT = "the backend keeps showing another state than was sent: another writer is at work"
+AFTER_OTHERS = 0.01
+"""Seconds that others have to probe before whoever has just failed to."""
 ENDED = "somebody else has ended the execution at the backend"
 
 
@@ -41,9 +43,7 @@ class Outcomes:
         if verdict is Verdict.ACCEPTED and answer.code != "OK" and sending.is_first and not it.is_fixed:
             verdict = Verdict.STALE  # another builder that began in the same millisecond
         if verdict is not Verdict.ACCEPTED:
-            asked = answer.retry_after or 0.0
-            wait = f" (in {min(asked, LONGEST_ASKED):g} s)" if asked > 0 else ""
-            error = f"{answer.code}: {answer.reason}{wait}"
+            error = f"{answer.code}: {_told(answer)}"
             self._desk.fail(answer.code, error)
             if not (it.is_ended or it.is_delivered):
                 self._desk.fate(it, reason=error)
@@ -108,11 +108,13 @@ class Outcomes:
 
     def _reconnect(self, it: Execution, sending: Sending, answer: Answer) -> None:
         it.fail()
-        if answer.in_doubt:  # it had a connection, which may have broken because of what is sent
-            failures, old = it.backoff.failures + 1, it.backoff
-            until = self._desk.now + self._desk.settings.retry.probe_wait(failures, self._random)
-            it.set_backoff(attrs.evolve(old, failures=failures, until=max(old.asked, until)))
         self._sender.unreachable(it, answer.code, answer.reason)
+        # There may be a connection, and only this execution is in trouble: the next probe is another one's.
+        failures, old, now, retry = it.backoff.failures + 1, it.backoff, self._desk.now, self._desk.settings.retry
+        down = self._sender.target.down
+        after_others = now if down is None else min(down.probe_at + AFTER_OTHERS, now + retry.connection_cap)
+        until = max(now + retry.probe_wait(failures, self._random), after_others, old.asked)
+        it.set_backoff(attrs.evolve(old, failures=failures, until=until))
 
     def _retry(self, it: Execution, sending: Sending, answer: Answer) -> None:
         if not answer.answered and sending.started > self._sender.target.last_answer:
@@ -121,7 +123,7 @@ class Outcomes:
             return
         it.fail()
         self.back_off(it, answer, sending.request.is_terminal)
-        self._desk.say(answer.code, answer.reason, f"execution {it.id!r} is tried again: {answer.reason}", it.id)
+        self._desk.say(answer.code, answer.reason, f"execution {it.id!r} is tried again: {_told(answer)}", it.id)
 
     def back_off(self, it: Execution, answer: Answer, is_end: bool) -> None:
         """Wait before the next attempt: as long as the backend asks, once where it is an end, or with jitter."""
@@ -163,7 +165,7 @@ class Outcomes:
 
     def _wait(self, it: Execution, sending: Sending, answer: Answer) -> None:
         request = sending.request
-        self._desk.say(answer.code, answer.reason, f"execution {it.id!r} was not accepted: {answer.reason}", it.id)
+        self._desk.say(answer.code, answer.reason, f"execution {it.id!r} was not accepted: {_told(answer)}", it.id)
         if it.is_ended or it.has_newer:
             it.rest()
         elif request.revision > it.fate.delivered and it.is_last(request.version, request.is_terminal):
@@ -176,15 +178,18 @@ class Outcomes:
 
     def _refused(self, it: Execution, sending: Sending, answer: Answer) -> None:
         request, is_over = sending.request, it.is_ended or it.has_newer
-        self._desk.say(answer.code, answer.reason, f"execution {it.id!r} was refused for good: {answer.reason}", it.id)
+        text = f"execution {it.id!r} was refused for good: {answer.reason}"
+        is_news = request.revision > it.fate.delivered
+        is_lost = is_news and not is_over and it.is_last(request.version, request.is_terminal)
+        self._desk.say(answer.code, answer.reason, text, it.id, is_loss=is_lost)
         it.rest()
-        if is_news := request.revision > it.fate.delivered:
+        if is_news:
             it.refuse(request.revision)
         if is_over:
             return
         self._desk.fate(it, refused=max(request.revision, it.fate.refused))
         self._doubt_on(it, answer)
-        if is_news and it.is_last(request.version, request.is_terminal):
+        if is_lost:
             self.end(it, Outcome.LOST, it.fate.reason)
         self._desk.settle(it)
 
@@ -209,6 +214,9 @@ class Outcomes:
         begun = it.found.written if it.found is not None else it.final.at if it.final is not None else refused
         if not is_short and not (is_spooled(it, it.tried) and now < begun + settings.spool_patience):
             it.rest()
+            self._desk.say(
+                "LOST", answer.reason, f"execution {it.id!r} is given up: {answer.reason}", it.id, is_loss=True
+            )
             self.end(it, Outcome.LOST, it.fate.reason)
             return
         it.fail()
@@ -242,9 +250,10 @@ class Outcomes:
             self._sender.release(it)
         if error:
             error = f"it could not be encoded ({error})"
-            self._desk.log("error", f"A state of execution {it.id!r} is not sent: {error}", it.id)
+            is_lost = it.final is not None and not it.has_news
+            self._desk.log("error", f"A state of execution {it.id!r} is not sent: {error}", it.id, is_loss=is_lost)
             self._desk.fate(it, refused=max(it.fate.refused, revision), reason=error)
-            if it.final is not None and not it.has_news:
+            if is_lost:
                 self.end(it, Outcome.LOST, error)
             self._desk.settle(it)
         else:
@@ -262,3 +271,9 @@ class Outcomes:
             self._keeper.forget(it)
         else:
             self._keeper.drop(it)
+
+
+def _told(answer: Answer) -> str:
+    """Return an answer's reason, with the wait that it asks for."""
+    asked = min(answer.retry_after or 0.0, LONGEST_ASKED)
+    return answer.reason + (f" (in {asked:g} s)" if asked > 0 else "")

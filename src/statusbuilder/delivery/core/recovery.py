@@ -162,16 +162,17 @@ class Recovery:
         desk.fail(answer.code, error)
         desk.fate(it, reason=error)
         assert isinstance(asking, Asking)
-        if not answer.answered and (answer.code == "UNAVAILABLE" or asking.started > self._sender.target.last_answer):
-            it.fail()
-            self._sender.unreachable(it, answer.code, answer.reason)
-            return
-        cannot, has_end = answer.code == "UNIMPLEMENTED" and answer.answered, found.is_terminal and found.has_body
+        cannot, has_end = answer.code == "UNIMPLEMENTED", found.is_terminal and found.has_body
         until = found.claimed + desk.settings.get_patience
         text = f"execution {it.id!r}: get does not say what the backend holds ({error}); what the spool has of it"
         if has_end and (cannot or now >= until or (is_closing and found.missing is None)):
             desk.say("get", f"sent {answer.code}", f"{text} is sent all the same", it.id)
-            self._sender.take(it)
+            self._sender.take(it)  # which also shows whether the backend is there, or only get is not
+            return
+        is_silent = not answer.answered and not cannot
+        if is_silent and (answer.code == "UNAVAILABLE" or asking.started > self._sender.target.last_answer):
+            it.fail()
+            self._sender.unreachable(it, answer.code, answer.reason)
             return
         desk.say("get", answer.code, f"{text} waits", it.id)
         if found.is_orphan and (cannot or now >= until):

@@ -32,7 +32,7 @@ class Register:
         """Note whether an execution has something to send; returns it."""
         some = self.rows if it.ref.is_row else self.news
         if it.has_news:
-            some.setdefault(it, it.ready.since)
+            some[it] = it.ready.since
             return True
         some.pop(it, None)
         return False

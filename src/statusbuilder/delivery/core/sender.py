@@ -41,6 +41,8 @@ class Sender:
         self._number = 0
         self._asking = 0
         self._deadline = inf
+        self._is_away_told = False
+        """Whether it was logged that the backend is away."""
 
     # Scheduling
 
@@ -213,7 +215,9 @@ class Sender:
         outage = self.target.answer(self._desk.now)
         if outage is not None:
             self._desk.do(do.SetOutage(None))
-            self._desk.log("info", f"The backend is back after {outage:.1f} s")
+            if self._is_away_told:
+                self._desk.log("info", f"The backend is back after {outage:.1f} s")
+            self._is_away_told = False
 
     def unreachable(self, it: Execution | None, code: str, reason: str) -> None:
         """Note that the backend could not be reached, or kept silent; `it` is what was sent, None for a connection."""
@@ -223,7 +227,8 @@ class Sender:
             self._desk.do(do.Renew())
         if is_news and self.target.down is not None:
             self._desk.do(do.SetOutage(Outage(self.target.down.since, reason)))
-            self._desk.say(code, reason, f"The backend cannot be reached, status is kept until it returns: {reason}")
+            text = f"The backend cannot be reached, status is kept until it returns: {reason}"
+            self._is_away_told |= self._desk.say(code, reason, text)
 
     def wake(self) -> float:
         """Return when something is to be done."""

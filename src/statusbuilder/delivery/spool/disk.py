@@ -76,7 +76,8 @@ class Disk:
         self._is_paused = False
         self._pause = 0.0
         self._try_at = 0.0
-        self._is_full = False
+        self._refused: dict[bool, int] = {}
+        """How large the rows were that have found no room, by whether they end; until such a one finds it again."""
         self.cpu_seconds = 0.0
         """CPU time of its thread."""
         _disks.get().live.add(self)
@@ -195,11 +196,14 @@ class Disk:
             return job.otherwise
 
     def _put(self, store: Store, row: Row) -> bool:
-        if store.has_room(0 if row.body is None else len(row.body), row.is_terminal):
-            self._is_full = False
+        size = 0 if row.body is None else len(row.body)
+        if store.has_room(size, row.is_terminal):
+            if size >= self._refused.get(row.is_terminal, size + 1):
+                del self._refused[row.is_terminal]
             return store.put(row)
-        if not self._is_full:
-            self._is_full = True
+        is_news = row.is_terminal not in self._refused
+        self._refused[row.is_terminal] = size
+        if is_news:
             what = "nothing more is kept" if row.is_terminal else "only final states are kept"
             log.warning("The spool %s has come to its largest size, %s until there is room", self.path, what)
         return False
