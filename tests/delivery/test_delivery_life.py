@@ -359,6 +359,7 @@ def test_what_is_refused_for_good_is_said_where_logging_was_switched_off() -> No
     """What is lost by a refusal is said at once, also where an earlier state was refused for the same reason."""
     result = python("""
         import logging.config
+        from statusbuilder.sinks.grpc import GrpcSink
         from statusbuilder.testing import Fault, FaultyBackend
         logging.config.dictConfig({
             "version": 1,
