@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from server_calls import TIMEOUT, Product, resource, serving
 from terminal_kit import terminal
 from view_values import agent, orders
@@ -228,6 +230,26 @@ def test_wait_finds_an_agents_execution() -> None:
                 assert sink.flush()
             assert "aex_build IN_PROGRESS" in watching.stdout.readline()
             watching.kill()
+
+
+def test_wait_finds_an_agents_execution_behind_a_backend_that_comes_later() -> None:
+    """While the backend is away the kind of the execution is not known either, so nothing is subscribed to yet."""
+    port = free_port()
+    command = [*COMMAND, "watch", "aex_build", "--wait", "--plain", "--target", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching, contextlib.ExitStack() as stack:
+        stack.callback(watching.kill)
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith(f"No connection to 127.0.0.1:{port}, trying again")
+        server = stack.enter_context(Server(port=port))
+        sink = stack.enter_context(GrpcSink(server.target))
+        sink.send(agent())
+        assert sink.flush()
+        lines = iter(watching.stdout.readline, "")
+        assert "aex_build IN_PROGRESS" in next(
+            line for line in lines if not line.startswith(("No connection", "Waiting"))
+        )
+    command += ["--patience", "0"]
+    assert subprocess.run(command, capture_output=True, timeout=TIMEOUT).returncode == 2
 
 
 def test_list_cuts_what_is_wider_than_the_terminal(server: Server) -> None:

@@ -20,7 +20,7 @@ from server_calls import TIMEOUT, Process
 from view_values import agent, carrying, orders
 
 from statusbuilder import AgentSnapshot, ExecutionPhase, Snapshot, StatusBuilder, Task, TaskStatus
-from statusbuilder.server import Server
+from statusbuilder.server import Server, ServerStartError
 from statusbuilder.sinks.grpc import GrpcSink
 
 pytest.importorskip("uvicorn", reason="the extra web is not there")
@@ -139,7 +139,7 @@ def test_all_executions_are_there_page_by_page(server: Server, sink: GrpcSink) -
         assert len(json.loads(socket.recv(TIMEOUT))["order"]["executions"]) == 50
 
 
-@pytest.mark.parametrize("execution_id", ["wex_1", "a/b c?d#e", "日本", "..", "%2F"])
+@pytest.mark.parametrize("execution_id", ["wex_1", "a/b c?d#e", "日本", "..", "%2F", "a\nb", "a\n"])
 def test_an_execution_is_its_snapshot_by_get_and_by_websocket(
     server: Server, sink: GrpcSink, execution_id: str
 ) -> None:
@@ -153,6 +153,7 @@ def test_an_execution_is_its_snapshot_by_get_and_by_websocket(
         assert socket.recv(TIMEOUT) == text
     held = Snapshot.from_dict(json.loads(text))
     assert (held.execution_id, held.phase, held.task("t").input) == (execution_id, status.snapshot().phase, {"page": 1})
+    assert (held.epoch, held.revision) == (status.snapshot().epoch, status.snapshot().revision)
     assert visitor.ask(path)[0] == 200
 
 
@@ -260,6 +261,20 @@ def test_another_host_is_refused(locked: Visitor) -> None:
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", ""):
         assert [locked.ask(path, Host=host)[0] for path in (*PATHS, "/login")] == [403] * 6, host
     assert [locked.ask(path, Host=f"localhost:{port}")[0] for path in PATHS] == [200] * 5
+
+
+def test_a_usual_port_need_not_be_named() -> None:
+    """Browsers leave the port out where it is the one of the scheme."""
+    server = Server(web=80)
+    try:
+        server.start()
+    except ServerStartError:
+        pytest.skip("port 80 is in use, or only for root")
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        visitor = Visitor(server.web_url)
+        hosts = ("127.0.0.1", "127.0.0.1:80", "localhost", "evil.example")
+        assert [visitor.ask("/", Host=host)[0] for host in hosts] == [200, 200, 200, 403]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:1"])

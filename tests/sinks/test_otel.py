@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -148,6 +149,43 @@ def test_failures_are_errors_with_their_text(traces: Traces) -> None:
     assert b.status.status_code is StatusCode.UNSET
     assert (execution.attributes or {})["statusbuilder.tasks.failed"] == 2
     assert traces.times("a") == [(0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Exception("boom"), "Exception"),
+        (type("Error", (Exception,), {})("boom"), "Error"),
+        (BlockingIOError(1, "x"), "BlockingIOError"),
+        (StopIteration(), "StopIteration"),
+        ("Errors were found: 3", "_OTHER"),
+        ("no Error: here", "_OTHER"),
+    ],
+)
+def test_the_type_of_an_error_is_what_its_text_begins_with(
+    traces: Traces, error: str | BaseException, kind: str
+) -> None:
+    """It is the exception's class; a sentence is none."""
+    StatusBuilder("wex_1", sinks=[traces.sink()]).with_error(error)
+    assert (traces.named("workflow execution").attributes or {})["error.type"] == kind
+
+
+def test_what_is_open_as_the_sink_closes_is_exported_unless_somebody_goes_on(traces: Traces) -> None:
+    """A builder that was dropped is nobody's any more, one that was closed may go on elsewhere; skips are told, too."""
+    sink = traces.sink()
+    dropped, closed = (StatusBuilder(name, sinks=[sink]) for name in ("wex_dropped", "wex_closed"))
+    for status in (dropped, closed):
+        status.add_task("a", status=TaskStatus.IN_PROGRESS)
+        status.add_task("b", status=TaskStatus.SKIPPED)
+    closed.close()
+    del dropped, closed, status
+    gc.collect()
+    sink.close()
+    execution = traces.named("workflow execution")
+    assert (execution.attributes or {})["statusbuilder.execution.id"] == "wex_dropped"
+    assert execution.status.status_code is StatusCode.UNSET
+    assert [event.name for event in execution.events] == ["task skipped"]
+    assert traces.named("a").status.status_code is StatusCode.UNSET
 
 
 def test_skipped_and_cancelled_are_no_errors(traces: Traces) -> None:
@@ -592,6 +630,30 @@ kept = main()
 """
 
 
+DELIVERED_EXIT = """
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from statusbuilder import Delivery, StatusBuilder
+from statusbuilder.sinks.otel import OpenTelemetrySink
+
+traces = TracerProvider()
+traces.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))
+sinks = [Delivery(OpenTelemetrySink(traces))]
+kept = [StatusBuilder(name, sinks=sinks) for name in ("wex_open", "wex_done")]
+for status in kept:
+    status.update_status("IN_PROGRESS")
+kept[1].update_status("COMPLETED")
+"""
+
+
+def test_a_delivery_ends_before_a_provider_that_was_made_before_it() -> None:
+    """All spans are exported behind a delivery, too, although its module was imported before the provider was made."""
+    command = [sys.executable, "-W", "ignore", "-c", DELIVERED_EXIT]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert [name in shown for name in ('"wex_open"', '"wex_done"')] == [True, True]
+    assert shown.count('"workflow execution"') == 2
+
+
 def test_a_process_that_ends_exports_what_is_open_and_what_is_lost() -> None:
     """An execution that is open at the exit has a span with an unset status; `lost` is in the last metrics."""
     command = [sys.executable, "-c", EXIT]
@@ -674,13 +736,14 @@ def test_a_deliverys_figures_are_metrics() -> None:
     provider.shutdown()
 
 
-def test_two_sinks_of_one_target_are_two_series() -> None:
+@pytest.mark.parametrize("attributes", [None, {"server.address": "127.0.0.1", "server.port": "1"}])
+def test_two_sinks_of_one_target_are_two_series(attributes: dict[str, str] | None) -> None:
     """A healthy sink does not hide a dead one; the target's host and port are attributes of their own."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     sinks = [GrpcSink("127.0.0.1:1", close_timeout=0.0) for _ in range(2)]
     for sink in sinks:
-        observe(sink, provider)
+        observe(sink, provider, attributes=attributes)
     with StatusBuilder("wex_1", sinks=sinks[:1], close_timeout=PATIENCE):
         pass
     data = reader.get_metrics_data()
@@ -692,7 +755,7 @@ def test_two_sinks_of_one_target_are_two_series() -> None:
         for point in metric.data.data_points
     ]
     assert {(point["server.address"], point["server.port"]) for point in points} == {("127.0.0.1", "1")}
-    assert len({point["statusbuilder.sink.number"] for point in points}) == 2
+    assert len({point.get("statusbuilder.sink.number") for point in points}) == 2
     for sink in sinks:
         sink.close(0.0)
     provider.shutdown()

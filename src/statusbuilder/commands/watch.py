@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from threading import Timer
-from time import sleep
+from time import monotonic, sleep
 
 import grpc
 
@@ -52,8 +52,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> int:
     waiting = f"Waiting for {options.execution_id} at {client.target}"
+    lost_at = None
     while True:
-        kind, is_there = _look(client, options)
+        try:
+            kind, is_there = _look(client, options)
+        except grpc.RpcError as error:
+            lost_at = lost_at or monotonic()
+            if options.patience is not None and monotonic() - lost_at >= options.patience:
+                raise
+            screen.note(_lost(error, client.target))
+            sleep(_LOOK_EVERY)
+            continue
+        lost_at = None
         if is_there or options.wait:
             screen.note(waiting)
         if is_there or not options.wait:
@@ -102,5 +112,7 @@ def _look(client: Client, options: argparse.Namespace) -> tuple[ContractName, bo
     try:
         held = find(client, options.execution_id, options)
     except grpc.RpcError as error:  # `subscribe` says what else is wrong, and outlives an outage
+        if options.wait and not options.agent and is_code(error, grpc.StatusCode.UNAVAILABLE):
+            raise  # of which kind it is is not known before the backend is there
         return "agent" if options.agent else "workflow", not is_code(error, grpc.StatusCode.NOT_FOUND)
     return "agent" if isinstance(held, AgentSnapshot) else "workflow", True

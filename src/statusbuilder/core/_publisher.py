@@ -37,6 +37,7 @@ class Publisher:
         "_said",
         "dropped",
         "first",
+        "is_left",
         "state",
     )
 
@@ -46,6 +47,8 @@ class Publisher:
         """The revision of the beginning, of which no sink is told."""
         self.dropped = 0
         """How many calls were ignored."""
+        self.is_left = False
+        """Whether it was closed, and not only dropped."""
         self._clock = clock
         self._last = 0
         """The last reading of the clock."""
@@ -212,7 +215,7 @@ class Publisher:
     def _finalize(self) -> tuple[bool, Snapshot]:
         if self._final is not None:
             return False, self._final
-        self._final = self.state.snapshot()
+        self._final, self.is_left = self.state.snapshot(), True
         return True, self._final
 
     def abandon(self) -> bool:

@@ -28,6 +28,7 @@ from .checks import (
     refuse_pickling,
 )
 from .environment import reads_strictly, sinks_disabled
+from .link import Life
 from .model.times import utc_now
 from .model.values import ExecutionPhase, Receipt, Sink, Snapshot, TaskStatus, TaskType
 from .outlets import Outlets, check_builder_sink
@@ -37,7 +38,7 @@ from .state import NOTHING, PHASE_CHANGED, ExecutionState
 _FAILED, _CUSTOM = TaskStatus.FAILED, TaskType.CUSTOM
 _ENDED_BADLY = (ExecutionPhase.FAILED, ExecutionPhase.CANCELLED)
 
-_FOR_SINKS = {"begun_anew", "end", "epoch", "epoch_given", "is_closed", "is_terminal", "take_over"}
+_FOR_SINKS = {"begun_anew", "end", "epoch", "epoch_given", "is_closed", "is_terminal", "life", "take_over"}
 """What sinks and integrations use, and completion does not offer."""
 
 
@@ -437,6 +438,11 @@ class StatusBuilder:
     def is_closed(self) -> bool:
         """Whether it was closed, so that the sinks get nothing more."""
         return self._publisher.is_closed
+
+    @property
+    def life(self) -> Life:
+        """What says whether it was closed, also when the builder is gone."""
+        return self._publisher
 
     # The block of the execution
 

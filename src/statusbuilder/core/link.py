@@ -39,6 +39,13 @@ class Source(Protocol):
         """End the execution FAILED, if it has not ended."""
 
 
+class Life(Protocol):
+    """What outlives a builder, and knows how it ended."""
+
+    is_left: bool
+    """Whether it was closed, so that somebody else may go on with its execution; False where it was dropped."""
+
+
 class Link(Protocol):
     """A delivery's end of one builder. None of its calls waits for the delivery."""
 

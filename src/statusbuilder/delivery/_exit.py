@@ -31,6 +31,9 @@ def close_at_exit(make: Callable[[], Shell], timeout: float) -> PerProcess[Shell
 
     shells = PerProcess(begin)
     _live[shells] = timeout
+    # What was made before, such as a provider of OpenTelemetry that a sink uses, has its own exit; it comes after this.
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
     return shells
 
 
@@ -56,6 +59,3 @@ def _at_exit() -> None:
     for shell, future, timeout in closing:
         shell.finish()
         wait([future], started + timeout + GRACE)
-
-
-atexit.register(_at_exit)

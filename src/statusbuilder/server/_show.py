@@ -96,7 +96,11 @@ class Show:
     def one(self, kind: str, execution_id: str) -> Snapshot | None:
         """Return an execution as it is now; None for one that is not there."""
         found = self._store.read(kind, execution_id)
-        return None if found is None else read(kind, execution_id, found[1])
+        if found is None:
+            return None
+        head, status = found
+        snapshot = read(kind, execution_id, status)
+        return attrs.evolve(snapshot, epoch=head.epoch or 0, revision=head.revision or 0)
 
     async def newest(self, page: int) -> list[tuple[str, Snapshot]]:
         """Return a page of all executions, from 1, the newest first, each with the address of its own page."""

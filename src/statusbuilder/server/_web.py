@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -29,6 +30,7 @@ from ._show import KIND_NAMES, LISTED, Show, Shown
 from .serving import Refusal
 
 _LARGEST_FORM: Final = 4_096
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
 _OPEN: Final = ("/login", "/page.css")
 
 
@@ -59,6 +61,21 @@ class Admission:
         return RedirectResponse("/login", 303) if is_page else _text("Log in first, at /login.", 401)
 
 
+class _AnyConvertor(Convertor[str]):
+    """Takes the rest of a path; Starlette's own `path` ends at a line feed."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyConvertor())
+
+
 class Page:
     """Answers browsers."""
 
@@ -66,7 +83,7 @@ class Page:
         self._show = show
         self._guard = guard
         self._is_secure = is_secure
-        execution = "executions/{kind}/{execution_id:path}"
+        execution = "executions/{kind}/{execution_id:any}"
         self.app = Starlette(
             routes=[
                 Route("/", self._list_page),
@@ -237,8 +254,10 @@ async def serving(
     port = listener.getsockname()[1]
     scheme = "http" if tls is None else "https"
     names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), reachable(host), host)
-    hosts = frozenset(join(name, port).lower() for name in names if name)
-    guard = Guard(key, hosts, scheme)
+    hosts = {join(name, port).lower() for name in names if name}
+    if port == _USUAL_PORTS[scheme]:  # which browsers leave out
+        hosts |= {name.rpartition(":")[0] for name in hosts}
+    guard = Guard(key, frozenset(hosts), scheme)
     page = Page(show, guard, is_secure=tls is not None)
     options: dict[str, Any] = {"log_level": "critical", "lifespan": "off", "headers": HEADERS, "server_header": False}
     if tls is not None:

@@ -34,6 +34,7 @@ _LEVELS: Final = (
     ("pending_age", "s", "Age of the oldest state that is not delivered; 0 when there is none."),
     ("last_success_age", "s", "Seconds since the backend last took something, or since the sink was made."),
 )
+_NUMBER: Final = "statusbuilder.sink.number"
 _NAMES: Final = {"pending_age": "pending.age", "last_success_age": "last_success.age", "cpu_seconds": "cpu.time"}
 
 
@@ -61,7 +62,9 @@ class _Observed:
         self._durations = meter.create_histogram(_title("attempt.duration"), "s", "How long attempts took.")
 
     def add(self, sink: Any, attributes: dict[str, str]) -> None:
-        """Read this sink, too."""
+        """Read this sink, too; a series is of one sink, also where two are told apart by nothing."""
+        if any(attributes == known for _, known in self._sinks):
+            attributes = {**attributes, _NUMBER: str(next(_numbers))}
         self._sinks.append((sink, attributes))
         if hasattr(sink, "on_attempt"):
             sink.on_attempt = partial(self._attempt, attributes, sink.on_attempt)
@@ -110,9 +113,9 @@ def observe(
     Args:
         sink: a `GrpcSink`, a `Delivery`, or anything else with `stats()`.
         meter_provider: whose metrics they are; None takes the global one, so set that first.
-        attributes: what tells this sink from others; by default `statusbuilder.sink`, the name of its class,
-            `statusbuilder.sink.number`, which no other sink of this process has, and `server.address` and
-            `server.port` of its target, where it has one.
+        attributes: what tells this sink from others, beside a number where another has the same; by default
+            `statusbuilder.sink`, the name of its class, `statusbuilder.sink.number`, which no other sink of this
+            process has, and `server.address` and `server.port` of its target, where it has one.
 
     Raises:
         TypeError: the sink has no `stats()`; only one with a delivery has.
@@ -132,7 +135,7 @@ def _title(name: str) -> str:
 
 
 def _attributes(sink: Any) -> dict[str, str]:
-    found = {"statusbuilder.sink": type(sink).__name__, "statusbuilder.sink.number": str(next(_numbers))}
+    found = {"statusbuilder.sink": type(sink).__name__, _NUMBER: str(next(_numbers))}
     target = getattr(sink, "target", None)
     if isinstance(target, str):
         host, _, port = target.rpartition(":")

@@ -26,7 +26,7 @@ _OTHER: Final = "_OTHER"
 """What OpenTelemetry's conventions want as `error.type` where there is no name for it."""
 _OPERATIONS: Final = {TaskType.TOOL_CALL: "execute_tool", TaskType.AGENT_INVOCATION: "invoke_agent"}
 _CLASS: Final = re.compile(
-    r"((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Group|Interrupt|Iteration|Warning|Timeout))(?=:|\s*\Z)"
+    r"((?:\w+\.)*(?=[A-Z])\w*(?:Error|Exception|Exit|Group|Interrupt|Iteration|Warning|Timeout))(?=:|\s*\Z)"
 )
 
 
@@ -230,7 +230,7 @@ class Execution:
             code = StatusCode.OK
         name = "agent execution" if is_agent else "workflow execution"
         link = None if self.anew is None else execution_span_id(self.execution_id, None)
-        skips = tuple(_skips(snapshot)) if snapshot.is_terminal else ()
+        skips = tuple(_skips(snapshot))
         end = max(end, self.floor + _SHORTEST)
         return Planned(name, self.span_id, None, self.floor, end, facts, code, description, link, skips)
 

@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span, SpanContext, TraceFlags, Tracer, TracerProvider
 
-from ..core.link import Source
+from ..core.link import Life, Source
 from ..core.model.times import utc_now
 from ..core.model.values import Snapshot, Task
 from ..core.process import PerProcess
@@ -71,6 +71,8 @@ class _Open:
     context: Context | None = None
     """None until the first snapshot, where nobody told that a builder was made."""
     source: Callable[[], Source | None] | None = None
+    life: Life | None = None
+    """What the source leaves, where it says whether it was closed."""
     inline: bool = True
     begun_anew: bool = False
     inherited: Snapshot | None = None
@@ -86,6 +88,8 @@ class _Open:
     @property
     def is_left(self) -> bool:
         """Whether its builder was closed before its end, so that somebody else goes on with it."""
+        if self.life is not None:
+            return self.life.is_left
         source = None if self.source is None else self.source()
         return self.source is not None and (source is None or getattr(source, "is_closed", False))
 
@@ -161,13 +165,16 @@ class OpenTelemetrySink:
         present = context.get_current() if carrier is None else propagate.extract(carrier)
         snapshot, state = source.snapshot(), self._state.get()
         begun_anew = getattr(source, "begun_anew", False)
-        opened = _Open(present, weakref.ref(source), inline, begun_anew, snapshot)
+        life = getattr(source, "life", None)
+        opened = _Open(present, weakref.ref(source), life, inline, begun_anew, snapshot)
         with state.lock:
             before = state.open.pop(source.execution_id, None)
             begun = None if before is None else before.execution
             if before is not None and begun is not None and not begun_anew and begun.started_at == snapshot.started_at:
                 # It goes on where an earlier builder of the same execution left off.
-                opened = attrs.evolve(before, source=opened.source, inline=inline, begun_anew=False, inherited=snapshot)
+                opened = attrs.evolve(
+                    before, source=opened.source, life=life, inline=inline, begun_anew=False, inherited=snapshot
+                )
                 before = None
             _put(state.open, source.execution_id, opened)
         if before is not None:
