@@ -209,13 +209,13 @@ def _() -> list[Patch]:
 
 @mutant("an outage is probed without end")
 def _() -> list[Patch]:
-    def next_probe(self: Any) -> Any:
-        return None if self.down is None else self.down.since
+    def probe_wait(self: Any, failures: int, random: Any) -> float:
+        return 0.0
 
     def connect(self: Any, now: float) -> bool:
         return False
 
-    return [(target.Target, "next_probe", next_probe), (target.Target, "connect", connect)]
+    return [(RetryPolicy, "probe_wait", probe_wait), (target.Target, "connect", connect)]
 
 
 # Doubt
