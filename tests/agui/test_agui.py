@@ -318,6 +318,52 @@ def test_a_call_id_that_comes_again_is_another_call() -> None:
     assert [task.task_id for task in status.snapshot().tasks] == ["c1", "c1#2"]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_answer_is_that_of_the_newest_call_with_its_id(whole: bool) -> None:
+    """An id that is used again in a later run is answered in a third one, also by a history that has both answers."""
+    asked = [STARTED, *call("c1"), FINISHED]
+    calls = [ToolCall(id="c1", function=FunctionCall(name="pick", arguments="{}"))]
+    first, second = (ToolMessage(id=f"t{day}", content=day, tool_call_id="c1") for day in ("Friday", "Monday"))
+    history = [AssistantMessage(id="a1", tool_calls=calls), first, AssistantMessage(id="a2", tool_calls=calls)]
+    status = feed(*asked, started(first), *call("c1"), FINISHED)
+    assert status.snapshot().task("c1#2").waiting_for
+    if whole:
+        apply_event(status, MessagesSnapshotEvent(messages=history))
+    feed(started(*history, second) if whole else started(second), FINISHED, status=status)
+    assert [(task.task_id, task.status, task.output) for task in status.snapshot().tasks] == [
+        ("c1", TaskStatus.COMPLETED, {"value": "Friday"}),
+        ("c1#2", TaskStatus.COMPLETED, {"value": "Monday"}),
+    ]
+
+
+def test_ids_of_messages_that_are_named_as_our_own_are_others() -> None:
+    """A producer that counts its messages as we do gets none of its texts into another one's."""
+    start = TextMessageStartEvent(message_id="message-1", role="assistant")
+    answer = [
+        start,
+        text("message-1", "Hello "),
+        text("message-1", "there."),
+        TextMessageEndEvent(message_id="message-1"),
+    ]
+    user = UserMessage(id="u1", role="user", content="hi")
+    status = feed(started(user), *answer, FINISHED)
+    snapshot = MessagesSnapshotEvent(messages=[user, UserMessage(id="message-2", role="user", content="and you?")])
+    apply_event(status, snapshot)
+    apply_event(status, snapshot)
+    assert [message.content for message in status.snapshot().messages] == ["hi", "Hello there.", "and you?"]
+    assert status.dropped == 0
+
+
+def test_an_inherited_call_that_waits_for_the_client_suspends_the_block() -> None:
+    """A process that died in the middle of a run leaves a call open; the next one is told that the client runs it."""
+    before = feed(STARTED, *call("c1"))
+    with AgentStatusBuilder("aex_1", initial=before.snapshot()) as status:
+        feed(STARTED, *call("c1"), FINISHED, status=status)
+    assert status.snapshot().phase is ExecutionPhase.IN_PROGRESS
+    assert not status.snapshot().task("c1").status.is_terminal
+    assert status.snapshot().task("c1").waiting_for
+
+
 def test_todos_stand_where_the_user_says() -> None:
     """`todos_key` names the state's key; a state without it changes nothing."""
     status = AgentStatusBuilder("aex_1")

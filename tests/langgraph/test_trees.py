@@ -12,8 +12,9 @@ pytest.importorskip("langchain")
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.prebuilt import ToolNode
 from langgraph.types import CachePolicy, Command, RetryPolicy, interrupt
 from langgraph_kit import (
     HI,
@@ -576,6 +577,45 @@ def test_a_call_that_nobody_can_read_has_failed(way: Way) -> None:
 
 
 # The client's calls
+
+
+@ways
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_call_of_the_client_goes_on_waiting_where_another_one_was_decided_upon(way: Way, is_first: bool) -> None:
+    """A turn asks a person and the client: the client's call still waits once the person has answered."""
+    turn = [("pick", {}, "c1"), ("ask", {"question": "?"}, "c2")]
+    model = ScriptedModel(turns=[("Let me.", turn if is_first else turn[::-1]), ("Done.", [])])
+
+    async def think(state: State) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    async def act(state: State) -> Any:
+        own = [call for call in state["messages"][-1].tool_calls if call["name"] == "ask"]
+        return await ToolNode([ask]).ainvoke({"messages": [AIMessage("", tool_calls=own)]})
+
+    def next_of(state: State) -> str:
+        answered = {message.tool_call_id for message in state["messages"] if isinstance(message, ToolMessage)}
+        return "think" if answered >= {"c1", "c2"} else END
+
+    plan = StateGraph(State)
+    plan.add_node("think", think)
+    plan.add_node("act", act)
+    plan.add_edge(START, "think")
+    plan.add_conditional_edges("think", lambda state: "act" if state["messages"][-1].tool_calls else END)
+    plan.add_conditional_edges("act", next_of)
+    graph = plan.compile(checkpointer=InMemorySaver())
+
+    def going_on(status: AgentStatusBuilder) -> AgentSnapshot:
+        return AgentSnapshot.from_dict(status.snapshot().to_dict())
+
+    asked = run(way, graph, config=CONFIG)
+    decided = run(way, graph, Command(resume="yes"), CONFIG, initial=going_on(asked))
+    assert decided.snapshot().phase is ExecutionPhase.IN_PROGRESS
+    waiting = decided.snapshot().task("c1")
+    assert (waiting.status, waiting.waiting_for) == (TaskStatus.PENDING, "the client")
+    answer = {"messages": [ToolMessage("Friday", tool_call_id="c1")]}
+    answered = run(way, graph, answer, CONFIG, initial=going_on(decided))
+    assert sorted(calls(answered)) == [("c1", "COMPLETED", "Friday"), ("c2", "COMPLETED", "a person said yes")]
 
 
 @ways

@@ -23,11 +23,18 @@ def beside(status: AgentStatusBuilder, wanted: str) -> list[str]:
     return ids
 
 
+def newest(status: AgentStatusBuilder, wanted: str) -> str:
+    """Return the newest of an id and those beside it."""
+    return (beside(status, wanted)[:-1] or [wanted])[-1]
+
+
 def wait(status: AgentStatusBuilder, task_id: str, what: str) -> None:
     """Say what an open task waits for; nothing any more where that is empty."""
     now = status.task_status(task_id)
     if now is not None and now in OPEN:
         status.update_task_status(task_id, now, metadata={"waiting_for": what})
+        if what:  # an inherited one, too
+            status._publisher.locked(lambda: status._agent.adapted.add(task_id))
 
 
 def fail(status: AgentStatusBuilder, task_id: str, error: Any) -> None:

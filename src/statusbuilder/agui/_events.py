@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonpatch
 
-from ..agent.adapters import APPROVAL, CLIENT, OPEN, beside, fail, wait
+from ..agent.adapters import APPROVAL, CLIENT, OPEN, beside, fail, newest, wait
 from ..agent.builder import AgentStatusBuilder, MessageType
 from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
 from ._read import TYPES, get, kind_of, plain
@@ -60,7 +60,7 @@ def _run_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None
     given = get(event, "input")
     stream.state = plain(get(given, "state"))
     for entry in get(given, "resume") or ():
-        task_id = str(get(entry, "interrupt_id"))
+        task_id = newest(status, str(get(entry, "interrupt_id")))
         if status.task_status(task_id) is not TaskStatus.IN_PROGRESS:
             continue
         if get(entry, "status") == "cancelled":
@@ -83,11 +83,12 @@ def _run_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> Non
         name = get(interrupt, "message") or get(interrupt, "reason") or "Approval"
         more = {"interrupt_id": str(get(interrupt, "id"))}
         given = {"tool_call_id": get(interrupt, "tool_call_id"), "reason": get(interrupt, "reason")}
-        if status.task_status(more["interrupt_id"]) is not TaskStatus.IN_PROGRESS:
+        if status.task_status(newest(status, more["interrupt_id"])) is not TaskStatus.IN_PROGRESS:
             task_id, approval, now = beside(status, more["interrupt_id"])[-1], TaskType.APPROVAL, TaskStatus.IN_PROGRESS
             status.add_task(task_id, name, now, task_type=approval, input=given, metadata=more)
     waiting = [stream.calls.pop(call_id).task_id for call_id in list(stream.calls)]
-    for task_id in (*waiting, *(get(outcome, "pending_tool_call_ids") or ())):
+    pending = [newest(status, call_id) for call_id in get(outcome, "pending_tool_call_ids") or ()]
+    for task_id in (*waiting, *pending):
         wait(status, task_id, APPROVAL if kind == "interrupt" else CLIENT)
     if result is not None:
         status.update_status(ExecutionPhase.IN_PROGRESS, output=plain(result))

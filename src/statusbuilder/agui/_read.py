@@ -34,6 +34,18 @@ def known_ids(status: AgentStatusBuilder) -> set[Any]:
     return {message.metadata.get("message_id") for message in status.snapshot().messages} - {None}
 
 
+def key_of(status: AgentStatusBuilder, message_id: Any) -> Any:
+    """Return what a status knows a message by: the protocol's id, or one beside it where that is another message's."""
+    if not isinstance(message_id, str) or not message_id.startswith("message-"):  # as our own are named
+        return message_id
+    messages, key, number = status.snapshot().messages, message_id, 1
+    given = {message.metadata.get("message_id") for message in messages}
+    while key not in given and any(message.message_id == key for message in messages):
+        number += 1
+        key = f"{message_id}#{number}"
+    return key
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON has it, a copy."""
     return json.loads(json.dumps(value, default=lambda model: model.model_dump(by_alias=True, exclude_none=True)))

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from ..agent.adapters import CUT, OPEN, beside, fail, wait
+from ..agent.adapters import CUT, OPEN, beside, fail, newest, wait
 from ..agent.builder import AgentStatusBuilder, MessageType
 from ..core.model.values import TaskStatus
-from ._read import TYPES, get, known_ids, read_args, text_of
+from ._read import TYPES, get, key_of, known_ids, read_args, text_of
 
 _MOST_ARGS = 1024 * 1024  # characters of one call's arguments
 
@@ -37,6 +37,8 @@ class Stream:
     """Messages that are streamed and not an agent's."""
     chunks: dict[tuple[str, str | None], str] = attrs.field(factory=dict)
     """The ids of what is streamed in chunks, by their kind and the sub-agent."""
+    keys: dict[str, str] = attrs.field(factory=dict)
+    """What the status knows messages by that are streamed, by the protocol's id."""
     state: Any = None
     lock: Any = attrs.field(factory=threading.RLock)
 
@@ -59,18 +61,22 @@ class Stream:
         if message_id in self.texts:
             self.texts[message_id][1].append(str(delta))
         elif delta:
-            status.append_text(delta, message_id, self.agent(event))
+            if message_id not in self.keys:
+                self.keys[message_id] = key_of(status, message_id)
+            status.append_text(delta, self.keys[message_id], self.agent(event))
 
     def hush(self, status: AgentStatusBuilder, event: Any) -> None:
         message_id = get(event, "message_id")
         kind, parts = self.texts.pop(message_id, (None, []))
         if kind is None:
-            status.end_message(message_id)
+            if message_id in self.keys:
+                status.end_message(self.keys.pop(message_id))
         elif parts:
             self.put(status, message_id, kind, "".join(parts))
 
     def put(self, status: AgentStatusBuilder, message_id: Any, kind: MessageType, text: str, ids: Any = None) -> None:
         """Add a whole message, or renew the one that has its id."""
+        message_id = key_of(status, message_id)
         if message_id in (known_ids(status) if ids is None else ids):
             status.replace_message(message_id, text)
         elif text:
@@ -79,10 +85,14 @@ class Stream:
     def take(self, status: AgentStatusBuilder, messages: Any) -> None:
         """Take the messages of a conversation, of which some are known."""
         ids = known_ids(status) if messages else ()
-        for message in messages or ():
+        made = [(get(it, "id"), at) for at, one in enumerate(messages or ()) for it in get(one, "tool_calls") or ()]
+        made_at = {call_id: at for call_id, at in made if status.task_status(call_id) is not None}
+        for at, message in enumerate(messages or ()):
             kind = TYPES.get(get(message, "role"))
             if get(message, "role") == "tool":
-                self.answer(status, message)
+                call_id = get(message, "tool_call_id")
+                if at > made_at.get(call_id, -1):  # else it is the answer to an earlier call with this id
+                    self.answer(status, message)
             elif kind is not None and get(message, "subagent_run_id") is None:
                 self.put(status, get(message, "id"), kind, text_of(get(message, "content")), ids)
                 for made in get(message, "tool_calls") or ():
@@ -102,9 +112,9 @@ class Stream:
     def call(self, status: AgentStatusBuilder, call_id: str, name: str, parent_id: str | None) -> None:
         if call_id in self.calls:
             return
-        if status.task_status(call_id) in OPEN:  # one that an earlier run left open
-            self.calls[call_id] = Call(call_id, name)
-            wait(status, call_id, "")
+        if status.task_status(left := newest(status, call_id)) in OPEN:  # one that an earlier run left open
+            self.calls[call_id] = Call(left, name)
+            wait(status, left, "")
         else:
             call = self.calls[call_id] = Call(beside(status, call_id)[-1], name)
             status.start_tool_call(call.task_id, name, parent_id=parent_id, status=TaskStatus.PENDING)
@@ -125,7 +135,7 @@ class Stream:
         call_id, error = get(event, "tool_call_id"), get(event, "error")
         self.begin(status, call_id)
         call = self.calls.pop(call_id, None)
-        task_id = call_id if call is None else call.task_id
+        task_id = newest(status, call_id) if call is None else call.task_id
         now = status.task_status(task_id)
         if call is None and (now is None or now not in OPEN):
             if now is None:

@@ -191,6 +191,14 @@ class Calls:
                 self._status.release(root, shown.task_id)
                 self._status.wait(shown.task_id, CLIENT)
 
+    def keep_for_client(self, root: Root, messages: Iterable[object]) -> None:
+        """Leave the calls to the client that waited while another one of their turn was decided upon."""
+        for call in (call for message in messages if read.kind_of(message) == "ai" for call in read.calls_of(message)):
+            left = self._status.left(call.call_id)
+            if left in root.left and self._status.builder.task_status(left) is TaskStatus.PENDING:
+                root.left.remove(left)
+                self._status.wait(left, CLIENT)
+
     # Ends
 
     def _finish(self, root: Root, shown: ShownCall, output: object, inside: Scope | None) -> None:

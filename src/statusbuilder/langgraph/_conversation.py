@@ -164,6 +164,8 @@ class Conversation:
         if not root.interrupted:
             self._add_answer(root, added[-1] if added else root.answer)
             self._calls.wait_for_client(root, added)
+            if root.left:
+                self._calls.keep_for_client(root, (one for _, messages in read.lists_of(output) for one in messages))
 
     def _add_answer(self, root: Root, message: object) -> None:
         """Show the answer where nobody but a sub-agent said it, or a chain that is no node of a graph."""
