@@ -69,8 +69,7 @@ class Stream:
         message_id = get(event, "message_id")
         kind, parts = self.texts.pop(message_id, (None, []))
         if kind is None:
-            if message_id in self.keys:
-                status.end_message(self.keys.pop(message_id))
+            status.end_message(self.keys.pop(message_id, None) or key_of(status, message_id))
         elif parts:
             self.put(status, message_id, kind, "".join(parts))
 

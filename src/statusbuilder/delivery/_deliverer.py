@@ -20,7 +20,7 @@ from ..core.model.values import Snapshot
 from ..core.outlets import check_sink, is_coroutine_sink
 from ..core.process import PerProcess
 from ..core.waits import await_all, wait
-from ._exit import GRACE, close_at_exit
+from ._exit import GRACE, close_at_exit, close_early
 from ._link import DeliveryLink
 from ._options import DeliveryOptions, Options
 from ._orphan import Orphan
@@ -243,6 +243,8 @@ class Delivery(Deliverer):
         else:
             options["max_in_flight"] = min(threads, options.get("max_in_flight", threads))
             super().__init__(ThreadTransport(sink, threads), **options)
+        if hasattr(behind, "opened"):
+            close_early(self._shell)
 
     def __repr__(self) -> str:
         return f"Delivery({self.sink!r})"

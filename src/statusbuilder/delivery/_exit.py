@@ -31,10 +31,12 @@ def close_at_exit(make: Callable[[], Shell], timeout: float) -> PerProcess[Shell
 
     shells = PerProcess(begin)
     _live[shells] = timeout
-    # What was made before, such as a provider of OpenTelemetry that a sink uses, has its own exit; it comes after this.
-    atexit.unregister(_at_exit)
-    atexit.register(_at_exit)
     return shells
+
+
+def close_early(shells: PerProcess[Shell]) -> None:
+    """Close before the exits of what was made until now, such as a provider of OpenTelemetry that the sink uses."""
+    atexit.register(_at_exit, weakref.ref(shells))
 
 
 def _finalize_child() -> None:
@@ -48,14 +50,19 @@ def _finalize_child() -> None:
     Finalize(None, _at_exit, exitpriority=0)
 
 
-def _at_exit() -> None:
+def _at_exit(only: Callable[[], PerProcess[Shell] | None] | None = None) -> None:
     started = monotonic()
     closing = []
     # All begin before any is waited for, so that they share the time.
     for shells, timeout in list(_live.items()):
+        if only is not None and shells is not only():
+            continue
         shell, future = shells.peek(), Future[bool]()
         if shell is not None and shell.has_work and shell.post(shell.close, started + timeout, True, future):
             closing.append((shell, future, timeout))
     for shell, future, timeout in closing:
         shell.finish()
         wait([future], started + timeout + GRACE)
+
+
+atexit.register(_at_exit)

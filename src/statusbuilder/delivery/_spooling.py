@@ -216,8 +216,10 @@ class Spooling:
 
     def _set_aside(self, effect: effects.SetAside) -> None:
         record = self._records[effect.ref]
-        key = record.key if record.row is None else record.row.key
-        if key is not None:
+        row, key = record.row, record.key
+        if row is not None:  # not what a builder has written over it
+            self._disk.do(lambda store: store.set_aside(row.key, row.epoch, 2**62, effect.reason))
+        elif key is not None:
             self._disk.do(lambda store: store.set_aside(key, 2**62, 2**62, effect.reason))
 
     def _note(self, effect: effects.Note) -> None:
