@@ -165,12 +165,14 @@ class Recovery:
         cannot, has_end = answer.code == "UNIMPLEMENTED", found.is_terminal and found.has_body
         until = found.claimed + desk.settings.get_patience
         text = f"execution {it.id!r}: get does not say what the backend holds ({error}); what the spool has of it"
-        if has_end and (cannot or now >= until or (is_closing and found.missing is None)):
+        is_unheard, is_away = not answer.answered and not cannot, answer.code == "UNAVAILABLE"
+        # Where nothing at all comes back nobody knows what is there now; where get alone fails the end shows it.
+        is_silent = is_unheard and not is_away and asking.started > self._sender.target.last_answer
+        if has_end and not is_silent and (cannot or now >= until or (is_closing and found.missing is None)):
             desk.say("get", f"sent {answer.code}", f"{text} is sent all the same", it.id)
-            self._sender.take(it)  # which also shows whether the backend is there, or only get is not
+            self._sender.take(it)
             return
-        is_silent = not answer.answered and not cannot
-        if is_silent and (answer.code == "UNAVAILABLE" or asking.started > self._sender.target.last_answer):
+        if is_silent or (is_unheard and is_away):
             it.fail()
             self._sender.unreachable(it, answer.code, answer.reason)
             return
