@@ -246,34 +246,21 @@ def test_end_does_not_depend_on_get():
     assert other.sent == []
 
 
-def test_end_waits_for_a_refused_get_no_longer_than_its_patience():
-    """The patience begins with the first claim, in whichever process, and ends with the sink."""
+@pytest.mark.parametrize("answer", [REFUSED, GONE])
+def test_end_waits_for_a_refused_get_no_longer_than_its_patience(answer: Answer):
+    """It begins with the first claim, in whichever process, and ends with the sink; also where a proxy says it is away."""
     table = claimed(get_patience=60.0, claimed=50.0)
-    say(table, REFUSED)
+    say(table, answer)
     assert table.sent == []
     for _ in range(40):
         table.wait(0.5)
         if not table.sent:
-            say(table, REFUSED)
+            say(table, answer)
     assert table.revisions == [("x", 5)]
     closing = claimed(get_patience=60.0)
-    say(closing, REFUSED)
+    say(closing, answer)
     closing.tell(on.Close("closer", closing.now + 5.0))
-    say(closing, REFUSED)
-    assert closing.revisions == [("x", 5)]
-
-
-def test_end_waits_no_longer_for_a_get_that_is_not_there():
-    """A `get` that a proxy calls unreachable may be all that fails: the end itself is tried then."""
-    table = claimed(get_patience=3.0)
-    for _ in range(20):
-        if not table.sent:
-            say(table, GONE)
-            table.wait(1.0)
-    assert table.revisions == [("x", 5)]
-    closing = claimed(get_patience=60.0)
-    closing.tell(on.Close("closer", closing.now + 5.0))
-    say(closing, GONE)
+    say(closing, answer)
     assert closing.revisions == [("x", 5)]
 
 

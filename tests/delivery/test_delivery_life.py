@@ -19,6 +19,11 @@ def show(snapshot):
 def slow(snapshot):
     time.sleep(0.2)
     show(snapshot)
+
+def switch_logging_off():
+    import logging.config
+    out = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    logging.config.dictConfig({"version": 1, "handlers": {"out": out}, "root": {"handlers": ["out"], "level": "INFO"}})
 """
 
 
@@ -338,12 +343,7 @@ print(status.close()[0].outcome.value, seen[-1].phase.name)
 def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:
     """An application's `dictConfig` switches existing loggers off; what is lost is said all the same."""
     result = python("""
-        import logging.config
-        logging.config.dictConfig({
-            "version": 1,
-            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
-            "root": {"handlers": ["out"], "level": "INFO"},
-        })
+        switch_logging_off()
         delivery = Delivery(lambda snapshot: threading.Event().wait())
         builder = StatusBuilder("wex_7", sinks=[delivery])
         builder.update_status(ExecutionPhase.COMPLETED)
@@ -358,14 +358,9 @@ def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:
 def test_what_is_refused_for_good_is_said_where_logging_was_switched_off() -> None:
     """What is lost by a refusal is said at once, also where an earlier state was refused for the same reason."""
     result = python("""
-        import logging.config
         from statusbuilder.sinks.grpc import GrpcSink
         from statusbuilder.testing import Fault, FaultyBackend
-        logging.config.dictConfig({
-            "version": 1,
-            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
-            "root": {"handlers": ["out"], "level": "INFO"},
-        })
+        switch_logging_off()
         with FaultyBackend() as backend, GrpcSink(backend.target) as sink:
             backend.always(Fault.error("INVALID_ARGUMENT"))
             builder = StatusBuilder("wex_7", sinks=[sink])

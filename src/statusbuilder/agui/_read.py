@@ -39,7 +39,7 @@ def key_of(status: AgentStatusBuilder, message_id: Any) -> Any:
     if not isinstance(message_id, str) or not message_id.startswith("message-"):  # as our own are named
         return message_id
     messages, key, number = status.snapshot().messages, message_id, 1
-    given = {message.metadata.get("message_id") for message in messages}
+    given = known_ids(status)
     while key not in given and any(message.message_id == key for message in messages):
         number += 1
         key = f"{message_id}#{number}"
