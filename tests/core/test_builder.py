@@ -129,7 +129,7 @@ def test_a_close_timeout_that_nobody_can_wait_for_is_refused(seconds: Any, error
         ({"clock": 5}, "clock= must be a function, not 5"),
         ({"redact_keys": 5}, "redact_keys must be texts, not 5"),
         ({"redact_keys": ["token", 5]}, r"redact_keys must be texts, not \['token', 5\]"),
-        ({"redact_values": 5}, "redact_values must be texts, not 5"),
+        ({"redact_values": 5}, "redact_values must be texts, not int"),
     ],
 )
 def test_an_option_of_a_wrong_type_is_refused(options: dict[str, Any], words: str, strict: bool) -> None:

@@ -248,7 +248,7 @@ def test_end_does_not_depend_on_get():
 
 @pytest.mark.parametrize("answer", [REFUSED, GONE])
 def test_end_waits_for_a_refused_get_no_longer_than_its_patience(answer: Answer):
-    """It begins with the first claim, in whichever process, and ends with the sink; so where a proxy says it is away."""
+    """It begins with the first claim, in whichever process, and ends with the sink; so where a proxy calls it away."""
     table = claimed(get_patience=60.0, claimed=50.0)
     say(table, answer)
     assert table.sent == []

@@ -30,7 +30,8 @@ def check_texts(name: str, given: Any, kind: type = str) -> tuple[Any, ...]:
     """Return texts, or what is of another kind and becomes a text, as a tuple; one alone may be given as it is."""
     texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else None
     if texts is None or not all(isinstance(text, kind) for text in texts):
-        raise TypeError(f"{name} must be texts, not {brief(given)}.")
+        found = brief(given) if kind is str else type(given).__name__  # the others are secrets
+        raise TypeError(f"{name} must be texts, not {found}.")
     return texts
 
 
