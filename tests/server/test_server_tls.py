@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import ipaddress
+import signal
+import socket
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +19,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from server_calls import Calls, serving
+from websockets.client import ClientProtocol
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 from websockets.sync.client import connect
+from websockets.typing import Origin
+from websockets.uri import parse_uri
 
 from statusbuilder.server import Server, ServerStartError
 
@@ -121,3 +129,35 @@ def test_the_page_is_https(files: tuple[Path, Path]) -> None:
         url = f"wss://{place.netloc}/ws/page/"
         with connect(url, additional_headers=headers, ssl=context, proxy=None, open_timeout=20) as socket:
             assert "executions" in socket.recv(20)
+
+
+def test_a_viewer_that_is_going_takes_nothing_from_the_others(files: tuple[Path, Path]) -> None:
+    """Who has said goodbye and does not end its TLS is left alone by a server that stops; others are told of that."""
+    pytest.importorskip("uvicorn", reason="the extra web is not there")
+    options = ("--port", "0", "--web", "0", "--tls-cert", files[0], "--tls-key", files[1])
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(serving(*options))
+        assert process.process.stdout is not None
+        place = urlsplit(process.process.stdout.readline().split()[-1])
+        url, origin = f"wss://{place.netloc}/ws/page/", Origin(f"https://{place.netloc}")
+        context = ssl.create_default_context(cafile=str(files[0]))
+
+        going = ClientProtocol(parse_uri(url), origin=origin)
+        line = stack.enter_context(socket.create_connection((place.hostname, place.port), timeout=20))
+        line = stack.enter_context(context.wrap_socket(line, server_hostname=place.hostname))
+        going.send_request(going.connect())
+        line.sendall(b"".join(going.data_to_send()))
+        while going.state is State.CONNECTING:
+            going.receive_data(line.recv(65536))
+        going.send_close()
+        line.sendall(b"".join(going.data_to_send()))
+        while going.close_rcvd is None:
+            going.receive_data(line.recv(65536))
+
+        staying = stack.enter_context(connect(url, origin=origin, ssl=context, proxy=None, open_timeout=20))
+        assert "executions" in staying.recv(20)
+        assert process.end(signal.SIGTERM) == (0, "")
+        with pytest.raises(ConnectionClosed) as caught:
+            staying.recv(20)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012

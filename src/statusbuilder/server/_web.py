@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 
 from ..core.model.values import Snapshot, TaskStatus
 from ..views.report_style import STYLE
@@ -241,6 +242,15 @@ def _login_page(wrong: str, status: int = 200) -> Response:
 # Its life
 
 
+class _Line(AutoWebSocketsProtocol):  # type: ignore[misc, valid-type]
+    """A viewer's connection; uvicorn fails, and leaves all others as they are, where it says goodbye to one that is
+    going already."""
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+
 @contextlib.asynccontextmanager
 async def serving(
     show: Show, key: str | None, host: str, port: int, tls: CertificateAndKey | None
@@ -262,7 +272,8 @@ async def serving(
     options: dict[str, Any] = {"log_level": "critical", "lifespan": "off", "headers": HEADERS, "server_header": False}
     if tls is not None:
         options |= {"ssl_certfile": fspath(tls[0]), "ssl_keyfile": fspath(tls[1])}
-    server = uvicorn.Server(uvicorn.Config(Admission(page.app, guard), ws_max_size=_LARGEST_FORM, **options))
+    app = Admission(page.app, guard)
+    server = uvicorn.Server(uvicorn.Config(app, ws=_Line, ws_max_size=_LARGEST_FORM, **options))
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         yield f"{scheme}://{join(reachable(host), port)}/"
