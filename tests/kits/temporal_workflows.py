@@ -545,3 +545,48 @@ class Pinned:
     @workflow.run
     async def run(self) -> None:
         """Do nothing."""
+
+
+LINES = "\n".join(f"key{n}=value{n} took={n}ms token_{n}: abc" for n in range(60_000))[:900_000]
+
+
+@activity.defn
+async def length_of(text: str) -> int:
+    return len(text)
+
+
+@workflow.defn
+class Gathering:
+    @workflow.run
+    async def run(self, sizes: list[int]) -> int:
+        calls = (workflow.execute_activity(length_of, LINES[:size], start_to_close_timeout=SOON) for size in sizes)
+        return sum(await asyncio.gather(*calls))
+
+
+@activity.defn
+async def saying(text: str) -> None:
+    from statusbuilder.temporal import activity_progress
+
+    with activity_progress() as progress:
+        for _ in range(15):
+            progress.update(f"connecting with {text}")
+            await asyncio.sleep(0.3)
+
+
+@activity.defn
+async def failing(text: str) -> None:
+    if activity.info().attempt < 3:
+        raise ValueError(f"refused {text}")
+
+
+@workflow.defn
+class Telling:
+    @workflow.run
+    async def run(self, text: str, is_local: bool) -> None:
+        often = RetryPolicy(initial_interval=timedelta(milliseconds=300))
+        if is_local:
+            await workflow.execute_local_activity(failing, text, start_to_close_timeout=SOON, retry_policy=often)
+        else:
+            await workflow.execute_activity(
+                saying, text, start_to_close_timeout=SOON, heartbeat_timeout=timedelta(seconds=2)
+            )

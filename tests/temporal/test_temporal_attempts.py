@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
+import pytest
 import temporal_workflows as flows
-from temporal_kit import Stage, run, stage, whole
+from temporal_kit import PATIENCE, Stage, run, stage, whole
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice import v1 as service
 from temporalio.client import WorkflowFailureError
 
 from statusbuilder import Snapshot, Task, TaskStatus
@@ -97,5 +101,30 @@ def test_attempts_are_known_across_runs(temporal: str) -> None:
         async with stage(temporal, [flows.RetryingOnAndOn], [flows.third_time]) as at:
             last = await ends_as_told(at, flows.RetryingOnAndOn, 3)
             assert [task.metadata["retry_count"] for task in last.tasks] == [2, 2, 2]
+
+    run(body())
+
+
+@pytest.mark.skipif(not hasattr(service, "PauseActivityRequest"), reason="this SDK cannot pause an activity")
+def test_a_paused_activity_waits_for_a_person(temporal: str) -> None:
+    """An activity that somebody has paused between two attempts runs no attempt, and says whom it waits for."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Polling], [flows.poll], reconcile=None) as at:
+            handle = await at.start(flows.Polling.run, 1_000_000, 0)
+            execution = WorkflowExecution(workflow_id=handle.id)
+            ask = {"namespace": "default", "execution": execution, "id": "1", "identity": "test"}
+            pending: Any = None
+            async with asyncio.timeout(PATIENCE):
+                while pending is None:
+                    pending = next(iter((await handle.describe()).raw_description.pending_activities), None)
+                await at.client.workflow_service.pause_activity(service.PauseActivityRequest(**ask))
+                while pending.state != 4:
+                    (pending,) = (await handle.describe()).raw_description.pending_activities
+            (task,) = (await fold_workflow(at.client, handle.id)).tasks
+            await handle.terminate()
+        assert task.metadata is not None
+        assert task.metadata["waiting_for"] == "somebody who unpauses it"
+        assert not any("started_at" in attempt for attempt in task.metadata.get("attempts", [])[1:])
 
     run(body())

@@ -22,7 +22,7 @@ from temporal_kit import PATIENCE, ClosedShelf, Shelf, run, shown, stage
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from statusbuilder import ExecutionPhase, Snapshot
+from statusbuilder import ExecutionPhase, Snapshot, TaskType
 from statusbuilder.delivery import Delivery
 from statusbuilder.sinks.grpc import GrpcSink
 from statusbuilder.temporal import close_status
@@ -314,6 +314,29 @@ def test_a_terminated_workflow_is_ended_from_outside(temporal: str) -> None:
             again = await close_status(at.client, handle.id, sink=sink)
             assert again is not None
             assert again.outcome == "confirmed"
+
+    run(body())
+
+
+def test_an_end_told_from_outside_is_read_as_the_plugin_reads(temporal: str) -> None:
+    """close_status takes the plugin's options: what is a task, of which type, and what is secret."""
+
+    async def body() -> None:
+        kinds, secret = {"saying": TaskType.API_CALL}, "tiger-4711"
+        read: dict[str, Any] = {"task_types": kinds, "builder": {"redact_values": [secret]}}
+        with FaultyBackend(aware=True) as backend, GrpcSink(backend.target) as sink:
+            async with stage(temporal, [flows.Telling], [flows.saying], enabled=False) as at:
+                handle = await at.start(flows.Telling.run, secret, False)
+                async with asyncio.timeout(PATIENCE):
+                    while not (await handle.describe()).raw_description.pending_activities:
+                        await asyncio.sleep(0.05)
+                await handle.terminate()
+                await close_status(at.client, handle.id, sink=sink, **read)
+            last = backend.snapshot(handle.id)
+        assert [task.task_type for task in last.tasks] == [TaskType.API_CALL]
+        assert secret not in last.to_json()
+        with pytest.raises(TypeError, match="unknown"):
+            await close_status(at.client, handle.id, sink=sink, unknown=1)
 
     run(body())
 

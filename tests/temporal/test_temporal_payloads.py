@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -146,5 +147,29 @@ def test_heartbeats_of_an_open_workflow_are_decoded(temporal: str) -> None:
             flows.heard.append("half way")
             await handle.result()
             flows.heard.clear()
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "whole_ones", "most"),
+    [([200_000], 1, 220_000), ([100_000] * 2, 2, 220_000), ([900_000] * 4, 0, 100_000), ([100_000] * 9, 2, 260_000)],
+    ids=["one as it is", "two as they are", "four that are too large", "nine that are too large together"],
+)
+def test_what_comes_at_once_is_shown_as_far_as_its_thread_has_time(
+    temporal: str, sizes: list[int], whole_ones: int, most: int
+) -> None:
+    """More than can be looked through in the thread of a workflow is cut, and no workflow task fails."""
+
+    async def body() -> None:
+        async with stage(temporal, [flows.Gathering], [flows.length_of], reconcile=None) as at:
+            handle = await at.start(flows.Gathering.run, sizes)
+            assert await handle.result() == sum(sizes)
+            last = await at.shelf.end(handle.id)
+            events = (await handle.fetch_history()).events
+        assert not [event for event in events if event.HasField("workflow_task_failed_event_attributes")]
+        inputs = [task.input or {} for task in last.tasks]
+        assert ["truncated" in given for given in inputs] == [False] * whole_ones + [True] * (len(sizes) - whole_ones)
+        assert sum(len(json.dumps(dict(given))) for given in inputs) < most
 
     run(body())

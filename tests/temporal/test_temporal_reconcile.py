@@ -70,6 +70,29 @@ def put(sink: GrpcSink, *snapshots: Snapshot) -> None:
     assert sink.flush(10)
 
 
+def test_a_chain_of_runs_is_told_under_the_name_of_its_first(temporal: str) -> None:
+    """Where names come from runs, the end of a run that continues others is that of the execution that they began."""
+
+    async def body() -> None:
+        options: dict[str, Any] = {"execution_id": lambda info: info.run_id}
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            async with stage(
+                temporal, [flows.ContinuingToWait], [flows.double], sink=sink, reconcile=None, **options
+            ) as at:
+                handle = await at.start(flows.ContinuingToWait.run, 2)
+                async with asyncio.timeout(PATIENCE):
+                    while (
+                        await at.client.get_workflow_handle(handle.id).describe()
+                    ).run_id == handle.first_execution_run_id:
+                        await asyncio.sleep(0.05)
+                await at.client.get_workflow_handle(handle.id).terminate()
+                await listed(at, 2)
+                await look(at, sink, **options)
+            assert backend.snapshot(handle.first_execution_run_id).phase is ExecutionPhase.FAILED
+
+    run(body())
+
+
 def test_terminated_and_timed_out_workflows_are_told(temporal: str) -> None:
     """What Temporal ended is FAILED with its own times and with what had been done, though no worker is left."""
 

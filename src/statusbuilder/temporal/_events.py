@@ -22,6 +22,9 @@ from ._steps import Step
 
 Reader: TypeAlias = "Callable[[Any], dict[str, Any]]"
 NEXT_ATTEMPT = "the next attempt"
+UNPAUSED = "somebody who unpauses it"
+_PAUSED = 4
+"""The state of a paused activity, which older SDKs have no name for."""
 LOCAL_ACTIVITY = "core_local_activity"
 """The name of the markers that tell of local activities."""
 
@@ -223,10 +226,12 @@ def note_pending(step: Step, pending: PendingActivityInfo, last_error: str | Non
         pending: What is told of it; payloads have to be JSON.
         last_error: Why its last attempt failed, in words.
     """
-    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    is_paused = pending.state == _PAUSED
+    waits = is_paused or pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     step.note_attempt(pending.attempt, None if waits else time_of(pending.last_started_time), last_error)
     if waits:
-        step.metadata["waiting_for"] = NEXT_ATTEMPT if pending.attempt > 1 else f"a worker of queue {step.queue}"
+        waiting_for = NEXT_ATTEMPT if pending.attempt > 1 else f"a worker of queue {step.queue}"
+        step.metadata["waiting_for"] = UNPAUSED if is_paused else waiting_for
     if pending.last_worker_identity:
         step.metadata["worker"] = pending.last_worker_identity
     details = [value_of(detail) for detail in pending.heartbeat_details.payloads]

@@ -42,6 +42,7 @@ BUDGET = 10.0
 HEARD_WITHIN = 2.0
 """Seconds in which a worker hears of what the server made of a closing, where it hears of it at all."""
 CLOSES_WITHIN = 20.0
+_LONGEST_ERROR = 4096
 _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
 _UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
@@ -74,6 +75,8 @@ class Host:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
+        self._asking: set[Run] = set()
+        """Runs whose state waits for a question to the server."""
         self._pace = Pace(BUDGET)
         self._reading = settings.reading
 
@@ -99,7 +102,7 @@ class Host:
             return
         is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
         if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
-            self._call(self._spawn, self._show_if_newest, run)
+            self._call(self._show_later, run)
         else:
             run.shown.show(run.builder.snapshot(), run.length)
         if run.was_rebuilt and run.had_activities and not run.knows_history:
@@ -126,7 +129,8 @@ class Host:
         """Take note of why an attempt at a local activity failed, which no server knows."""
         run = self._runs.get(info.workflow_run_id or "")
         if run is not None and info.is_local and info.activity_id in run.task_of:
-            run.local_failures[run.task_of[info.activity_id]] = error
+            brief = attrs.evolve(self._reading.policy, max_bytes=_LONGEST_ERROR)
+            run.local_failures[run.task_of[info.activity_id]] = brief.error(error)
 
     # On the worker's event loop
 
@@ -222,11 +226,21 @@ class Host:
 
     # What may be old
 
+    def _show_later(self, run: Run) -> None:
+        """Have it asked whether a state may be shown; once, however often the run goes on before it is its turn."""
+        run.shown.hold()
+        if run not in self._asking:
+            self._asking.add(run)
+            self._spawn(self._show_if_newest, run)
+
     async def _show_if_newest(self, run: Run) -> None:
         """Show a state only when the server says that the run is open, and that nobody else has gone on."""
+        await self._pace.turn()
+        self._asking.discard(run)
+        if run.phase is not None:
+            return
         run.shown.hold()
         snapshot, length, most = run.builder.snapshot(), run.length, run.most
-        await self._pace.turn()
         described = await self._answer(describe_run, run)
         if described is None or run.length > length:
             return
@@ -265,7 +279,7 @@ class Host:
             for run in runs:
                 run.shown.go_on_after_refusal(run.length)
                 if run.shown.is_stale:
-                    self._spawn(self._show_if_newest, run)
+                    self._show_later(run)
             for run in self._due(runs):
                 await self._pace.turn()
                 run.asked_at = monotonic()
@@ -296,7 +310,7 @@ class Host:
                 failed = pending.HasField("last_failure")
                 error = self._reading.policy.error(describe(error_of(pending.last_failure))) if failed else None
                 note_pending(step, pending, error)
-                known[step.task_id] = step.metadata
+                known[step.task_id] = self._reading.policy.payload(step.metadata)
         run.shown.learn(known)
 
     async def _learn_history(self, run: Run) -> None:

@@ -27,6 +27,7 @@ async def close_status(
     run_id: str | None = None,
     execution_id: str | None = None,
     timeout: float = 30.0,
+    **options: Any,
 ) -> Receipt | None:
     """Tell how a workflow ended, where its status does not say so: it was terminated, or timed out.
 
@@ -45,12 +46,15 @@ async def close_status(
         run_id: One run of it; by default the last one.
         execution_id: The backend's id, where the plugin was given a function for it.
         timeout: Seconds to deliver at most.
+        options: `memo`, `activities`, `task_types` and `builder` as `reconcile` has them: give what the plugin was
+            given, such as `redact_values`.
 
     Returns:
         What became of it, or None: the run is still open, or goes on as a new one.
     """
     run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
-    fold = None if run is None else await fold_run(client, workflow_id, run.run_id, Reading())
+    reading = Settings(enabled=True, sinks=(sink,), **options).reading
+    fold = None if run is None else await fold_run(client, workflow_id, run.run_id, reading)
     if run is None or fold is None or fold.goes_on:
         return None
     execution_id = execution_id or fold.execution_id

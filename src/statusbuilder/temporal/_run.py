@@ -18,6 +18,7 @@ from temporalio.client import Client
 
 from ..core.model.values import ExecutionPhase, TaskStatus, TaskType
 from ..core.state import ENDED_EARLY, FORGOTTEN
+from ..payload.policy import PayloadPolicy
 from ._builder import RunBuilder, make_builder
 from ._carry import header_of, hides_payloads
 from ._events import begin, time_of
@@ -31,6 +32,10 @@ from ._steps import CONTINUED, Step, number
 
 log = logging.getLogger("statusbuilder")
 
+ROOM = 256 * 1024
+"""Bytes of payloads that an activation looks through in full: that takes time in the workflow's thread, and the SDK
+fails a workflow task whose thread is busy for 2 s."""
+_LEAST_SHOWN = 1024
 SLOW = 2.0
 """Seconds after which the server is asked for what it knows of an activity."""
 _P = ParamSpec("_P")
@@ -95,6 +100,8 @@ class Run:
         self._open: dict[Key, Step] = {}
         self._recorded = 0
         """Commands of the present activation that are recorded."""
+        self._room = ROOM
+        """Bytes of payloads that the present activation may still look through in full."""
         self._updates: dict[str, Any] = {}
 
     @property
@@ -119,7 +126,7 @@ class Run:
     @harmless
     def take(self, act: WorkflowActivation) -> None:
         """Record what an activation tells the workflow, before its code hears of it."""
-        self._recorded = 0
+        self._recorded, self._room = 0, ROOM
         self.now = max(self.now, time_of(act.timestamp))
         self.was_rebuilt = self.was_rebuilt or act.is_replaying
         if act.history_length > self.length:
@@ -134,15 +141,26 @@ class Run:
             elif name == "resolve_activity" and told.result.HasField("backoff"):
                 self._wait_for_local(told)
             elif name in ENDS and (gave := ENDS[name][1](told)) is not None:
-                self._end((ENDS[name][0], told.seq), *gave)
+                self._end((ENDS[name][0], told.seq), told.ByteSize(), *gave)
             elif name == "resolve_child_workflow_execution_start":
                 self._link(("child", told.seq), told.succeeded.run_id)
 
-    def _end(self, key: Key, output: Any = None, error: BaseException | None = None) -> None:
+    def _end(self, key: Key, size: int, output: Any = None, error: BaseException | None = None) -> None:
         step = self._open.pop(key, None)
         if step is not None:
-            step.close(self.now, 0, self.builder._policy, output, error)
+            output, policy = self._fit(size, output)
+            step.close(self.now, 0, policy, output, error)
             self._show(step)
+
+    def _fit(self, size: int, value: Any) -> tuple[Any, PayloadPolicy]:
+        """Return as much of a payload of so many bytes as there is room for, and how texts beside it are taken over."""
+        policy, room = self.builder._policy, self._room
+        if size <= room:
+            self._room = room - size
+            return value, policy
+        self._room = room // 4  # as the head, the tail, and then both once more are looked through
+        policy = attrs.evolve(policy, max_bytes=min(policy.max_bytes, max(room // 4, _LEAST_SHOWN)))
+        return None if value is None else policy.payload(value), policy
 
     def _show(self, step: Step) -> None:
         if self.builder.is_running(step.task_id):
@@ -201,6 +219,7 @@ class Run:
                 what, read = STARTS[name]
                 step = begin(read, told, command.user_metadata, self.now)
                 if step is not None and (what, told.seq) not in never:
+                    step.input = self._fit(told.ByteSize(), step.input)[0]
                     self._begin((what, told.seq), step)
 
     def _begin(self, key: Key, step: Step) -> None:
@@ -231,13 +250,14 @@ class Run:
         key = told.protocol_instance_id
         if told.HasField("accepted"):
             request = self._updates[key]
-            facts: Any = {"input": given(request.input), "metadata": {"update_id": request.id}}
+            shown = self._fit(request.ByteSize(), given(request.input))[0]
+            facts: Any = {"input": shown, "metadata": {"update_id": request.id}}
             self._updates[key] = Step(kind=request.name, name=request.name, started_at=self.now, event_id=0, **facts)
             return
         self._updates.pop(key, None)
         done = told.HasField("completed")
         gave = (value_of(told.completed), None) if done else (None, error_of(told.rejected))
-        self._end(("update", key), *gave)
+        self._end(("update", key), told.ByteSize(), *gave)
 
     def _close(self, name: str, told: Any, headers: MutableMapping[str, Payload]) -> None:
         self.phase = _ENDINGS[name]
@@ -248,8 +268,11 @@ class Run:
             headers[CARRIED_HEADER].CopyFrom(header)
             return
         self._leave(FORGOTTEN if self.phase is ExecutionPhase.COMPLETED else ENDED_EARLY)
-        output = value_of(told.result) if self.phase is ExecutionPhase.COMPLETED else None
-        error = describe_end(error_of(told.failure)) if self.phase is ExecutionPhase.FAILED else None
+        output, policy = self._fit(
+            told.ByteSize(), value_of(told.result) if self.phase is ExecutionPhase.COMPLETED else None
+        )
+        is_failed = self.phase is ExecutionPhase.FAILED
+        error = policy.error(describe_end(error_of(told.failure))) if is_failed else None
         self.builder.finish(self.phase, output=output, error=error)
 
     def _leave(self, reason: str) -> None:

@@ -18,9 +18,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..core.model.times import utc_now
 from ..core.model.values import Outcome, Snapshot
 from ..delivery import Answer, Deliverer
+from ._carry import read_header
 from ._closed import ClosedRun, describe_run, first_event, fold_run, windows
 from ._ends import end_of, is_missing
 from ._identity import info_of, named_by
+from ._names import CARRIED_HEADER
+from ._payloads import make_readable, value_of
 from ._send import send_final
 from ._settings import Settings
 
@@ -256,7 +259,13 @@ class Target:
         try:
             await self._pace.turn()  # a question more, to Temporal's server
             event = await first_event(self.client, workflow_id, run_id)
-            return choose(info_of(event, workflow_id, run_id, self.client.namespace)) or workflow_id
+            name = choose(info_of(event, workflow_id, run_id, self.client.namespace)) or workflow_id
+            header = event.workflow_execution_started_event_attributes.header.fields.get(CARRIED_HEADER)
+            if header is None:
+                return name
+            await make_readable(header, self.client.data_converter, self._reading.policy)
+            carried = read_header(value_of(header), name)
+            return name if carried is None else carried.execution_id  # that of the run which it continues
         except Exception as error:
             log.info("Which execution workflow %r is cannot be known: %r", workflow_id, error)
             return None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..core.builder import StatusBuilder
     from ._host import Host
 
-LONGEST_ERROR = 2000
 _ROOM = 1024  # for what is beside the snapshot
 
 
@@ -129,7 +128,7 @@ class StatusActivityInbound(ActivityInboundInterceptor):
         try:
             return await self.next.execute_activity(input)
         except Exception as error:
-            self._host.failed(info, describe(error)[:LONGEST_ERROR])
+            self._host.failed(info, describe(error))
             raise
 
 
