@@ -178,6 +178,74 @@ def test_chunks_end_with_what_comes_after_them() -> None:
     assert (status.snapshot().task("c1").input, tasks(status)[0][2:]) == ({"q": 1}, ("COMPLETED", "one"))
 
 
+@pytest.mark.parametrize("kind", ["RAW", "ACTIVITY_SNAPSHOT", "REASONING_ENCRYPTED_VALUE", "SUBAGENT_STARTED"])
+def test_what_comes_beside_chunks_does_not_end_them(kind: str) -> None:
+    """Events that are no part of the conversation tear no message and no arguments that are streamed in chunks."""
+    beside = {"type": kind, "event": {}, "subagentRunId": "s1" if kind == "SUBAGENT_STARTED" else None, "name": "n"}
+    status = feed(
+        STARTED,
+        {"type": "TEXT_MESSAGE_CHUNK", "messageId": "m1", "delta": "One "},
+        beside,
+        {"type": "TEXT_MESSAGE_CHUNK", "delta": "two."},
+        {"type": "TOOL_CALL_CHUNK", "toolCallId": "c1", "toolCallName": "search", "delta": '{"q"'},
+        {"type": "RAW", "event": {}},
+        {"type": "TOOL_CALL_CHUNK", "delta": ": 1}"},
+        result("c1", "one"),
+    )
+    assert told(status) == [("AI", "One two."), ("TOOL", "search")]
+    assert (status.snapshot().task("c1").input, status.dropped) == ({"q": 1}, 0)
+
+
+def test_what_a_sub_agent_is_asked_is_nobodys_message() -> None:
+    """A prompt that is streamed to a sub-agent does not stand in the conversation as a person's word."""
+    whose = {"messageId": "u1", "subagentRunId": "s1"}
+    status = feed(
+        STARTED,
+        SubagentStartedEvent(subagent_run_id="s1", name="researcher"),
+        {"type": "TEXT_MESSAGE_START", "role": "user", **whose},
+        {"type": "TEXT_MESSAGE_CONTENT", "delta": "Find it.", **whose},
+        {"type": "TEXT_MESSAGE_END", **whose},
+    )
+    assert (told(status), status.dropped) == ([], 0)
+
+
+def test_an_open_sub_agent_waits_for_the_approval_of_its_run() -> None:
+    """A run that is interrupted while a sub-agent runs suspends that sub-agent, whether it is told so or not."""
+    outcome = RunFinishedInterruptOutcome(type="interrupt", interrupts=[Interrupt(id="i1", reason="ok?")])
+    start = SubagentStartedEvent(subagent_run_id="s1", name="researcher")
+    status = feed(STARTED, start, RunFinishedEvent(thread_id="t", run_id="r", outcome=outcome))
+    assert status.snapshot().task("s1").waiting_for == "an approval"
+
+
+def test_changes_of_a_state_that_nobody_gave() -> None:
+    """The state is empty at first, and stays what it was where a run's start has no input."""
+    add = StateDeltaEvent(delta=[{"op": "add", "path": "/todos", "value": ["a"]}])
+    more = StateDeltaEvent(delta=[{"op": "add", "path": "/todos/-", "value": "b"}])
+    status = feed(STARTED, add, FINISHED, STARTED, more, FINISHED)
+    assert [todo.content for todo in status.snapshot().todos] == ["a", "b"]
+    assert status.dropped == 0
+
+
+@pytest.mark.parametrize("error", [None, ConnectionError("gone")])
+def test_a_stream_that_ends_in_the_middle_leaves_nothing_open(error: BaseException | None) -> None:
+    """Whether it raises or just ends: its calls have failed, its message has ended, and the block waits for nobody."""
+
+    async def main(status: AgentStatusBuilder) -> None:
+        start = ToolCallStartEvent(tool_call_id="c1", tool_call_name="search")
+        async with status:
+            try:
+                async for _ in track(stream(STARTED, text("m1", "Hel"), start, error=error), status):
+                    pass
+            except ConnectionError:
+                pass
+            assert not any(message.is_open for message in status.snapshot().messages)
+
+    status = AgentStatusBuilder("aex_1")
+    asyncio.run(main(status))
+    assert tasks(status)[0][2:] == ("FAILED", "the run ended before this call finished")
+    assert status.snapshot().phase is ExecutionPhase.COMPLETED
+
+
 def test_messages_that_are_streamed_may_be_anybodys() -> None:
     """A streamed message of the user or the system is shown when it is whole."""
     status = feed(

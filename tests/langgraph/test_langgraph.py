@@ -93,6 +93,14 @@ def test_a_message_that_the_runner_has_shown_is_not_shown_twice(status: AgentSta
     assert contents(status) == [("HUMAN", "hi"), ("AI", "Hello."), ("SYSTEM", "short"), ("HUMAN", "hi")]
 
 
+def test_a_message_whose_secret_is_not_shown_is_not_shown_twice(status: AgentStatusBuilder) -> None:
+    """What the builder redacts is known again, in a message that the runner has shown, or an earlier attempt."""
+    content = "My key is sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH."
+    status.add_message(MessageType.HUMAN, content)
+    feed(status, event("chain_start", "r", input={"messages": [("user", content)]}))
+    assert [message.content for message in status.snapshot().messages] == ["My key is [redacted]."]
+
+
 def test_media_in_a_human_message_leaves_a_mark(status: AgentStatusBuilder) -> None:
     """Images and files of a multimodal message show as marks, and its text as text."""
     message = HumanMessage(

@@ -288,6 +288,33 @@ def test_an_interrupted_sub_agent_goes_on(way: Way, goes_on: bool) -> None:
 
 
 @ways
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_what_nobody_answers_does_not_wait_for_ever(way: Way, elsewhere: bool) -> None:
+    """Who says something new instead of answering takes back what was asked: LangGraph starts anew, and completes."""
+    turns = [("Let me.", [("ask", {"question": "?"}, "c1")]), ("Never mind.", [])]
+    graph = agent(*turns, tools=(ask,), checkpointer=InMemorySaver())
+    new = {"messages": [ToolMessage("no answer", tool_call_id="c1"), ("user", "forget it")]}
+    if elsewhere:
+        first = run(way, graph, config=CONFIG)
+        assert first.snapshot().phase is ExecutionPhase.IN_PROGRESS
+        status = run(way, graph, new, CONFIG, initial=AgentSnapshot.from_dict(first.snapshot().to_dict()))
+    else:
+        status = AgentStatusBuilder("aex_01")
+
+        async def both() -> None:
+            async with status:
+                await way(graph, status, HI, CONFIG)
+                await way(graph, status, new, CONFIG)
+
+        asyncio.run(both())
+    (approval,) = [task for task in status.snapshot().tasks if task.task_type is TaskType.APPROVAL]
+    assert approval.status is TaskStatus.SKIPPED
+    assert calls(status) == [("c1", "COMPLETED", "no answer")]
+    assert texts(status) == ["Let me.", "Never mind."]
+    assert (status.snapshot().phase, status.dropped) == (ExecutionPhase.COMPLETED, 0)
+
+
+@ways
 def test_calls_wait_for_a_decision_in_the_models_order(way: Way) -> None:
     """Before the decision the calls are shown as PENDING in the model's order; after it they stay in it."""
     from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -719,6 +746,24 @@ def test_a_misspelt_option_is_an_error() -> None:
 
     asyncio.run(main())
     assert texts(status) == ["Hello."]
+
+
+@pytest.mark.parametrize("options", [{"include_types": ["chat_model", "tool"]}, {"exclude_types": ["chain"]}])
+def test_events_that_are_left_out_change_nothing(options: dict[str, Any]) -> None:
+    """Where the runner filters the events that it wants to see, each token is shown once, in sub-agents, too."""
+    seen: set[str] = set()
+
+    async def main(status: AgentStatusBuilder) -> None:
+        async with status:
+            helper = agent(("One two.", [("search", X, "c1")]), ("Three four.", []), name="helper")
+            async for _ in track(graph_of(helper=helper, talk=says("Five six.")), HI, status, **options):
+                seen.update(texts(status))
+
+    status = AgentStatusBuilder("aex_01")
+    asyncio.run(main(status))
+    assert agents(status) == [("helper", "COMPLETED", "One two.\n\nThree four.")]
+    assert all("Five six.".startswith(text) for text in seen)
+    assert done(status)
 
 
 def test_what_shows_a_call_is_taken_from_its_tool() -> None:

@@ -64,8 +64,8 @@ class Watched:
     async def __anext__(self) -> Any:
         try:
             event = await anext(self._events)
-        except StopAsyncIteration:
-            self._stop = None
+        except StopAsyncIteration as end:  # perhaps in the middle of a run
+            self._end(end)
             raise
         except BaseException as error:
             self._end(error)

@@ -17,7 +17,8 @@ from ._stream import Stream
 def _text_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
     kind = TYPES.get(get(event, "role") or "assistant")
     if kind is not None and kind is not MessageType.AI:
-        stream.texts[get(event, "message_id")] = (kind, [])
+        is_main = get(event, "subagent_run_id") is None  # what a sub-agent is asked is no part of the conversation
+        stream.texts[get(event, "message_id")] = (kind if is_main else None, [])
 
 
 def _call_start(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
@@ -37,6 +38,8 @@ def _chunk(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
 
 def _end_chunks(stream: Stream, status: AgentStatusBuilder, event: Any, kind: str) -> None:
     """End what was streamed in chunks, once something else comes from the same agent."""
+    if kind in _BESIDE:
+        return
     for (what, whose), entity in list(stream.chunks.items()):
         start, _, id_name = CHUNKS[what]
         goes_on = whose != get(event, "subagent_run_id") or (kind == what and get(event, id_name) in (None, entity))
@@ -58,7 +61,8 @@ def _run_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None
     if status.snapshot().phase is ExecutionPhase.PENDING:
         status.update_status(ExecutionPhase.IN_PROGRESS)
     given = get(event, "input")
-    stream.state = plain(get(given, "state"))
+    if (state := get(given, "state")) is not None:
+        stream.state = plain(state)
     for entry in get(given, "resume") or ():
         task_id = newest(status, str(get(entry, "interrupt_id")))
         if status.task_status(task_id) is not TaskStatus.IN_PROGRESS:
@@ -71,6 +75,7 @@ def _run_started(stream: Stream, status: AgentStatusBuilder, event: Any) -> None
 
 
 def _run_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> None:
+    stream.end_messages(status)
     outcome, result = get(event, "outcome"), get(event, "result")
     kind = get(outcome, "type")
     if kind == "cancelled":
@@ -88,6 +93,8 @@ def _run_finished(stream: Stream, status: AgentStatusBuilder, event: Any) -> Non
             status.add_task(task_id, name, now, task_type=approval, input=given, metadata=more)
     waiting = [stream.calls.pop(call_id).task_id for call_id in list(stream.calls)]
     pending = [newest(status, call_id) for call_id in get(outcome, "pending_tool_call_ids") or ()]
+    if kind == "interrupt":
+        waiting += [stream.agents.pop(run_id) for run_id in list(stream.agents)]
     for task_id in (*waiting, *pending):
         wait(status, task_id, APPROVAL if kind == "interrupt" else CLIENT)
     if result is not None:
@@ -144,6 +151,9 @@ CHUNKS = {
     "TOOL_CALL_CHUNK": ("TOOL_CALL_START", "TOOL_CALL_ARGS", "tool_call_id"),
 }
 """What chunks stand for, which have no end of their own, and whose id they have."""
+_BESIDE = frozenset({"RAW", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "REASONING_ENCRYPTED_VALUE"})
+_BESIDE |= {f"SUBAGENT_{what}" for what in ("STARTED", "FINISHED", "ERROR")}
+"""What may come between the chunks of a message or call, and does not end it."""
 HANDLERS: dict[str, _Handle] = {
     "TEXT_MESSAGE_START": _text_start,
     "TEXT_MESSAGE_CONTENT": Stream.speak,

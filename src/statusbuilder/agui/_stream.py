@@ -33,13 +33,13 @@ class Stream:
     """The calls of this run that have no result yet, by the protocol's id."""
     agents: dict[str, str] = attrs.field(factory=dict)
     """The tasks of sub-agents that run, by the protocol's id."""
-    texts: dict[str, tuple[MessageType, list[str]]] = attrs.field(factory=dict)
-    """Messages that are streamed and not an agent's."""
+    texts: dict[str, tuple[MessageType | None, list[str]]] = attrs.field(factory=dict)
+    """Messages that are streamed and not an agent's; those that are not shown have no type."""
     chunks: dict[tuple[str, str | None], str] = attrs.field(factory=dict)
     """The ids of what is streamed in chunks, by their kind and the sub-agent."""
     keys: dict[str, str] = attrs.field(factory=dict)
     """What the status knows messages by that are streamed, by the protocol's id."""
-    state: Any = None
+    state: Any = attrs.field(factory=dict)
     lock: Any = attrs.field(factory=threading.RLock)
 
     def stop(self, status: AgentStatusBuilder, error: BaseException) -> None:
@@ -47,6 +47,7 @@ class Stream:
         cancelled = type(error).__name__ in ("CancelledError", "KeyboardInterrupt", "GeneratorExit")
         with self.lock, status.adapting():
             self.fail(status, None if cancelled else CUT)
+            self.end_messages(status)
 
     def fail(self, status: AgentStatusBuilder, error: str | None) -> None:
         for task_id in (*(call.task_id for call in self.calls.values()), *self.agents.values()):
@@ -55,6 +56,12 @@ class Stream:
         self.agents.clear()
 
     # Messages
+
+    def end_messages(self, status: AgentStatusBuilder) -> None:
+        """End the messages whose end nobody told of."""
+        for key in self.keys.values():
+            status.end_message(key)
+        self.keys.clear()
 
     def speak(self, status: AgentStatusBuilder, event: Any) -> None:
         message_id, delta = get(event, "message_id"), get(event, "delta")
@@ -67,10 +74,10 @@ class Stream:
 
     def hush(self, status: AgentStatusBuilder, event: Any) -> None:
         message_id = get(event, "message_id")
-        kind, parts = self.texts.pop(message_id, (None, []))
-        if kind is None:
+        kind, parts = self.texts.pop(message_id, (None, None))
+        if parts is None:
             status.end_message(self.keys.pop(message_id, None) or key_of(status, message_id))
-        elif parts:
+        elif parts and kind is not None:
             self.put(status, message_id, kind, "".join(parts))
 
     def put(self, status: AgentStatusBuilder, message_id: Any, kind: MessageType, text: str, ids: Any = None) -> None:

@@ -36,6 +36,8 @@ class Conversation:
             self._answer(root, get(given, "resume"))
         else:
             self._add_input(root, given)
+            if root.thread_id is not None and not read.is_command(given):
+                self._give_up(root)
 
     def _add_input(self, root: Root, given: object) -> None:
         """Show the messages that are new: those after the last answer, unless the runner has shown them."""
@@ -51,9 +53,9 @@ class Conversation:
                 if kind == "tool":
                     self._calls.answer(root, root.main, message, "")
         shown = self._shown() if new and root.source.input_messages else set()
-        for kind_and_text in new if root.source.input_messages else ():
-            if kind_and_text not in shown:
-                said = Said(self._status.builder.add_message(*kind_and_text), kind_and_text[1])
+        for whose, words in new if root.source.input_messages else ():
+            if (whose, self._status.builder._content(words)) not in shown:
+                said = Said(self._status.builder.add_message(whose, words), words)
                 root.given = [said if one.text == said.text else one for one in root.given]
 
     def _shown(self) -> set[tuple[MessageType, str]]:
@@ -234,3 +236,19 @@ class Conversation:
                 builder.update_task_status(task_id, TaskStatus.COMPLETED, output=output)
         if own == asked:
             root.left = [task.task_id for task in tasks if task.metadata.get("waiting_for") == APPROVAL]
+
+    def _give_up(self, root: Root) -> None:
+        """Skip what a thread was waiting for that is given something new instead of an answer."""
+        tasks = [
+            task
+            for task in self._status.builder.snapshot().tasks
+            if task.status in OPEN and task.task_id not in self._status.live
+        ]
+        asked = [task for task in tasks if "interrupt_id" in task.metadata]
+        own = [task.task_id for task in asked if task.metadata.get("thread_id") == root.thread_id]
+        for task_id in own:
+            self._status.builder.update_task_status(task_id, TaskStatus.SKIPPED)
+        if own and len(own) == len(asked):
+            for task in tasks:
+                if task.metadata.get("waiting_for") == APPROVAL:
+                    self._status.cut(task.task_id, None)

@@ -22,6 +22,8 @@ class Source:
     callbacks: bool = False
     input_messages: bool = True
     hide: frozenset[str] = frozenset()
+    told: bool = False
+    """Whether callbacks came in."""
     ended: Root | None = None
     """The last root run that ended, for an event of it that comes late."""
 
@@ -231,10 +233,6 @@ class Runs:
     def find(self, key: str) -> Run | None:
         """Return a run, whoever tells of it."""
         return self._runs.get(key)
-
-    def knows(self, key: str) -> bool:
-        """Whether callbacks told of a run by which they came in."""
-        return key in self._told
 
     def pop(self, run: Run) -> None:
         """Forget a run that has ended."""

@@ -162,6 +162,7 @@ class StatusCallbackHandler(BaseCallbackHandler):
         self.on_chain_error(error, run_id=run_id)
 
     def _start(self, kind: Kind, run_id: UUID, given: Any, serialized: Any, details: dict[str, Any]) -> None:
+        self._source.told = True
         parent, name, call_id = details.get("parent_run_id"), details.get("name"), details.get("tool_call_id")
         if not isa(name, str) or not name:
             name = get(serialized, "name")
@@ -205,14 +206,10 @@ def track(
     handler = StatusCallbackHandler(status, input_messages=input_messages, hide=hide)
     events = graph.astream_events(input, _with_handler(config, handler), version="v2", **options)
     reducer, source = reducer_of(status), handler._source
-    callbacks: bool | None = None
 
     def see(event: Any) -> None:
         """Report what only events tell; all of it where the graph calls no callbacks."""
-        nonlocal callbacks
-        if callbacks is None:
-            callbacks = reducer.runs.knows(str(get(event, "run_id")))
-        if not callbacks or get(event, "event") == "on_chain_stream":
+        if not source.told or get(event, "event") == "on_chain_stream":
             _apply(status, event, source)
 
     return Watched(events, see, lambda error: reducer.stop(source, None, error))
