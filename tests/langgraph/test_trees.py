@@ -249,6 +249,43 @@ def test_a_text_that_was_written_anew_is_marked(way: Way) -> None:
     )
 
 
+@ways
+@pytest.mark.parametrize("asks_first", [True, False], ids=["interrupt", "retry"])
+def test_a_whole_text_that_is_written_anew_is_marked(way: Way, asks_first: bool) -> None:
+    """What a node said before it failed, or asked, is not in the state; its next attempt says it anew."""
+    model = ScriptedModel(turns=[("A whole answer.", [])])
+    failed: list[int] = []
+
+    async def talk(state: State) -> dict[str, Any]:
+        message = await model.ainvoke(state["messages"])
+        if asks_first:
+            interrupt("ok?")
+        elif not failed:
+            failed.append(1)
+            raise ConnectionError("gone")
+        return {"messages": [message]}
+
+    graph = StateGraph(State)
+    retry = RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False, retry_on=ConnectionError)
+    graph.add_node("talk", talk, retry_policy=retry)
+    graph.add_edge(START, "talk")
+    compiled, status = graph.compile(checkpointer=InMemorySaver()), AgentStatusBuilder("aex_01")
+
+    async def main() -> None:
+        async with status:
+            await way(compiled, status, HI, CONFIG)
+            if asks_first:
+                await way(compiled, status, Command(resume="yes"), CONFIG)
+
+    asyncio.run(main())
+    answers = [message for message in status.snapshot().messages if message.type is MessageType.AI]
+    assert [(message.content, dict(message.metadata)) for message in answers] == [
+        ("A whole answer.", {"incomplete": True}),
+        ("A whole answer.", {}),
+    ]
+    assert done(status)
+
+
 # Interrupts
 
 

@@ -24,6 +24,8 @@ class Conversation:
     def __init__(self, status: Status, calls: Calls) -> None:
         self._status = status
         self._calls = calls
+        self._unfinished: dict[tuple[str | None, str], list[str]] = {}
+        """What models have written in nodes that did not come to their end, and may run again."""
 
     # What a run is given
 
@@ -126,6 +128,8 @@ class Conversation:
         self._status.builder.end_message()
         if not scope.silent:
             scope.last = text
+            if run.message_id:
+                run.node.messages.append(run.message_id)
             self._note(run.root, message, text, run.message_id)
             self._calls.announce(run.root, scope, message, stated=False)
 
@@ -139,6 +143,16 @@ class Conversation:
         if run.message_id:
             self._status.builder.end_message(run.message_id)
             self._status.builder.replace_message(run.message_id, metadata={"incomplete": True})
+
+    def leave(self, run: Run) -> None:
+        """Remember what a node said that came to no end."""
+        if run.messages:
+            self._unfinished[run.root.thread_id, run.ns] = run.messages
+
+    def begin_node(self, run: Run) -> None:
+        """Mark what an earlier attempt of a node said, which is written anew."""
+        for message_id in self._unfinished.pop((run.root.thread_id, run.ns), ()):
+            self._status.builder.replace_message(message_id, metadata={"incomplete": True})
 
     # What the state holds
 

@@ -70,6 +70,8 @@ class Reducer:
             takes_input = kind == "chain" or (kind == "model" and not parents)
             self._conversation.begin(run.root, input if takes_input else {})
         if kind == "chain":
+            if run.is_node:
+                self._conversation.begin_node(run)
             if run.is_node and run.is_main and "__start__:" not in run.ns:  # that one is given the input, not the state
                 self._conversation.look(run.root, input)
         elif kind == "tool" or not read.is_internal(metadata):
@@ -101,6 +103,8 @@ class Reducer:
         if run is None:
             return
         self.runs.pop(run)
+        if error is not None and run.is_node:
+            self._conversation.leave(run)
         if read.is_interrupt(error):
             self._conversation.ask(run.root, read.interrupts_of_error(error))
             self._leave_inner(run, None)

@@ -155,6 +155,8 @@ class Run:
     """A tool run's call."""
     message_id: str = ""
     """The message that a model writes."""
+    messages: list[str] = attrs.field(factory=list)
+    """A node's run: the messages that models have written in it."""
     streamed: int = 0
     """Characters of it."""
 
