@@ -273,6 +273,7 @@ async def serving(
     if tls is not None:
         options |= {"ssl_certfile": fspath(tls[0]), "ssl_keyfile": fspath(tls[1])}
     app = Admission(page.app, guard)
+    options |= {"timeout_graceful_shutdown": 1}  # from Python 3.12 on it waits for clients that do not end their TLS
     server = uvicorn.Server(uvicorn.Config(app, ws=_Line, ws_max_size=_LARGEST_FORM, **options))
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
