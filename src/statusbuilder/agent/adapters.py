@@ -48,7 +48,7 @@ def fail(status: AgentStatusBuilder, task_id: str, error: Any) -> None:
 class Watched:
     """An async iterator of events, each of which is seen before it is passed on.
 
-    Where the stream raises, is closed or is dropped half-way, as by a `break`, its end is told at once.
+    Where it ends (StopAsyncIteration), raises, is closed or is dropped half-way, as by a `break`, that is told at once.
     """
 
     def __init__(

@@ -152,7 +152,6 @@ CHUNKS = {
 }
 """What chunks stand for, which have no end of their own, and whose id they have."""
 _BESIDE = frozenset({"RAW", "ACTIVITY_SNAPSHOT", "ACTIVITY_DELTA", "REASONING_ENCRYPTED_VALUE"})
-_BESIDE |= {f"SUBAGENT_{what}" for what in ("STARTED", "FINISHED", "ERROR")}
 """What may come between the chunks of a message or call, and does not end it."""
 HANDLERS: dict[str, _Handle] = {
     "TEXT_MESSAGE_START": _text_start,

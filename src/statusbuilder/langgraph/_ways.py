@@ -212,7 +212,11 @@ def track(
         if not source.told or get(event, "event") == "on_chain_stream":
             _apply(status, event, source)
 
-    return Watched(events, see, lambda error: reducer.stop(source, None, error))
+    def stop(error: BaseException) -> None:
+        if not isinstance(error, StopAsyncIteration):  # where its last events were left out, nothing is wrong
+            reducer.stop(source, None, error)
+
+    return Watched(events, see, stop)
 
 
 def _with_handler(config: Any, handler: StatusCallbackHandler) -> Any:

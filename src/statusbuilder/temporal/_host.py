@@ -105,6 +105,8 @@ class Host:
             self._call(self._show_later, run)
         else:
             run.shown.show(run.builder.snapshot(), run.length)
+            if run in self._asking:
+                self._call(self._asking.discard, run)
         if run.was_rebuilt and run.had_activities and not run.knows_history:
             run.knows_history = True
             self._call(self._spawn, self._learn_history, run)
@@ -236,8 +238,9 @@ class Host:
     async def _show_if_newest(self, run: Run) -> None:
         """Show a state only when the server says that the run is open, and that nobody else has gone on."""
         await self._pace.turn()
+        is_wanted = run in self._asking and run.phase is None
         self._asking.discard(run)
-        if run.phase is not None:
+        if not is_wanted:
             return
         run.shown.hold()
         snapshot, length, most = run.builder.snapshot(), run.length, run.most

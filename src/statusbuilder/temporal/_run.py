@@ -189,7 +189,7 @@ class Run:
         for key, waiting in list(self._updates.items()):
             if isinstance(waiting, Step):  # which did not end at once
                 self._updates[key] = None
-                self._begin(("update", key), waiting)
+                self._begin(("update", key), waiting, 0)
 
     @harmless
     def _catch_up(self) -> None:
@@ -219,11 +219,10 @@ class Run:
                 what, read = STARTS[name]
                 step = begin(read, told, command.user_metadata, self.now)
                 if step is not None and (what, told.seq) not in never:
-                    step.input = self._fit(told.ByteSize(), step.input)[0]
-                    self._begin((what, told.seq), step)
+                    self._begin((what, told.seq), step, told.ByteSize())
 
-    def _begin(self, key: Key, step: Step) -> None:
-        """Add a task, under the id that a fold of the history gives it."""
+    def _begin(self, key: Key, step: Step, size: int) -> None:
+        """Add a task, under the id that a fold of the history gives it; `size` is that of what it is given."""
         builder, kind = self.builder, step.kind
         if not self.settings.reports_activity(kind):
             return
@@ -232,7 +231,7 @@ class Run:
         if step.activity_id:
             self.had_activities = True
             self.task_of[step.activity_id] = step.task_id
-        given: Any = {"input": step.input, "metadata": step.metadata or None}
+        given: Any = {"input": self._fit(size, step.input)[0], "metadata": step.metadata or None}
         kinds = self.settings.task_types
         builder.add_task(step.task_id, step.name, step.status, task_type=kinds.get(kind, TaskType.CUSTOM), **given)
 
