@@ -51,6 +51,9 @@ async def close_status(
 
     Returns:
         What became of it, or None: the run is still open, or goes on as a new one.
+
+    Raises:
+        TypeError: There is no such option.
     """
     run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
     reading = Settings(enabled=True, sinks=(sink,), **options).reading
