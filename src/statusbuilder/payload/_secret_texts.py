@@ -84,17 +84,17 @@ class SecretTexts:
         return start, start == of_line
 
     def _open_on(self, text: str, line: int) -> Iterator[int]:
-        for place in self._places(text, line):
-            start = _SPACE.match(text, place.start).end()  # type: ignore[union-attr]
-            if place.sign not in " \t|" or SAID_OPEN.match(text, place.start):
-                yield start
+        for place in self._places(text, line, SAID_OPEN):
+            yield _SPACE.match(text, place.start).end()  # type: ignore[union-attr]
         yield from opened_on_line(text, line)
 
-    def _places(self, text: str, line: int = 0) -> Iterator[Place]:
-        """Yield where keys end that are secret ones, in order."""
+    def _places(self, text: str, line: int = 0, said: re.Pattern[str] | None = None) -> Iterator[Place]:
+        """Yield where keys end that are secret ones, in order; with no sign after them only before what is `said`."""
         size = len(text)
         ends = [size - match.start() for match in self._ends.finditer(text[line:][::-1])]
         for start in reversed(ends):
+            if said is not None and text[start - 1] in " \t|" and not said.match(text, start):
+                continue
             sign = start - (3 if text[start - 3 : start - 2] == "%" and text[start - 1] in "AaDd" else 1)
             place = self._place(text, sign, start)
             if place is not None:
