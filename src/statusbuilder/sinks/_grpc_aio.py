@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -44,14 +44,14 @@ class AioLine:
         open: returns the methods; called on the loop, at the first call.
     """
 
+    cpu = 0.0  # whatever else the loop's thread does counts with it, so that whoever made it has to tell
+
     def __init__(self, loop: asyncio.AbstractEventLoop, open: Callable[[], Methods]) -> None:
         self._loop = loop
         self._open = open
         self._methods: Methods | None = None
         self.proven = False
         """Whether a call has come through."""
-        self.cpu = 0.0
-        """CPU seconds of the loop's thread at the end of the last call."""
         self._is_inherited = False
         self._handed: deque[_Attempt] = deque()
         self._is_woken = False
@@ -163,7 +163,6 @@ class AioLine:
         except Exception as error:
             ending = unmade(error)
         finally:
-            self.cpu = thread_time()
             self._end(attempt, ending)
 
     # Anywhere

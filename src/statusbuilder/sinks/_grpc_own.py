@@ -9,8 +9,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache, partial
-from time import monotonic, sleep
+from time import monotonic, sleep, thread_time
 from typing import Any, TypeAlias
 
 import attrs
@@ -48,6 +49,8 @@ class _Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.SelectorEventLoop()
+        self.cpu = 0.0
+        """CPU seconds of the thread, as of the last look."""
         self._thread = threading.Thread(target=self._run, name="statusbuilder-grpc", daemon=True)
         running: Future[None] = Future()
         self.loop.call_soon(running.set_result, None)
@@ -57,7 +60,12 @@ class _Loop:
     def _run(self) -> None:
         self.loop.run_forever()
         self.loop.run_until_complete(_rest())
+        self.look()
         self.loop.close()
+
+    def look(self) -> None:
+        """Read the thread's CPU time, on that thread; too slow for each call."""
+        self.cpu = thread_time()
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -84,7 +92,6 @@ class OwnLine:
         self._opener = opener
         self._closed = False
         self._distrusts_loops = False
-        self._cpu = 0.0
         self._forget()
         _watched.add(self)
 
@@ -92,14 +99,18 @@ class OwnLine:
         self._lock = threading.Lock()
         self._is_held = False
         self._loop: _Loop | None = None
+        self._cpu = 0.0
         self._line: AioLine | SyncLine | None = None
         self._left: list[AioLine | SyncLine] = []
 
     @property
     def cpu(self) -> float:
-        """CPU seconds of the loop's thread so far."""
-        line = self._line
-        self._cpu = self._cpu if line is None else max(self._cpu, line.cpu)
+        """CPU seconds of the loop's thread, as of the last time that somebody asked."""
+        loop = self._loop
+        if loop is not None:
+            self._cpu = loop.cpu
+            with suppress(RuntimeError):  # it was closed just now
+                loop.loop.call_soon_threadsafe(loop.look)
         return self._cpu
 
     @property
@@ -172,6 +183,7 @@ class OwnLine:
         loop, self._loop, self._left = self._loop, None, []
         if loop is not None:
             loop.stop()
+            self._cpu = loop.cpu
 
     # Around a fork
 
