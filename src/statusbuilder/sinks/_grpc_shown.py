@@ -34,7 +34,9 @@ def status_of(contract: Contract, message: Any, *, is_request: bool = False) -> 
 
 def marks_of(status: Any) -> tuple[str, ...]:
     """Return a text for the error and one for the end that a status, or a snapshot, shows; none for what it has not."""
-    error, ended = (getattr(status, name, "") for name in ("error", "completed_at"))
+    error, ended = getattr(status, "error", ""), getattr(status, "completed_at", "")
+    if not (error or ended):
+        return ()
     error = error.encode() if isinstance(error, str) else error
     ended = ended.decode(errors="replace") if isinstance(ended, bytes) else ended
     marks = (

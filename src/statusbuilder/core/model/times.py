@@ -49,9 +49,11 @@ def to_nanos(time: datetime) -> int:
 
 def cut_time(time: datetime | None) -> datetime | None:
     """Return the time as the library has it: aware, UTC, cut to milliseconds; a naive one is taken as UTC."""
-    if time is None or (time.tzinfo is timezone.utc and not time.microsecond % 1000):
-        return time
-    return from_millis(to_millis(time))
+    return time if time is None or _is_cut(time) else from_millis(to_millis(time))
+
+
+def _is_cut(time: datetime) -> bool:
+    return time.tzinfo is timezone.utc and not time.microsecond % 1000
 
 
 def format_time(time: datetime) -> str:
@@ -70,11 +72,14 @@ def parse_time(text: object) -> datetime | None:
 
     One without a zone is UTC, and protobuf's zero, which prints like the beginning of 1970, is a time that was not set.
     """
+    if not isinstance(text, str):
+        return None
     try:
-        found = None if text is None else _PROTOTEXT.fullmatch(text)  # type: ignore[call-overload]
+        found = _PROTOTEXT.fullmatch(text)
         if found is not None:
             nanos = int(found["seconds"] or 0) * 1_000_000_000 + int(found["nanos"] or 0)
             return from_nanos(nanos) if nanos else None
-        return from_millis(_millis(datetime.fromisoformat(text)))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+        time = datetime.fromisoformat(text)
+        return time if _is_cut(time) else from_millis(_millis(time))
+    except (ValueError, OverflowError):
         return None

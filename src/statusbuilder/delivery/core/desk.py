@@ -101,10 +101,10 @@ class Desk:
 
     def fate(self, it: Execution, **changes: Any) -> None:
         """Replace what others read of an execution."""
-        old = it.fate
-        if any(getattr(old, name) != value for name, value in changes.items()):
-            it.set_fate(old._replace(**changes))
-            self.do(SetFate(it.ref, it.fate))
+        fate = it.fate._replace(**changes)
+        if fate != it.fate:
+            it.set_fate(fate)
+            self.do(SetFate(it.ref, fate))
 
     def settle(self, it: Execution) -> None:
         """Answer those whose revision has met its fate."""
