@@ -1,5 +1,6 @@
 """Under a burden: a backend that is killed again and again, connections that nobody pings, and a share of one core."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import threading
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Self
 
 import grpc
@@ -155,6 +156,54 @@ def test_a_delivery_takes_no_more_than_its_share() -> None:
             builder.close()
     assert taken < 2.5 * most < free, (taken, free)
     assert {receipt.outcome for receipt in receipts} == {Outcome.DELIVERED}
+
+
+def test_the_loop_of_a_given_channel_is_not_the_deliverys() -> None:
+    """What an application computes on the loop of its channel does not count as the delivery's share."""
+
+    async def work(target: str) -> tuple[float, float]:
+        async with grpc.aio.insecure_channel(target) as channel:
+            sink = GrpcSink(channel=channel)
+            builder, busy = StatusBuilder("wex_7", sinks=[sink]), thread_time() + 2.0
+            while thread_time() < busy:
+                builder.output = thread_time()
+                compute(0.02)
+                await asyncio.sleep(0.005)
+            await builder.aclose()
+            await sink.aclose()
+            return thread_time(), sink.stats().cpu_seconds
+
+    with Backend() as backend:
+        all_of_it, ours = asyncio.run(work(backend.target))
+    assert 0.0 < ours < all_of_it / 2
+
+
+def compute(seconds: float) -> None:
+    """Take so much of the processor."""
+    end = thread_time() + seconds
+    while thread_time() < end:
+        pass
+
+
+def test_under_gevent_the_application_is_not_the_delivery() -> None:
+    """Where all threads are one, the application's, its CPU time does not count as the delivery's share."""
+    pytest.importorskip("gevent")
+    code = """
+from gevent import monkey
+monkey.patch_all()
+from time import sleep, thread_time
+from statusbuilder import Delivery, StatusBuilder
+delivery = Delivery(lambda snapshot: None)
+with StatusBuilder("a", sinks=[delivery]) as status:
+    end = thread_time() + 1.0
+    while thread_time() < end:
+        status.output = thread_time()
+        sleep(0.001)
+delivery.close()
+print(delivery.stats().sent > 1, delivery.stats().cpu_seconds)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert (result.stdout, result.stderr) == ("True 0.0\n", "")
 
 
 def share(sink: GrpcSink, builders: list[StatusBuilder], seconds: float) -> float:

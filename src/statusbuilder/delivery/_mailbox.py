@@ -33,7 +33,8 @@ def _is_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-_WAS_PATCHED = _is_patched()
+WAS_PATCHED = _is_patched()
+"""Whether all threads that the library starts are one, and the application's."""
 
 LATE_GEVENT = (
     "gevent was patched in after statusbuilder had been imported, so that its threads would stop all others; "
@@ -70,7 +71,7 @@ class Mailbox:
         """Why nothing is done any more; empty while it is."""
         if self._pid != os.getpid():
             return "it is left to the process that this one was forked from"
-        if _is_patched() and not _WAS_PATCHED:
+        if _is_patched() and not WAS_PATCHED:
             if not self._has_said:
                 self._has_said = True
                 log.error("Nothing is delivered: %s", LATE_GEVENT)

@@ -17,7 +17,7 @@ from weakref import ReferenceType
 
 from ..core.model.values import Receipt, Snapshot
 from ._link import DeliveryLink
-from ._mailbox import Mailbox, seconds_until
+from ._mailbox import WAS_PATCHED, Mailbox, seconds_until
 from ._options import Options
 from ._orphan import Orphan
 from ._receipts import Teller, say
@@ -72,7 +72,7 @@ class Shell(Mailbox):
         """When the process ends that is exiting."""
         self._lingers = False
         """Whether nothing has come since the last turn but changes that are no end."""
-        self._cpu = self._cpu_at = 0.0
+        self._cpu = self._cpu_at = self._cpu_before = 0.0
         self._spooling: Spooling | None = None
         if options.spool is not None:
             from ._spooling import Spooling  # it brings SQLite
@@ -83,6 +83,7 @@ class Shell(Mailbox):
     # The turn
 
     def _start_core(self) -> None:
+        self._cpu_before = thread_time()
         if self._is_child:
             self._transport.after_fork()
         self._perform(self._core.begin(monotonic()))
@@ -112,14 +113,14 @@ class Shell(Mailbox):
             self._hands[type(effect)](effect)
 
     def _look_at_cpu(self, now: float) -> None:
-        if now - self._cpu_at >= CPU_EVERY:
+        if now - self._cpu_at >= CPU_EVERY and not WAS_PATCHED:
             self._cpu_at, self._cpu = now, self._cpu_seconds()
             self.feed(events.Cpu(self._cpu))
 
     def _cpu_seconds(self) -> float:
         others: Callable[[], float] | None = getattr(self._transport, "cpu_seconds", None)
         disk = 0.0 if self._spooling is None else self._spooling.cpu_seconds
-        return thread_time() + disk + (0.0 if others is None else others())
+        return thread_time() - self._cpu_before + disk + (0.0 if others is None else others())
 
     def _all_hands(self) -> dict[type, Callable[[Any], None]]:
         hands: dict[type, Callable[[Any], None]] = {
@@ -337,7 +338,7 @@ class Shell(Mailbox):
         except BaseException:  # a sink's own close()
             log.warning("Closing the sink behind a delivery failed", exc_info=True)
         self._teller.finish()
-        self._cpu = self._cpu_seconds()
+        self._cpu = 0.0 if WAS_PATCHED else self._cpu_seconds()
         self.closed = True
         for future, is_clean in self._closers.items():
             future.set_result(is_clean)
