@@ -16,7 +16,7 @@ from temporal_codecs import Reversing
 from temporal_kit import PATIENCE, Stage, run, shown, stage
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleCalendarSpec, ScheduleRange, ScheduleUpdate, ScheduleUpdateInput
 from temporalio.converter import DataConverter
 from temporalio.worker import WorkerConfig
 
@@ -178,6 +178,42 @@ def test_the_plugin_has_it_done_by_a_schedule(temporal: str) -> None:
             await handle_of(at).delete()
 
     run(body())
+
+
+@pytest.mark.skipif(not WAITS_FOR_PLUGINS, reason="this SDK lets no plugin run a worker of its own")
+def test_a_schedule_that_was_given_calendars_keeps_them(temporal: str) -> None:
+    """Where somebody has the Schedule look at hours of their own, the next worker only lets it go on."""
+
+    async def by_hour(input: ScheduleUpdateInput) -> ScheduleUpdate:
+        changed = input.description.schedule
+        changed.spec.intervals, changed.spec.calendars = [], [ScheduleCalendarSpec(hour=[ScheduleRange(4)])]
+        changed.spec.end_at = datetime.now(timezone.utc) + timedelta(hours=1)
+        return ScheduleUpdate(changed)
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            async with stage(temporal, [flows.Waiting], sink=sink, reconcile=MINUTE) as at:
+                async with asyncio.timeout(30):
+                    while not await exists(at):
+                        await asyncio.sleep(0.05)
+                await handle_of(at).update(by_hour)
+            async with stage(temporal, [flows.Waiting], sink=sink, queue=at.queue, reconcile=MINUTE):
+                async with asyncio.timeout(30):
+                    while (spec := (await handle_of(at).describe()).schedule.spec).end_at < soon():
+                        await asyncio.sleep(0.05)
+            assert (spec.intervals, len(spec.calendars)) == ([], 1)
+            await handle_of(at).delete()
+
+    run(body())
+
+
+def soon() -> datetime:
+    return datetime.now(timezone.utc) + timedelta(hours=2)
+
+
+async def exists(at: Stage) -> bool:
+    """Whether the queue's Schedule is there."""
+    return f"statusbuilder.reconcile/{at.queue}" in [each.id async for each in await at.client.list_schedules()]
 
 
 def handle_of(at: Stage) -> Any:

@@ -24,7 +24,6 @@ class AgentState(ExecutionState):
 
     def __init__(self, execution_id: str, epoch: int, temporal_workflow_id: str | None) -> None:
         super().__init__(execution_id, epoch, temporal_workflow_id)
-        self.no_shortcuts = True
         self.todos: tuple[Todo, ...] = ()
         self.tells_ends = False
         """Whether the end of a message is a change by itself, because a sink leaves out those that are open."""

@@ -215,7 +215,8 @@ async def _extend(handle: ScheduleHandle, interval: timedelta) -> None:
         spec = schedule.spec
         spec.end_at = utc_now() + EXTENSION
         present = [each.every for each in spec.intervals]
-        spec.intervals = [ScheduleIntervalSpec(every=min(interval, *present))]
+        if present:  # else somebody has given it calendars instead
+            spec.intervals = [ScheduleIntervalSpec(every=min(interval, *present))]
         return ScheduleUpdate(schedule)
 
     await handle.update(extended)
