@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("langchain")
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -479,6 +479,57 @@ def test_runs_at_once_share_nothing(way: Way, make: Any) -> None:
 
 
 # What the state holds
+
+
+@ways
+@pytest.mark.parametrize("within", [True, False], ids=["a graph", "a node"])
+@pytest.mark.parametrize("goes_on", [True, False], ids=["elsewhere", "here"])
+def test_what_a_person_answers_is_shown(way: Way, within: bool, goes_on: bool) -> None:
+    """What a node adds to the state is shown whoever says it, such as the answer to an interrupt, and once."""
+
+    def asks(state: State) -> dict[str, Any]:
+        return {"messages": [SystemMessage("Ask."), HumanMessage(interrupt("Which city?"))]}
+
+    graph = StateGraph(State)
+    graph.add_node("first", says("Where to?"))
+    graph.add_node("asks", graph_of(asks=asks) if within else asks)
+    graph.add_node("last", says("Berlin it is."))
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "asks")
+    graph.add_edge("asks", "last")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    first = run(way, compiled, config=CONFIG)
+    assert told(first) == [("HUMAN", "hi"), ("AI", "Where to?")]
+    initial = AgentSnapshot.from_dict(first.snapshot().to_dict()) if goes_on else None
+    second = run(way, compiled, Command(resume="Berlin"), CONFIG, initial=initial)
+    before = told(first) if goes_on else []
+    assert told(second) == [*before, ("SYSTEM", "Ask."), ("HUMAN", "Berlin"), ("AI", "Berlin it is.")]
+    third = run(way, compiled, {"messages": [("user", "and now?")]}, CONFIG)
+    assert told(third)[:2] == [("HUMAN", "and now?"), ("AI", "Where to?")]
+    assert done(second)
+
+
+class Plain(TypedDict):
+    """A state whose messages each node replaces, and that have no ids."""
+
+    messages: list[BaseMessage]
+
+
+@ways
+def test_nodes_that_repeat_all_messages_add_the_new_ones(way: Way) -> None:
+    """Where each node gives the whole list back, its new messages are shown once, and the input is."""
+
+    def thinks(state: Plain) -> dict[str, Any]:
+        return {"messages": [*state["messages"], HumanMessage("Look at it again."), AIMessage("I did.")]}
+
+    graph = StateGraph(Plain)
+    graph.add_node("thinks", thinks)
+    graph.add_node("rests", lambda state: {"messages": [*state["messages"]]})
+    graph.add_edge(START, "thinks")
+    graph.add_edge("thinks", "rests")
+    status = run(way, graph.compile(), {"messages": [HumanMessage("hi")]})
+    assert told(status) == [("HUMAN", "hi"), ("HUMAN", "Look at it again."), ("AI", "I did.")]
+    assert done(status)
 
 
 class Research(TypedDict):

@@ -209,6 +209,8 @@ class Conversation:
                 self._status.builder.append_text(text, str(marks[-1]), scope.task_id)
             own = "" if scope.task_id else self._status.builder.add_message(MessageType.AI, text)
             self._note(root, message, text, own)
+        elif kind in _TYPES and text and is_new and not (scope.silent or scope.task_id):
+            self._note(root, message, text, self._status.builder.add_message(_TYPES[kind], text))
         if kind == "ai" and (is_new or root.resumed):
             self._calls.announce(root, scope, message, stated=True)
 

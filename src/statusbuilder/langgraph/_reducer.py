@@ -72,7 +72,7 @@ class Reducer:
         if kind == "chain":
             if run.is_node:
                 self._conversation.begin_node(run)
-            if run.is_node and run.is_main and "__start__:" not in run.ns:  # that one is given the input, not the state
+            if run.is_node and run.is_main and not run.is_start:
                 self._conversation.look(run.root, input)
         elif kind == "tool" or not read.is_internal(metadata):
             run.scope = self._agents.scope(run)
@@ -119,7 +119,7 @@ class Reducer:
             self._conversation.end_model(run, output, error)
         elif run.kind == "tool":
             self._calls.end(run, output, error)
-        elif error is None and run.parent is not None and (messages := [*read.messages_in(output)]):
+        elif error is None and run.parent and not run.is_start and (messages := [*read.messages_in(output)]):
             self._conversation.end_chain(run, self._agents.scope(run), messages)
         self._agents.end(run, error)
         if run.parent is None and error is None:

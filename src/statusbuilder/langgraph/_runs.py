@@ -166,6 +166,11 @@ class Run:
         return self.kind == "chain" and self.parent is not None and self.parent.ns != self.ns
 
     @property
+    def is_start(self) -> bool:
+        """Whether it is what puts the input into the state."""
+        return "__start__:" in self.ns
+
+    @property
     def is_main(self) -> bool:
         """Whether it is part of the main conversation."""
         return self.host is None and "|" not in self.ns.removeprefix(self.root.ns).lstrip("|")
