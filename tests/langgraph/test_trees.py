@@ -219,6 +219,23 @@ def test_the_text_of_a_sub_agent_that_failed_stays(way: Way) -> None:
 
 
 @ways
+def test_a_sub_agent_begins_with_its_graph(way: Way) -> None:
+    """A sub-agent is shown from its beginning, also while it has not said anything, and where it never does."""
+    status, seen = AgentStatusBuilder("aex_01"), []
+
+    def breaks(state: State) -> dict[str, Any]:
+        seen.append(agents(status))
+        raise ValueError("broken")
+
+    graph = graph_of(rests=graph_of(rests=lambda state: {}), helper=graph_of(breaks=breaks))
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(way(graph, status))
+    rested = ("rests", "COMPLETED", None)
+    assert seen == [[rested, ("helper", "IN_PROGRESS", None)]]
+    assert agents(status) == [rested, ("helper", "FAILED", None)]
+
+
+@ways
 def test_a_text_that_was_written_anew_is_marked(way: Way) -> None:
     """What a model said before it failed is marked as incomplete beside what its second attempt says."""
 

@@ -72,8 +72,10 @@ class Reducer:
         if kind == "chain":
             if run.is_node:
                 self._conversation.begin_node(run)
-            if run.is_node and run.is_main and not run.is_start:
+            if run.is_main and run.is_node and not run.is_start:
                 self._conversation.look(run.root, input)
+            elif not run.is_main and next(read.messages_in(input), None) is not None:
+                self._agents.scope(run)  # a graph without messages is a sub-agent once it speaks
         elif kind == "tool" or not read.is_internal(metadata):
             run.scope = self._agents.scope(run)
             if kind == "tool":

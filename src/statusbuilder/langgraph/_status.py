@@ -93,7 +93,7 @@ class Agents:
         self._status = status
 
     def scope(self, run: Run) -> Scope:
-        """Find where a run's text and calls belong; a sub-agent begins with the first that is its own."""
+        """Find where a run's text and calls belong; a sub-agent begins with the first run in it that is asked for."""
         parent, root = run.parent, run.root
         if run.is_main or parent is None:
             return root.main
