@@ -332,6 +332,21 @@ class ContinuingToWait:
 
 
 @workflow.defn
+class Renaming:
+    """Has its memo name another execution, in a run that continues it or in this one, and waits for ever."""
+
+    @workflow.run
+    async def run(self, another: str, continues: bool) -> None:
+        named = {"statusbuilder.execution_id": another}
+        await call(double, 1)
+        if continues:
+            workflow.continue_as_new(args=["", False], memo=named)
+        if another:
+            workflow.upsert_memo(named)
+        await workflow.wait_condition(lambda: False)
+
+
+@workflow.defn
 class CompletedFromOutside:
     @workflow.run
     async def run(self) -> str:

@@ -25,7 +25,7 @@ from temporalio.client import Client
 from statusbuilder import ExecutionPhase, Snapshot, TaskType
 from statusbuilder.delivery import Delivery
 from statusbuilder.sinks.grpc import GrpcSink
-from statusbuilder.temporal import close_status
+from statusbuilder.temporal import close_status, fold_workflow
 from statusbuilder.testing import FaultyBackend
 
 pytest_plugins = ["temporal_server"]
@@ -330,6 +330,7 @@ def test_an_end_told_from_outside_is_read_as_the_plugin_reads(temporal: str) -> 
                 async with asyncio.timeout(PATIENCE):
                     while not (await handle.describe()).raw_description.pending_activities:
                         await asyncio.sleep(0.05)
+                assert secret not in (await fold_workflow(at.client, handle.id, **read)).to_json()
                 await handle.terminate()
                 await close_status(at.client, handle.id, sink=sink, **read)
             last = backend.snapshot(handle.id)
@@ -337,6 +338,22 @@ def test_an_end_told_from_outside_is_read_as_the_plugin_reads(temporal: str) -> 
         assert secret not in last.to_json()
         with pytest.raises(TypeError, match="unknown"):
             await close_status(at.client, handle.id, sink=sink, unknown=1)
+
+    run(body())
+
+
+def test_a_run_that_another_one_followed_ends_nothing(temporal: str) -> None:
+    """close_status of an earlier run leaves the later one as it is, also where the backend knows no epochs."""
+
+    async def body() -> None:
+        with FaultyBackend() as backend, GrpcSink(backend.target, min_interval=0.0) as sink:
+            async with stage(temporal, [flows.Waiting], [flows.double], sink=sink, reconcile=None) as at:
+                first = await at.start(flows.Waiting.run, 1)
+                await first.terminate()
+                await at.start(flows.Waiting.run, 1, id=first.id)
+                await held(backend, first.id, 0, tasks=1)
+                assert await close_status(at.client, first.id, run_id=first.result_run_id, sink=sink) is None
+            assert backend.snapshot(first.id).phase is ExecutionPhase.IN_PROGRESS
 
     run(body())
 
@@ -360,5 +377,25 @@ def test_a_run_that_timed_out_is_ended_from_outside(temporal: str) -> None:
             last = shelf.last("wex_by_memo")
             assert (last.phase, shown(last)) == (ExecutionPhase.FAILED, [("double-1", "COMPLETED")])
             assert last.error == "the workflow TIMED_OUT: it had not ended in time"
+
+    run(body())
+
+
+@pytest.mark.parametrize("word", ["approve", "note"])
+def test_a_query_brings_no_terminated_workflow_back(temporal: str, word: str) -> None:
+    """What a query has the code do with what came before a termination is neither an end nor progress."""
+
+    async def body() -> None:
+        shelf = Shelf()
+        async with stage(temporal, [flows.Approval], sink=shelf, reconcile=None) as at:
+            handle = await at.start(flows.Approval.run)
+            await shelf.until(lambda one: bool(one.tasks))
+        await handle.signal(word)
+        await handle.terminate()
+        count = len(shelf.snapshots)
+        async with stage(temporal, [flows.Approval], sink=shelf, queue=at.queue, reconcile=None):
+            await handle.query("statusbuilder.status")
+            await asyncio.sleep(3)
+        assert [one.phase.name for one in shelf.snapshots[count:]] == []
 
     run(body())

@@ -17,7 +17,7 @@ from temporalio.worker import ExecuteWorkflowInput, Interceptor, Worker, Workflo
 
 from statusbuilder import AgentStatusBuilder, MessageType, Snapshot, StatusBuilder, Task, TaskStatus, TaskType
 from statusbuilder.delivery import Delivery
-from statusbuilder.temporal import StatusPlugin, current
+from statusbuilder.temporal import StatusPlugin, close_status, current
 from statusbuilder.temporal._carry import LIMIT, fit, size_of
 from statusbuilder.temporal._failures import describe, describe_end
 from statusbuilder.temporal._fold import as_told
@@ -157,8 +157,40 @@ def test_wrong_options_are_refused() -> None:
         StatusPlugin(Shelf(), colour="red")
     with pytest.raises(ValueError, match="close_timeout"):
         StatusPlugin(Shelf(), close_timeout=0.0)
+    with pytest.raises(TypeError, match="redact_values must be texts"):
+        StatusPlugin(Shelf(), redact_values=4711)
+    with pytest.raises(ValueError, match="max_payload_bytes is 3"):
+        StatusPlugin(Shelf(), max_payload_bytes=3)
+    with pytest.raises(ValueError, match="task_types"):
+        StatusPlugin(Shelf(), task_types={"double": "NO_SUCH"})
     with pytest.raises(TypeError, match="no sink"):
         StatusPlugin(42)
+
+
+def test_wrong_options_are_refused_before_the_server_is_asked() -> None:
+    """What is told from outside takes no option that it cannot go by, and asks nobody about it."""
+
+    async def body() -> None:
+        nobody: Any = None
+        for wrong, what in [({"redact_values": 4711}, "must be texts"), ({"colour": 1}, "no option 'colour'")]:
+            with pytest.raises(TypeError, match=what):
+                await close_status(nobody, "wex", sink=Delivery(Shelf()), builder=wrong)
+
+    run(body())
+
+
+def test_task_types_may_be_named(temporal: str) -> None:
+    """A type by its name is one in what is told from outside, too."""
+
+    async def body() -> None:
+        shelf, kinds = Shelf(), {"double": "API_CALL"}
+        async with stage(temporal, [flows.Steps], [flows.double], enabled=False) as at:
+            handle = await at.start(flows.Steps.run, 1)
+            await handle.result()
+            await close_status(at.client, handle.id, sink=Delivery(shelf), task_types=kinds)
+        assert [task.task_type for task in shelf.last(handle.id).tasks] == [TaskType.API_CALL]
+
+    run(body())
 
 
 def test_a_worker_takes_one_plugin(temporal: str) -> None:

@@ -23,7 +23,7 @@ from temporalio.worker import WorkerConfig
 from statusbuilder import Delivery, ExecutionPhase, Snapshot, Task, TaskStatus
 from statusbuilder.sinks import MemorySink
 from statusbuilder.sinks.grpc import GrpcSink
-from statusbuilder.temporal import Look, fold_workflow, reconcile
+from statusbuilder.temporal import Look, StatusPlugin, fold_workflow, reconcile
 from statusbuilder.testing import Fault, FaultyBackend
 
 pytest_plugins = ["temporal_server"]
@@ -91,6 +91,38 @@ def test_a_chain_of_runs_is_told_under_the_name_of_its_first(temporal: str) -> N
             assert backend.snapshot(handle.first_execution_run_id).phase is ExecutionPhase.FAILED
 
     run(body())
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("continues", [False, True])
+def test_a_run_is_found_whatever_its_memo_says_now(temporal: str, continues: bool, is_known: bool) -> None:
+    """A memo that names something else since hides no end of what was reported, and ends nothing else."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            async with stage(temporal, [flows.Renaming], [flows.double], sink=sink, reconcile=None) as at:
+                named, another = at.name(), f"{at.name()}-another"
+                if is_known:
+                    put(sink, Snapshot(another, epoch=1, revision=1, phase=ExecutionPhase.IN_PROGRESS))
+                memo = {"statusbuilder.execution_id": named}
+                handle = await at.start(flows.Renaming.run, another, continues, memo=memo)
+                await until(backend, named, lambda one: one.progress.completed == 1 + continues)
+                await until_named(at, handle.id, another)
+                await at.client.get_workflow_handle(handle.id).terminate()
+                await listed(at, 1 + continues)
+                assert (await look(at, sink)).told == 1
+            assert backend.snapshot(named).phase is ExecutionPhase.FAILED
+            if is_known:
+                assert backend.snapshot(another).phase is ExecutionPhase.IN_PROGRESS
+
+    run(body())
+
+
+async def until_named(at: Stage, workflow_id: str, name: str) -> None:
+    """Wait until a workflow's memo names an execution."""
+    async with asyncio.timeout(PATIENCE):
+        while name not in (await (await at.client.get_workflow_handle(workflow_id).describe()).memo()).values():
+            await asyncio.sleep(0.05)
 
 
 def test_terminated_and_timed_out_workflows_are_told(temporal: str) -> None:
@@ -282,6 +314,22 @@ def test_no_schedule_is_no_failed_start(temporal: str, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "statusbuilder"):
         run(body())
     assert len([line for line in caplog.messages if line.startswith("No Schedule")]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The same plugin type")
+def test_a_plugin_of_client_and_worker_looks_once(temporal: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The same plugin at both is one, and says nothing of a look that fails."""
+
+    async def body() -> None:
+        with FaultyBackend(aware=True) as backend, sink_of(backend) as sink:
+            plugin = StatusPlugin(sink)
+            client = await Client.connect(temporal, plugins=[plugin])
+            async with stage(temporal, [flows.Steps], [flows.double], client=client, plugin=plugin) as at:
+                await (await at.start(flows.Steps.run, 1)).result()
+                await asyncio.sleep(1)
+        assert "does not look after" not in caplog.text
+
+    run(body())
 
 
 def test_reconcile_none_leaves_nothing_behind(temporal: str) -> None:

@@ -45,7 +45,7 @@ CLOSES_WITHIN = 20.0
 _LONGEST_ERROR = 4096
 _REASONS = RemoveFromCache.EvictionReason
 _ACCEPTED = (_REASONS.WORKFLOW_EXECUTION_ENDING,)
-_UNCLEAR = (None, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
+_UNCLEAR = (None, *_ACCEPTED, _REASONS.CACHE_FULL, _REASONS.LANG_REQUESTED, _REASONS.UNSPECIFIED)
 _FROM_OUTSIDE = (Status.WORKFLOW_EXECUTION_STATUS_TERMINATED, Status.WORKFLOW_EXECUTION_STATUS_TIMED_OUT)
 _Work: TypeAlias = "Callable[[Run], Coroutine[Any, Any, None]]"
 _T = TypeVar("_T")
@@ -100,7 +100,7 @@ class Host:
         if run.builder.snapshot().is_terminal or run.goes_on:
             run.shown.hold()
             return
-        is_old = (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
+        is_old = run.is_doubtful or (utc_now() - time_of(act.timestamp)).total_seconds() > OLD
         if self._loop is not None and (is_old or (run.is_reset and not run.knows_epoch)):
             self._call(self._show_later, run)
         else:
@@ -135,6 +135,11 @@ class Host:
             run.local_failures[run.task_of[info.activity_id]] = brief.error(error)
 
     # On the worker's event loop
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it does its work already, as where a plugin is both the client's and the worker's."""
+        return self._loop is not None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -190,7 +195,8 @@ class Host:
         self._evicted.pop(run, None)
         reason = heard.result() if done else None
         run.shown.hold()
-        if not (reason in _ACCEPTED or (reason in _UNCLEAR and await self._is_closed(run))):
+        is_clear = reason in _ACCEPTED and not run.is_doubtful
+        if not (is_clear or (reason in _UNCLEAR and await self._is_closed(run))):
             return
         may_go_on = run.info.retry_policy is not None or run.info.cron_schedule is not None
         snapshot = run.builder.snapshot()

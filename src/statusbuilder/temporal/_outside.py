@@ -15,7 +15,7 @@ from ._closed import ClosedRun, describe_run, fold_run
 from ._ends import end_of, is_missing
 from ._payloads import make_readable
 from ._send import send_final
-from ._settings import Reading, Settings
+from ._settings import Settings
 from ._target import FIRST_LOOK, RATE, Look, Seen, Target
 
 
@@ -50,16 +50,21 @@ async def close_status(
             given, such as `redact_values`.
 
     Returns:
-        What became of it, or None: the run is still open, or goes on as a new one.
+        What became of it, or None: the run is still open, or a later one has the execution.
 
     Raises:
         TypeError: There is no such option.
     """
-    run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
     reading = Settings(enabled=True, sinks=(sink,), **options).reading
+    run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
     fold = None if run is None else await fold_run(client, workflow_id, run.run_id, reading)
     if run is None or fold is None or fold.goes_on:
         return None
+    if run_id is not None and execution_id is None:
+        newest = (await describe_run(client, workflow_id)).workflow_execution_info.execution.run_id
+        later = fold if newest == run.run_id else await fold_run(client, workflow_id, newest, reading, 0)
+        if later is not fold and later.execution_id == fold.execution_id:
+            return None
     execution_id = execution_id or fold.execution_id
     held, epoch = None, None
     if sink.can_ask:
@@ -70,7 +75,7 @@ async def close_status(
     return await send_final(sink, end_of(fold, run, execution_id, held, epoch), timeout, patient=True)
 
 
-async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None = None) -> Snapshot:
+async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None = None, **options: Any) -> Snapshot:
     """Return what a run of a workflow did so far, or how it ended, from its history; for people on call.
 
     What the server knows of activities under way is there, too: what they wait for, their attempt, why the last one
@@ -81,12 +86,15 @@ async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None 
         client: A client of the workflow's namespace.
         workflow_id: The workflow.
         run_id: One run of it; by default the last one.
+        options: As `close_status` has them, such as `builder={"redact_values": […]}`.
 
     Raises:
+        TypeError: There is no such option.
         temporalio.service.RPCError: There is no such workflow, or the server cannot be asked.
     """
+    reading = Settings(enabled=True, sinks=(), **options).reading
     described = await describe_run(client, workflow_id, run_id)
-    fold = await fold_run(client, workflow_id, described.workflow_execution_info.execution.run_id, Reading())
+    fold = await fold_run(client, workflow_id, described.workflow_execution_info.execution.run_id, reading)
     await make_readable(described, client.data_converter, fold.reading.policy)
     fold.note_pending(described.pending_activities)
     return fold.snapshot()

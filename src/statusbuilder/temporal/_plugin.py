@@ -52,7 +52,8 @@ class StatusPlugin(SimplePlugin):
         execution_id: Returns the backend's id of a workflow's execution; called in the workflow, so it must be
             deterministic. By default it is the memo `memo` where the workflow has one, else the workflow id.
         memo: The key of that memo.
-        workflows: Which workflows are reported: their types, or a function of the type.
+        workflows: Which workflows are reported: their types, or a function of the type. A run that goes on as another
+            type is looked for by that one.
         activities: Which activities and child workflows become tasks: their types, or a function of the type.
         task_types: The task type of activities and child workflows by their type; CUSTOM by default.
         close_timeout: Has no effect any more: no workflow stays open for its status.
@@ -136,7 +137,7 @@ class StatusPlugin(SimplePlugin):
         """Run the worker, do meanwhile what has to be done for its workflows, and let the sinks deliver in the end."""
         config = _config_of(worker)
         interceptor = self._interceptor_in(config.get("interceptors"))
-        if interceptor is None or not self._settings.sinks:
+        if interceptor is None or not self._settings.sinks or interceptor.host.is_running:
             await next(worker)
             return
         interceptor.host.client = lambda: worker.client

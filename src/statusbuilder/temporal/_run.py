@@ -74,6 +74,8 @@ class Run:
         """Events of its history at the last activation."""
         self.most = 0
         """Events that the history has at most, if nobody else has worked on it since."""
+        self.is_doubtful = False
+        """Whether the last activation may be but a query's, which has the code of a run that has closed go on."""
         self.was_rebuilt = False
         self.is_reset = False
         self.knows_epoch = False
@@ -127,7 +129,9 @@ class Run:
     def take(self, act: WorkflowActivation) -> None:
         """Record what an activation tells the workflow, before its code hears of it."""
         self._recorded, self._room = 0, ROOM
-        self.now = max(self.now, time_of(act.timestamp))
+        at = time_of(act.timestamp)
+        self.is_doubtful = act.history_length > self.length and at <= self.now  # no workflow task began since
+        self.now = max(self.now, at)
         self.was_rebuilt = self.was_rebuilt or act.is_replaying
         if act.history_length > self.length:
             self.length = act.history_length
@@ -136,6 +140,7 @@ class Run:
             name = str(job.WhichOneof("variant"))
             told = getattr(job, name)
             self.is_reset = self.is_reset or name == "update_random_seed"
+            self.is_doubtful = self.is_doubtful or name == "query_workflow"
             if name == "do_update":
                 self._updates[told.protocol_instance_id] = told
             elif name == "resolve_activity" and told.result.HasField("backoff"):

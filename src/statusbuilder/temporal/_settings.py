@@ -10,6 +10,7 @@ import attrs
 from attrs.validators import gt
 from temporalio import workflow
 
+from ..core.checks import check_enum, check_texts
 from ..core.model.values import TaskType
 from ..delivery import Deliverer
 from ..payload.policy import DEFAULT_MAX_PAYLOAD_BYTES, PayloadPolicy
@@ -34,7 +35,7 @@ def chooser(given: Filter) -> Callable[[str], bool]:
 
 
 def _known_types(given: Mapping[str, TaskType] | None) -> Mapping[str, TaskType]:
-    return dict(given or {})
+    return {name: check_enum(f"task_types[{name!r}]", kind, TaskType) for name, kind in dict(given or {}).items()}
 
 
 _BUILDER_OPTIONS = frozenset({"max_payload_bytes", "redact_keys", "redact_values", "redact_text"})
@@ -44,13 +45,26 @@ def checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return options of the builders, which are few here.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: There is no such option, or it is something else than what it says.
+        ValueError: There is no room for a payload.
     """
     unknown = options.keys() - _BUILDER_OPTIONS
     if unknown:
         known = ", ".join(sorted(_BUILDER_OPTIONS))
         raise TypeError(f"StatusPlugin has no option {min(unknown)!r}; those of the builders are {known}.")
-    return options
+    given = dict(options)
+    for name, kind in (("redact_keys", str), ("redact_values", object)):
+        if name in given:
+            given[name] = check_texts(name, given[name], kind)
+    policy_of(given)
+    return given
+
+
+def policy_of(options: Mapping[str, Any]) -> PayloadPolicy:
+    """Return how payloads are taken over with options of the builders."""
+    given = dict(options)
+    size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
+    return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
 
 
 def reports_all(kind: str) -> bool:
@@ -98,9 +112,7 @@ class Settings:
     @property
     def policy(self) -> PayloadPolicy:
         """How payloads are taken over, as the builders do it."""
-        given = dict(self.builder)
-        size = given.pop("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES)
-        return PayloadPolicy(Redaction(**{key.removeprefix("redact_"): value for key, value in given.items()}), size)
+        return policy_of(self.builder)
 
     @property
     def reading(self) -> Reading:

@@ -175,7 +175,7 @@ class Target:
         absent = await self._all(newest)
         if absent:
             await asyncio.sleep(self.sink.settle)  # a store that fails for a moment says NOT_FOUND, too
-            for run in (await self._all(absent)).values():
+            for run in (await self._all(await self._renamed(absent))).values():
                 self._seen.add(run.run_id)
                 self.looked.unknown += 1
         missed = [run for run in newest.values() if run.run_id not in self._seen]
@@ -214,7 +214,10 @@ class Target:
                 return False
             epoch = None if answer.held is None else answer.held[0]
             try:
-                if not is_missing(run, held, epoch) or await self._tell(execution_id, run, held, epoch):
+                missing = is_missing(run, held, epoch)
+                if missing and await self._first_name(run.workflow_id, run.run_id) not in (None, execution_id):
+                    return True  # the memo names another one's by now
+                if not missing or await self._tell(execution_id, run, held, epoch):
                     self._seen.add(run.run_id)
             except RPCError as error:
                 log.info("The history of workflow %r cannot be read: %r", run.workflow_id, error)
@@ -238,7 +241,7 @@ class Target:
         """Deliver the end of a run; True where nothing is left to do for it."""
         newest = (await describe_run(self.client, run.workflow_id)).workflow_execution_info
         other = newest.execution.run_id
-        if other != run.run_id and await self._name(run.workflow_id, other, newest.memo) == execution_id:
+        if other != run.run_id and await self._first_name(run.workflow_id, other) == execution_id:
             return True
         fold = await fold_run(self.client, run.workflow_id, run.run_id, self._reading)
         if fold.goes_on:
@@ -253,14 +256,27 @@ class Target:
 
     async def _name(self, workflow_id: str, run_id: str, memo: Any) -> str | None:
         """Return the execution of a run; None where that cannot be known."""
-        choose = self._settings.execution_id
-        if choose is None:
+        if self._settings.execution_id is None:
             return await named_by(memo, self._settings.memo, self.client.data_converter) or workflow_id
+        return await self._first_name(workflow_id, run_id)
+
+    async def _renamed(self, absent: Mapping[str, ClosedRun]) -> dict[str, ClosedRun]:
+        """Name runs by how they began: the memo that names an execution may have been changed since."""
+        names = await asyncio.gather(*(self._first_name(run.workflow_id, run.run_id) for run in absent.values()))
+        return {new or name: run for new, (name, run) in zip(names, absent.items(), strict=True)}
+
+    async def _first_name(self, workflow_id: str, run_id: str) -> str | None:
+        """Return the execution of a run as it began, or as the run named it that it continues."""
+        choose = self._settings.execution_id
         try:
             await self._pace.turn()  # a question more, to Temporal's server
             event = await first_event(self.client, workflow_id, run_id)
-            name = choose(info_of(event, workflow_id, run_id, self.client.namespace)) or workflow_id
-            header = event.workflow_execution_started_event_attributes.header.fields.get(CARRIED_HEADER)
+            told = event.workflow_execution_started_event_attributes
+            if choose is None:
+                chosen = await named_by(told.memo, self._settings.memo, self.client.data_converter)
+            else:
+                chosen = choose(info_of(event, workflow_id, run_id, self.client.namespace))
+            name, header = chosen or workflow_id, told.header.fields.get(CARRIED_HEADER)
             if header is None:
                 return name
             await make_readable(header, self.client.data_converter, self._reading.policy)
