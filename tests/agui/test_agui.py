@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -498,6 +499,29 @@ def test_any_events_in_any_order_raise_nothing(events: list[Any]) -> None:
     status = AgentStatusBuilder("aex_1")
     feed(*events, status=status)
     assert AgentSnapshot.from_dict(status.snapshot().to_dict()) == status.snapshot()
+
+
+def test_a_history_is_looked_at_once_a_run() -> None:
+    """A run's input may have thousands of known messages, whatever their ids look like; the work grows with them."""
+
+    def work(number: int) -> int:
+        status, calls = AgentStatusBuilder("aex_1"), 0
+        known = started(*(UserMessage(id=f"message-{one}x", content="hi") for one in range(number)))
+        feed(known, status=status)
+
+        def count(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            feed(known, status=status)
+        finally:
+            sys.setprofile(None)
+        assert len(status.snapshot().messages) == number
+        return calls
+
+    assert work(200) < 2.5 * work(100)
 
 
 def test_nothing_is_kept_of_a_status_that_is_gone() -> None:

@@ -43,6 +43,28 @@ def test_owner_lives_from_acquire_to_release(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["spool.db.owners"]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing says what is open")
+def test_the_last_owner_closes_the_file_of_locks(tmp_path: Path) -> None:
+    """A process that uses many spools, one after the other, keeps nothing of them open."""
+    path = os.fspath(tmp_path / "spool.db")
+
+    def is_open() -> bool:
+        files = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        return f"{path}.owners" in [os.readlink(file) for file in files if os.path.lexists(file)]
+
+    first, second = Owner(path), Owner(path)
+    first.acquire()
+    second.acquire()
+    first.release()
+    assert is_open()
+    assert is_alive(path, second.token)
+    second.release()
+    assert not is_open()
+    second.acquire()
+    assert is_alive(path, second.token)
+    second.release()
+
+
 def test_owner_lives_on_when_its_file_was_removed(tmp_path: Path) -> None:
     """Who removes a spool with all that is beside it takes no living owner's life: it makes its file again."""
     path = str(tmp_path / "spool.db")
@@ -437,6 +459,28 @@ def test_last_quarter_of_the_file_is_for_ends(path: Path) -> None:
         overwrite(path, b"x", b"x")
         assert path.stat().st_size < 1_000_000
     owner.release()
+
+
+def test_what_was_set_aside_gives_way_to_ends(path: Path) -> None:
+    """Requests that nobody can deliver stay for people as long as there is room, and keep no end out."""
+    leave(path, *(row(f"wex_{number}", body=b"the request" + bytes(100_000)) for number in range(8)))
+    overwrite(path, b"the request", b"the requesu")
+    owner = Owner(str(path))
+    owner.acquire()
+    with contextlib.closing(Store(str(path), owner, 1_000_000)) as store:
+        with store.transaction():
+            assert len(list(store.claim("here:1", 100))) == 8
+        assert not store.has_room(300_000, is_end=False)
+        assert aside(path) == 8
+        assert store.has_room(300_000, is_end=True)
+    assert 4 <= aside(path) < 8
+    owner.release()
+
+
+def aside(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (number,) = connection.execute("SELECT count(*) FROM aside").fetchone()
+    return int(number)
 
 
 def test_listing_says_who_lives_and_how_much_there_is(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
+from memory import living
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -186,6 +187,14 @@ def test_what_is_open_as_the_sink_closes_is_exported_unless_somebody_goes_on(tra
     assert execution.status.status_code is StatusCode.UNSET
     assert [event.name for event in execution.events] == ["task skipped"]
     assert traces.named("a").status.status_code is StatusCode.UNSET
+
+
+def test_a_sink_that_is_dropped_leaves_no_hook_behind() -> None:
+    """What closes a sink at exit goes with it."""
+    before = living("partial")
+    for _ in range(20):
+        OpenTelemetrySink()
+    assert living("partial") < before + 20
 
 
 def test_skipped_and_cancelled_are_no_errors(traces: Traces) -> None:

@@ -16,6 +16,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory import living
 from rich.cells import cell_len
 from rich.console import Console
 from terminal_kit import python
@@ -210,6 +211,16 @@ def test_colours_are_the_terminals_own() -> None:
             opened.print(line)
     codes = {code for found in re.findall(rb"\x1b\[([\d;]*)m", written.getvalue()) for code in found.split(b";")}
     assert codes <= {b"0", b"1", b"2", b"31", b"32", b"35"}
+
+
+def test_what_has_ended_is_not_kept_whole() -> None:
+    """A terminal that shows executions for weeks remembers what it has printed, not the executions."""
+    opened, _ = console()
+    screen, before = LiveScreen(console=opened, clock=lambda: NOW), living("Snapshot")
+    for number in range(20):
+        assert screen.show(Snapshot(f"wex_{number}", phase=ExecutionPhase.COMPLETED))
+    assert living("Snapshot") < before + 20
+    screen.close()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..agent.builder import AgentStatusBuilder, MessageType
@@ -34,12 +34,15 @@ def known_ids(status: AgentStatusBuilder) -> set[Any]:
     return {message.metadata.get("message_id") for message in status.snapshot().messages} - {None}
 
 
-def key_of(status: AgentStatusBuilder, message_id: Any) -> Any:
-    """Return what a status knows a message by: the protocol's id, or one beside it where that is another message's."""
+def key_of(status: AgentStatusBuilder, message_id: Any, known: Container[Any] | None = None) -> Any:
+    """Return what a status knows a message by: the protocol's id, or one beside it where that is another message's.
+
+    `known` are the ids that it knows, where they are at hand; to find them takes a look at all messages.
+    """
     if not isinstance(message_id, str) or not message_id.startswith("message-"):  # as our own are named
         return message_id
     messages, key, number = status.snapshot().messages, message_id, 1
-    given = known_ids(status)
+    given = known_ids(status) if known is None else known
     while key not in given and any(message.message_id == key for message in messages):
         number += 1
         key = f"{message_id}#{number}"

@@ -82,7 +82,7 @@ class Stream:
 
     def put(self, status: AgentStatusBuilder, message_id: Any, kind: MessageType, text: str, ids: Any = None) -> None:
         """Add a whole message, or renew the one that has its id."""
-        message_id = key_of(status, message_id)
+        message_id = key_of(status, message_id, ids)
         if message_id in (known_ids(status) if ids is None else ids):
             status.replace_message(message_id, text)
         elif text:

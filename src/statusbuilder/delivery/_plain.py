@@ -143,6 +143,7 @@ class ThreadTransport(SinkTransport):
             with self._lock:
                 self._under_way -= 1
             done(answer)
+            del job, request, done, answer  # or the last snapshot would stay
 
     def call(self, request: Request, timeout: float) -> Answer:
         """Call the sink here and now."""

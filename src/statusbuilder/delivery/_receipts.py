@@ -42,6 +42,7 @@ class Teller:
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             _tell(*job)
+            del job  # or the last receipt would keep its sink for ever
 
 
 def _tell(name: str, call: Callable[..., object], facts: tuple[Any, ...]) -> None:

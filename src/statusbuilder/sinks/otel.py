@@ -155,6 +155,7 @@ class OpenTelemetrySink:
         self._state = PerProcess(_State)
         self._at_exit = partial(_close_inline, weakref.ref(self))
         atexit.register(self._at_exit)
+        weakref.finalize(self, atexit.unregister, self._at_exit).atexit = False
 
     def opened(self, source: Source, *, inline: bool) -> None:
         """Take note that a builder is made, whose execution belongs into the context that is current now.

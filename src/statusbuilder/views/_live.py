@@ -72,7 +72,8 @@ class LiveScreen:
         self._open: dict[str, tuple[int, Snapshot]] = {}
         """Each with a number that is the larger the later it changed."""
         self._numbers = itertools.count()
-        self._ended: dict[str, Snapshot] = {}
+        self._ended: dict[str, tuple[object, ...]] = {}
+        """What tells their last states from others; the states themselves may be large."""
         self._note = ""
         self._closed = self._gone = False
         self._begin()
@@ -145,9 +146,10 @@ class LiveScreen:
 
     def _end(self, snapshot: Snapshot) -> None:
         self._open.pop(snapshot.execution_id, None)
-        if self._ended.get(snapshot.execution_id) == snapshot:
+        last = (snapshot.epoch, snapshot.revision, snapshot.phase, snapshot.completed_at, snapshot.error)
+        if self._ended.get(snapshot.execution_id) == last:
             return  # it was sent a second time
-        self._ended[snapshot.execution_id] = snapshot
+        self._ended[snapshot.execution_id] = last
         if len(self._ended) > _MOST_ENDED:
             del self._ended[next(iter(self._ended))]
         self._note = ""

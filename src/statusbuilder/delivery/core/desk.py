@@ -8,6 +8,7 @@ from typing import Any
 from ...core.model.values import Outcome
 from .effects import Effect, Log, SetFate, Settle, Tell
 from .execution import Execution, Waiter
+from .queue import Timers
 from .values import Settings
 
 QUIET = 60.0
@@ -22,6 +23,8 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.now = 0.0
+        self.waiters: Timers[Waiter] = Timers()
+        """Those who wait, and until when."""
         self._effects: list[Effect] = []
         self._said: dict[tuple[str, str], float] = {}
         self._counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
@@ -117,6 +120,7 @@ class Desk:
         """Answer somebody who still waits."""
         it = waiter.of
         if waiter in it.waiters:
+            self.waiters.remove(waiter)
             it.set_waiters(tuple(other for other in it.waiters if other is not waiter))
             self.do(Settle(waiter.name, done))
 

@@ -12,6 +12,9 @@ from .values import Rank
 
 T = TypeVar("T", bound=Hashable)
 
+_MOST_STALE = 100
+"""Entries of a heap that nobody waits for any more, beside as many as somebody does."""
+
 
 class ReadyQueue(Generic[T]):
     """What may be sent now: the better rank first, then whoever waits longest."""
@@ -74,6 +77,9 @@ class Timers(Generic[T]):
         elif self._times.get(item) != time:
             self._times[item] = time
             self._ticket += 1
+            if len(self._heap) > 2 * len(self._times) + _MOST_STALE:
+                self._heap = [entry for entry in self._heap if self._times.get(entry[2]) == entry[0]]
+                heapq.heapify(self._heap)
             heapq.heappush(self._heap, (time, self._ticket, item))
             self.at = self._heap[0][0]
 

@@ -10,7 +10,6 @@ from .effects import Settle
 from .events import Flush, FlushAll
 from .execution import Execution, Waiter
 from .keeper import Keeper
-from .queue import Timers
 from .target import Target
 
 
@@ -21,7 +20,7 @@ class Waiting:
         self._desk = desk
         self._target = target
         self._keeper = keeper
-        self._waiters: Timers[Waiter] = Timers()
+        self._waiters = desk.waiters
         self._for_all: dict[Hashable, float] = {}
 
     def flush(self, it: Execution | None, event: Flush) -> None:
@@ -62,8 +61,6 @@ class Waiting:
             # Whoever is not patient waits for the disk at most.
             if not waiter.is_patient and (not self._keeper.hopes or waiter.of.fate.spooled >= waiter.revision):
                 self._desk.answer(waiter, False)
-            if waiter not in waiter.of.waiters:
-                self._waiters.remove(waiter)
         if self._for_all:
             self.end(is_done, inf if is_done else now)
 

@@ -135,10 +135,20 @@ class Store:
     # Rows of this owner
 
     def has_room(self, size: int, is_end: bool) -> bool:
-        """Whether a request of that many bytes fits into the file; the last quarter is for ends."""
-        pages, free, page = (self._number(name) for name in ("page_count", "freelist_count", "page_size"))
+        """Whether a request of that many bytes fits into the file; the last quarter is for ends.
+
+        What was set aside gives way to ends, the oldest first.
+        """
         most = self._max_bytes * (1.0 if is_end else 1.0 - FOR_ENDS)
-        return (pages - free) * page + size + _PER_ROW <= most
+        forget = "DELETE FROM aside WHERE rowid = (SELECT min(rowid) FROM aside)"
+        while self._used() + size + _PER_ROW > most:
+            if not (is_end and self._connection.execute(forget).rowcount):
+                return False
+        return True
+
+    def _used(self) -> int:
+        pages, free, page = (self._number(name) for name in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * page
 
     def put(self, row: Row) -> bool:
         """Write a row; False when another process has written something newer of the same execution."""
