@@ -43,28 +43,6 @@ def test_owner_lives_from_acquire_to_release(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["spool.db.owners"]
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing says what is open")
-def test_the_last_owner_closes_the_file_of_locks(tmp_path: Path) -> None:
-    """A process that uses many spools, one after the other, keeps nothing of them open."""
-    path = os.fspath(tmp_path / "spool.db")
-
-    def is_open() -> bool:
-        files = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
-        return f"{path}.owners" in [os.readlink(file) for file in files if os.path.lexists(file)]
-
-    first, second = Owner(path), Owner(path)
-    first.acquire()
-    second.acquire()
-    first.release()
-    assert is_open()
-    assert is_alive(path, second.token)
-    second.release()
-    assert not is_open()
-    second.acquire()
-    assert is_alive(path, second.token)
-    second.release()
-
-
 def test_owner_lives_on_when_its_file_was_removed(tmp_path: Path) -> None:
     """Who removes a spool with all that is beside it takes no living owner's life: it makes its file again."""
     path = str(tmp_path / "spool.db")

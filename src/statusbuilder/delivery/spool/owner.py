@@ -1,7 +1,7 @@
 """Who owns a row of a spool: whoever holds the lock of a byte in a small file, which the system releases when it dies.
 
 The locks are record locks, which a forked child does not inherit. They go when anything in the process closes the file,
-so it is one that only this module opens, once in a process, and closes when no owner of this process is left.
+so it is one that only this module opens, once in a process, and never closes while it is there.
 """
 
 from __future__ import annotations
@@ -98,12 +98,6 @@ class _Files:
         self._open[name] = _Locks(fd)  # one that was removed stays open: closing it would only cost its locks
         return self._open[name]
 
-    def close_unused(self, path: str) -> None:
-        """Close the file of that spool, if no owner needs its lock any more. Under the lock."""
-        name = f"{os.path.realpath(path)}.owners"
-        if not self._open[name].own:
-            os.close(self._open.pop(name).fd)
-
 
 _files = PerProcess(_Files)
 
@@ -163,7 +157,6 @@ class Owner:
                 if locks is not None and _byte(self.token) in locks.own:
                     locks.own.discard(_byte(self.token))
                     _unlock_byte(locks.fd, _byte(self.token))
-                    files.close_unused(self.path)
         if self._older is not None:
             with suppress(OSError):
                 os.unlink(_file(self.path, self.token))
