@@ -263,7 +263,10 @@ class Target:
     async def _renamed(self, absent: Mapping[str, ClosedRun]) -> dict[str, ClosedRun]:
         """Name runs by how they began: the memo that names an execution may have been changed since."""
         names = await asyncio.gather(*(self._first_name(run.workflow_id, run.run_id) for run in absent.values()))
-        return {new or name: run for new, (name, run) in zip(names, absent.items(), strict=True)}
+        renamed: dict[str, ClosedRun] = {}
+        for new, (name, run) in reversed([*zip(names, absent.items(), strict=True)]):  # the newest one ends it
+            renamed[name if new is None or new in renamed else new] = run
+        return renamed
 
     async def _first_name(self, workflow_id: str, run_id: str) -> str | None:
         """Return the execution of a run as it began, or as the run named it that it continues."""
