@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from math import inf
 from queue import Queue
 from typing import Any
 
 import pytest
+from memory import living
 from scripted_transport import PATIENCE, Connecting, ScriptedTransport
 
-from statusbuilder import ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
+from statusbuilder import Delivery, ExecutionPhase, Outcome, Receipt, Snapshot, StatusBuilder, TaskStatus
 from statusbuilder.delivery import Answer, Deliverer, Request, RetryPolicy
+from statusbuilder.delivery.core.queue import Timers
 
 AT_ONCE = RetryPolicy(first=1e-6, cap=1e-6, connection_cap=1e-6, terminal_interval=1e-6, terminal_patience=1e-6)
 HOUR = 3600.0
@@ -810,3 +813,34 @@ def test_wrong_settings_are_refused_at_once(setting: str, value: Any) -> None:
     """A setting out of its range is an error of the call, not of the delivery."""
     with pytest.raises(ValueError, match=setting):
         Deliverer(ScriptedTransport(), **{setting: value})
+
+
+def test_nothing_is_kept_of_executions_that_are_over() -> None:
+    """Neither their last snapshot, nor who waited for it longer than that took."""
+    before = [living("Snapshot"), living("Waiter")]
+    with Delivery(lambda snapshot: None) as delivery:
+        for number in range(50):
+            with StatusBuilder(f"wex_{number}", sinks=[delivery]) as status:
+                status.update_status(ExecutionPhase.COMPLETED)
+                status.close(timeout=3600)
+        del status
+        deadline = time.monotonic() + 10
+        while (left := [living("Snapshot"), living("Waiter")]) != before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert left == before
+
+
+def test_timers_keep_nothing_that_was_taken_out() -> None:
+    """What is looked at no more goes, also behind something that is."""
+
+    class Item:
+        pass
+
+    first, timers = Item(), Timers[Item]()
+    timers.set(first, 1.0)
+    for _ in range(1000):
+        item = Item()
+        timers.set(item, 2.0)
+        timers.remove(item)
+    assert living("Item") < 500
+    assert timers.pop_due(3.0) == [first]

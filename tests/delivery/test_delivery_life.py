@@ -6,13 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
-from memory import living
-
-from statusbuilder import Delivery, ExecutionPhase, StatusBuilder
-from statusbuilder.delivery.core.queue import Timers
 
 PREAMBLE = """
 import os, signal, sys, threading, time
@@ -345,9 +340,6 @@ print(status.close()[0].outcome.value, seen[-1].phase.name)
     assert lines(result) == ["delivered COMPLETED"]
 
 
-# What is left of what is over
-
-
 def test_a_dropped_delivery_goes_although_it_told_of_receipts() -> None:
     """The thread that calls `on_receipt` keeps no receipt, which has the sink."""
     result = python("""
@@ -365,37 +357,6 @@ def test_a_dropped_delivery_goes_although_it_told_of_receipts() -> None:
         print("gone")
     """)
     assert lines(result) == ["gone"]
-
-
-def test_nothing_is_kept_of_executions_that_are_over() -> None:
-    """Neither their last snapshot, nor who waited for it longer than that took."""
-    before = [living("Snapshot"), living("Waiter")]
-    with Delivery(lambda snapshot: None) as delivery:
-        for number in range(50):
-            with StatusBuilder(f"wex_{number}", sinks=[delivery]) as status:
-                status.update_status(ExecutionPhase.COMPLETED)
-                status.close(timeout=3600)
-        del status
-        deadline = time.monotonic() + 10
-        while (left := [living("Snapshot"), living("Waiter")]) != before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert left == before
-
-
-def test_timers_keep_nothing_that_was_taken_out() -> None:
-    """What is looked at no more goes, also behind something that is."""
-
-    class Item:
-        pass
-
-    first, timers = Item(), Timers[Item]()
-    timers.set(first, 1.0)
-    for _ in range(1000):
-        item = Item()
-        timers.set(item, 2.0)
-        timers.remove(item)
-    assert living("Item") < 500
-    assert timers.pop_due(3.0) == [first]
 
 
 def test_what_was_lost_is_said_where_logging_was_switched_off() -> None:

@@ -168,7 +168,7 @@ class Run:
     @property
     def is_start(self) -> bool:
         """Whether it is what puts the input into the state."""
-        return "__start__:" in self.ns
+        return self.ns.rpartition("|")[2].startswith("__start__:")
 
     @property
     def is_main(self) -> bool:

@@ -53,7 +53,8 @@ async def close_status(
         What became of it, or None: the run is still open, or a later one has the execution.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: There is no such option, or it is something else than what it says.
+        ValueError: An option says what cannot be.
     """
     reading = Settings(enabled=True, sinks=(sink,), **options).reading
     run = ClosedRun.of((await describe_run(client, workflow_id, run_id)).workflow_execution_info)
@@ -89,7 +90,8 @@ async def fold_workflow(client: Client, workflow_id: str, *, run_id: str | None 
         options: As `close_status` has them, such as `builder={"redact_values": […]}`.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: There is no such option, or it is something else than what it says.
+        ValueError: An option says what cannot be.
         temporalio.service.RPCError: There is no such workflow, or the server cannot be asked.
     """
     reading = Settings(enabled=True, sinks=(), **options).reading
@@ -124,8 +126,8 @@ async def reconcile(
             `builder`, a dictionary of what it takes beside them.
 
     Raises:
-        TypeError: There is no such option.
-        ValueError: The sink cannot ask its backend what it holds.
+        TypeError: There is no such option, or it is something else than what it says.
+        ValueError: An option says what cannot be, or the sink cannot ask its backend what it holds.
     """
     if not sink.can_ask:
         raise ValueError(f"{sink!r} cannot ask its backend what it holds; give a GrpcSink with a target or a channel.")
